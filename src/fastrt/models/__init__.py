@@ -1,0 +1,1 @@
+"""The models: topologies written against the builder."""

@@ -1,0 +1,94 @@
+"""A re-identification model: pixels, standardise, backbone, head.
+
+Source: fastreid/modeling/meta_arch/baseline.py, modeling/heads/embedding_head.py.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from fastrt.arrays import Array
+from fastrt.builder import Builder
+from fastrt.layers import (
+    average_max_pool,
+    average_pool,
+    batch_norm,
+    clip_average_pool,
+    convolve,
+    flatten,
+    generalized_mean_pool,
+    keep,
+    learnt_generalized_mean_pool,
+    max_pool,
+)
+from fastrt.models.resnet import build_backbone
+from fastrt.network import INPUT, OUTPUT, Network, Tensor
+from fastrt.ops import LeakyRelu, Reshape, ScaleShift
+from fastrt.parameters import Parameters
+from fastrt.spec import ModelSpec
+from fastrt.weights.eras import is_unused, migrate
+
+logger = logging.getLogger("fastrt")
+
+POOLS: dict[str, Callable[[Builder, Tensor, str], Tensor]] = {
+    "Identity": keep,
+    "Flatten": flatten,
+    "GlobalAvgPool": average_pool,
+    "FastGlobalAvgPool": average_pool,
+    "GlobalMaxPool": max_pool,
+    "GeneralizedMeanPooling": generalized_mean_pool,
+    "GeneralizedMeanPoolingP": learnt_generalized_mean_pool,
+    "AdaptiveAvgMaxPool": average_max_pool,
+    "ClipGlobalAvgPool": clip_average_pool,
+}
+
+
+def build_network(spec: ModelSpec, weights: Mapping[str, Array]) -> Network:
+    """The network of a model, as FastReID computes it at inference.
+
+    It takes ``images``, ``(3, H, W)`` float32 RGB pixels from 0 to 255, and gives ``embedding``, ``(D,)`` float32, not
+    normalised. What the checkpoint's names decided stands in the network's ``notes`` and is logged.
+
+    Args:
+        spec: the model; what it leaves open, the checkpoint decides.
+        weights: FastReID's arrays of any era, by name.
+
+    Raises:
+        WeightsError: arrays are missing, unexpected, misshapen or not finite; all are listed.
+        NetworkError: the image size is too small for the backbone.
+    """
+    migration = migrate(spec, weights)
+    for note in migration.notes:
+        logger.info(note)
+    spec = migration.spec
+    flat = bool(getattr(weights, "flat", False))
+    b = Builder(Parameters(migration.arrays, spec.title, flat, is_unused))
+    x = b.input(INPUT, (3, *spec.image_size))
+    x = b.add("images.standardised", standardise(spec.pixel_mean, spec.pixel_std), x)
+    x = build_backbone(b, x, spec)
+    x = _head(b, x, spec)
+    b.add(OUTPUT, Reshape((x.shape[0],)), x)
+    return b.network(spec.model_dump(mode="json"), migration.notes)
+
+
+def standardise(mean: tuple[float, ...], std: tuple[float, ...]) -> ScaleShift:
+    """``(pixel - mean) / std`` a channel, as a scale and a shift."""
+    scale = 1.0 / np.asarray(std, np.float64)
+    return ScaleShift(scale, -np.asarray(mean) * scale)
+
+
+def _head(b: Builder, x: Tensor, spec: ModelSpec) -> Tensor:
+    x = POOLS[spec.pool_layer](b, x, "heads.pool_layer")
+    index = 0
+    if spec.embedding_dim:
+        x = convolve(b, x, "heads.bottleneck.0", spec.embedding_dim, 1)
+        index = 1
+    if spec.with_bnneck:
+        x = batch_norm(b, x, f"heads.bottleneck.{index}")
+    if spec.head == "ReductionHead":
+        x = b.add("heads.bottleneck.2", LeakyRelu(0.1), x)
+        x = batch_norm(b, x, "heads.bnneck")
+    return x

@@ -1,0 +1,329 @@
+"""The operations: attributes, arrays and a shape rule each; nothing of any runtime.
+
+Every operation has exactly one output. Shapes are per image (the batch axis is never described) and channels come first,
+so a feature map is ``(C, H, W)`` and channels are axis 0. How an operation is computed belongs to the targets.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields
+from typing import ClassVar
+
+import numpy as np
+
+from fastrt.arrays import Array, Shape
+from fastrt.errors import NetworkError
+
+
+@dataclass(frozen=True, eq=False)
+class Operation:
+    """Base of all operations.
+
+    Attributes:
+        kind: the operation's name in snake case; a target's method of that name lowers it.
+        arity: how many tensors it takes; -1 is any number.
+    """
+
+    kind: ClassVar[str]
+    arity: ClassVar[int] = 1
+
+    def __init_subclass__(cls) -> None:
+        cls.kind = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+
+    def infer(self, *inputs: Shape) -> Shape:
+        """The output's shape from the inputs' shapes; raises `NetworkError` where they do not fit."""
+        raise NotImplementedError
+
+    def arrays(self) -> dict[str, Array]:
+        """The arrays that live in the operation, by field name."""
+        return {name: value for name, value in self._items() if isinstance(value, np.ndarray)}
+
+    def attributes(self) -> dict[str, object]:
+        """Everything else, by field name; plain numbers, strings and tuples of them."""
+        return {name: value for name, value in self._items() if value is not None and not isinstance(value, np.ndarray)}
+
+    def _items(self) -> list[tuple[str, object]]:
+        return [(field.name, getattr(self, field.name)) for field in fields(self)]
+
+
+def _map_shape(operation: Operation, shape: Shape) -> tuple[int, int, int]:
+    if len(shape) != 3:
+        raise NetworkError(f"{operation.kind} wants a feature map (C, H, W), found a tensor of shape {shape}")
+    return shape[0], shape[1], shape[2]
+
+
+def _windows(kind: str, size: int, kernel: int, stride: int, padding: int, ceil: bool = False) -> int:
+    """How many windows fit along one axis, by PyTorch's rule.
+
+    Source: torch.nn.MaxPool2d: with ``ceil_mode`` a last window that would start inside the right padding is dropped.
+    """
+    span = size + 2 * padding - kernel
+    if span < 0:
+        raise NetworkError(f"{kind} with a window of {kernel} does not fit a feature map of {size} pixels; the image is too small")
+    count = (-(-span // stride) if ceil else span // stride) + 1
+    if ceil and (count - 1) * stride >= size + padding:
+        count -= 1
+    return count
+
+
+@dataclass(frozen=True, eq=False)
+class Input(Operation):
+    """The images, as the caller gives them."""
+
+    shape: Shape
+    dtype: str = "float32"
+    arity: ClassVar[int] = 0
+
+    def infer(self, *inputs: Shape) -> Shape:
+        return self.shape
+
+
+@dataclass(frozen=True, eq=False)
+class Cast(Operation):
+    """The same values in another dtype."""
+
+    dtype: str
+
+    def infer(self, *inputs: Shape) -> Shape:
+        return inputs[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Transpose(Operation):
+    """Axes in another order: output axis ``i`` is input axis ``axes[i]`` (per image, so without the batch axis)."""
+
+    axes: tuple[int, ...]
+
+    def infer(self, *inputs: Shape) -> Shape:
+        if sorted(self.axes) != list(range(len(inputs[0]))):
+            raise NetworkError(f"transpose by {self.axes} does not fit a tensor of shape {inputs[0]}")
+        return tuple(inputs[0][axis] for axis in self.axes)
+
+
+@dataclass(frozen=True, eq=False)
+class Reshape(Operation):
+    """The same values in another shape, row-major."""
+
+    shape: Shape
+
+    def infer(self, *inputs: Shape) -> Shape:
+        if np.prod(self.shape) != np.prod(inputs[0]):
+            raise NetworkError(f"reshape to {self.shape} does not fit a tensor of shape {inputs[0]}")
+        return self.shape
+
+
+@dataclass(frozen=True, eq=False)
+class Slice(Operation):
+    """``start`` to ``stop`` (exclusive) along ``axis``."""
+
+    axis: int
+    start: int
+    stop: int
+
+    def infer(self, *inputs: Shape) -> Shape:
+        (shape,) = inputs
+        if self.axis >= len(shape) or not 0 <= self.start < self.stop <= shape[self.axis]:
+            raise NetworkError(f"slice {self.start}:{self.stop} of axis {self.axis} does not fit a tensor of shape {shape}")
+        return (*shape[: self.axis], self.stop - self.start, *shape[self.axis + 1 :])
+
+
+@dataclass(frozen=True, eq=False)
+class Concat(Operation):
+    """Feature maps one after the other along the channels."""
+
+    arity: ClassVar[int] = -1
+
+    def infer(self, *inputs: Shape) -> Shape:
+        if len({shape[1:] for shape in inputs}) != 1:
+            raise NetworkError(f"concat wants feature maps of one size, found {', '.join(map(str, inputs))}")
+        return (sum(shape[0] for shape in inputs), *inputs[0][1:])
+
+
+@dataclass(frozen=True, eq=False)
+class ScaleShift(Operation):
+    """``x * scale + shift``, a scale and a shift for each channel: ``(C,)`` float64 each, rounded by the target alone.
+
+    What a batch norm is at inference, and the standardisation of pixels.
+    """
+
+    scale: Array
+    shift: Array
+
+    def infer(self, *inputs: Shape) -> Shape:
+        if not self.scale.shape == self.shift.shape == inputs[0][:1]:
+            raise NetworkError(f"scale_shift of {self.scale.shape[0]} channels does not fit a tensor of shape {inputs[0]}")
+        return inputs[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Convolution(Operation):
+    """Cross-correlation with ``weight`` ``(O, I, kh, kw)`` and ``bias`` ``(O,)`` or None, zero padding on both sides."""
+
+    weight: Array
+    bias: Array | None = None
+    stride: int = 1
+    padding: int = 0
+
+    def infer(self, *inputs: Shape) -> Shape:
+        channels, height, width = _map_shape(self, inputs[0])
+        out, wanted, kernel_height, kernel_width = self.weight.shape
+        if channels != wanted or (self.bias is not None and self.bias.shape != (out,)):
+            raise NetworkError(f"convolution of {wanted} channels to {out} does not fit a feature map of shape {inputs[0]}")
+        return (
+            out,
+            _windows(self.kind, height, kernel_height, self.stride, self.padding),
+            _windows(self.kind, width, kernel_width, self.stride, self.padding),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class MaxPool(Operation):
+    """The largest value of each window; padding never wins. ``ceil`` counts a last window that juts out."""
+
+    kernel: int
+    stride: int
+    padding: int = 0
+    ceil: bool = False
+
+    def infer(self, *inputs: Shape) -> Shape:
+        channels, height, width = _map_shape(self, inputs[0])
+        sizes = (_windows(self.kind, n, self.kernel, self.stride, self.padding, self.ceil) for n in (height, width))
+        return (channels, *sizes)
+
+    def padding_after(self, size: int) -> int:
+        """How far the last window juts out on the far side of an axis of ``size`` pixels, explicit padding included."""
+        count = _windows(self.kind, size, self.kernel, self.stride, self.padding, self.ceil)
+        return max((count - 1) * self.stride + self.kernel - size - self.padding, 0)
+
+
+@dataclass(frozen=True, eq=False)
+class InstanceNorm(Operation):
+    """Each channel of each image to mean 0 and variance 1 over its pixels, then ``* weight + bias``, ``(C,)`` each."""
+
+    weight: Array
+    bias: Array
+    eps: float
+
+    def infer(self, *inputs: Shape) -> Shape:
+        if _map_shape(self, inputs[0])[0] != self.weight.shape[0]:
+            raise NetworkError(f"instance_norm of {self.weight.shape[0]} channels does not fit a tensor of shape {inputs[0]}")
+        return inputs[0]
+
+
+@dataclass(frozen=True, eq=False)
+class _Elementwise(Operation):
+    def infer(self, *inputs: Shape) -> Shape:
+        return inputs[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Relu(_Elementwise):
+    """``max(x, 0)``."""
+
+
+@dataclass(frozen=True, eq=False)
+class LeakyRelu(_Elementwise):
+    """``x`` where positive, ``slope * x`` elsewhere."""
+
+    slope: float
+
+
+@dataclass(frozen=True, eq=False)
+class Sigmoid(_Elementwise):
+    """``1 / (1 + exp(-x))``."""
+
+
+@dataclass(frozen=True, eq=False)
+class Clamp(_Elementwise):
+    """``x`` held between ``low`` and ``high``; None leaves that side open."""
+
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Power(_Elementwise):
+    """``x ** exponent`` for positive ``x``."""
+
+    exponent: float
+
+
+@dataclass(frozen=True, eq=False)
+class _Binary(Operation):
+    arity: ClassVar[int] = 2
+
+    def infer(self, *inputs: Shape) -> Shape:
+        try:
+            return tuple(np.broadcast_shapes(*inputs))
+        except ValueError:
+            raise NetworkError(f"{self.kind} of tensors of shape {inputs[0]} and {inputs[1]}: they do not fit") from None
+
+
+@dataclass(frozen=True, eq=False)
+class Add(_Binary):
+    """``a + b``."""
+
+
+@dataclass(frozen=True, eq=False)
+class Multiply(_Binary):
+    """``a * b``; a ``(C, 1, 1)`` tensor is repeated over the pixels of a feature map."""
+
+
+@dataclass(frozen=True, eq=False)
+class MatMul(Operation):
+    """The product of two matrices, either one transposed first."""
+
+    transpose_a: bool = False
+    transpose_b: bool = False
+    arity: ClassVar[int] = 2
+
+    def infer(self, *inputs: Shape) -> Shape:
+        if any(len(shape) != 2 for shape in inputs):
+            raise NetworkError(f"mat_mul wants two matrices, found tensors of shape {inputs[0]} and {inputs[1]}")
+        rows, inner_a = inputs[0][::-1] if self.transpose_a else inputs[0]
+        inner_b, columns = inputs[1][::-1] if self.transpose_b else inputs[1]
+        if inner_a != inner_b:
+            raise NetworkError(f"mat_mul of tensors of shape {inputs[0]} and {inputs[1]}: they do not fit")
+        return rows, columns
+
+
+@dataclass(frozen=True, eq=False)
+class _Reduce(Operation):
+    def infer(self, *inputs: Shape) -> Shape:
+        return (_map_shape(self, inputs[0])[0], 1, 1)
+
+
+@dataclass(frozen=True, eq=False)
+class ReduceMean(_Reduce):
+    """The mean over the pixels of each channel: ``(C, H, W)`` to ``(C, 1, 1)``."""
+
+
+@dataclass(frozen=True, eq=False)
+class ReduceMax(_Reduce):
+    """The largest pixel of each channel: ``(C, H, W)`` to ``(C, 1, 1)``."""
+
+
+@dataclass(frozen=True, eq=False)
+class L2Normalize(Operation):
+    """``x / max(|x|, eps)`` over a vector.
+
+    Source: torch.nn.functional.normalize.
+    """
+
+    eps: float = 1e-12
+
+    def infer(self, *inputs: Shape) -> Shape:
+        if len(inputs[0]) != 1:
+            raise NetworkError(f"l2_normalize wants a vector, found a tensor of shape {inputs[0]}")
+        return inputs[0]
+
+
+OPERATIONS: dict[str, type[Operation]] = {
+    operation.kind: operation
+    for operation in (
+        Input, Cast, Transpose, Reshape, Slice, Concat, ScaleShift, Convolution, MaxPool, InstanceNorm, Relu, LeakyRelu,
+        Sigmoid, Clamp, Power, Add, Multiply, MatMul, ReduceMean, ReduceMax, L2Normalize,
+    )
+}  # fmt: skip
+"""Every operation by its kind: what a target has to know."""

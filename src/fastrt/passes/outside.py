@@ -1,0 +1,52 @@
+"""What an engine takes and gives: the input profile, and the length of its embeddings."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from fastrt.errors import NetworkError
+from fastrt.network import OUTPUT, Network, Tensor, make_tensor
+from fastrt.ops import Cast, Convolution, Input, L2Normalize, ScaleShift, Transpose
+
+
+def take_bytes(network: Network) -> Network:
+    """The same network, taking ``(H, W, 3)`` uint8 BGR pixels, as OpenCV gives them, instead of ``(3, H, W)`` float32 RGB.
+
+    The channels' order costs nothing: the standardisation is reversed, and so are the input channels of the convolutions
+    that take it.
+    """
+    pixels, *others = network.consumers()[network.input.name]
+    if others or not isinstance(pixels.operation, ScaleShift):
+        raise NetworkError(f"{network.input.name} is to be standardised first, found {pixels}")
+    channels, height, width = network.input.shape
+    image = make_tensor(network.input.name, Input((height, width, channels), "uint8"), [])
+    values = make_tensor(f"{image.name}.float", Cast("float32"), [image])
+    planes = make_tensor(f"{image.name}.planes", Transpose((2, 0, 1)), [values])
+    standardised = make_tensor(f"{pixels.name}_bgr", _reversed_scale(pixels.operation), [planes])
+    result = [image, values, planes, standardised]
+    for tensor in network:
+        if tensor.name in (network.input.name, pixels.name):
+            continue
+        result.append(_reversed_convolution(tensor, standardised.name) if pixels.name in tensor.inputs else tensor)
+    return replace(network, tensors=tuple(result))
+
+
+def normalize_embedding(network: Network) -> Network:
+    """The same network, its embedding scaled to unit length; the one it had is called ``embedding.raw``."""
+    *tensors, raw = network.tensors
+    raw = replace(raw, name=f"{OUTPUT}.raw")
+    return replace(network, tensors=(*tensors, raw, make_tensor(OUTPUT, L2Normalize(), [raw])))
+
+
+def _reversed_scale(operation: ScaleShift) -> ScaleShift:
+    return ScaleShift(operation.scale[::-1].copy(), operation.shift[::-1].copy())
+
+
+def _reversed_convolution(tensor: Tensor, source: str) -> Tensor:
+    operation = tensor.operation
+    if not isinstance(operation, Convolution):
+        raise NetworkError(f"standardised pixels go into convolutions alone, found {tensor}")
+    weight = np.ascontiguousarray(operation.weight[:, ::-1])
+    return replace(tensor, operation=replace(operation, weight=weight), inputs=(source,))

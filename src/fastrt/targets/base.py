@@ -1,0 +1,117 @@
+"""What a target is: it lowers a network to a runtime's own tensors, builds a file of them, and runs the file."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar, Generic, TypeVar
+
+from fastrt.arrays import Array, Embeddings
+from fastrt.engine_info import EngineInfo
+from fastrt.errors import TargetError
+from fastrt.network import Network, Tensor
+
+Value = TypeVar("Value")
+
+
+class Lowering(Generic[Value]):
+    """Turns a network into values of a runtime, an operation at a time.
+
+    A subclass has one method for each operation, named by the operation's kind, that takes the operation and the values of
+    its inputs, and returns its value. An operation without a method is refused by name.
+    """
+
+    target: ClassVar[str]
+
+    def named(self, tensor: Tensor, value: Value) -> Value:  # noqa: ARG002 - for subclasses whose values have names
+        """``value`` under the tensor's name."""
+        return value
+
+    def lower(self, network: Network) -> Iterator[tuple[Tensor, Value]]:
+        """Each tensor with its value, in order. A value that nothing needs any more is let go.
+
+        Raises:
+            TargetError: the target has no way to lower an operation.
+        """
+        last_use = {name: tensor.name for tensor in network for name in tensor.inputs}
+        values: dict[str, Value] = {}
+        for tensor in network:
+            method: Callable[..., Value] | None = getattr(self, tensor.operation.kind, None)
+            if method is None:
+                raise TargetError(f"{self.target} cannot lower {tensor.operation.kind}, which makes {tensor.name}")
+            value = self.named(tensor, method(tensor.operation, *(values[name] for name in tensor.inputs)))
+            values[tensor.name] = value
+            yield tensor, value
+            del value
+            for name in set(tensor.inputs):
+                if last_use[name] == tensor.name:
+                    del values[name]
+
+
+class Runner(ABC):
+    """A loaded engine: batches in, embeddings out. Safe to call from several threads.
+
+    Attributes:
+        info: what the engine says of itself.
+    """
+
+    info: EngineInfo
+
+    @abstractmethod
+    def run(self, batch: Array) -> Embeddings:
+        """Embeddings ``(n, D)`` float32 of a batch in the engine's input profile, ``n`` at least 1."""
+
+    @abstractmethod
+    def run_tapped(self, batch: Array) -> Mapping[str, Array]:
+        """The named tensors inside the engine for a batch, ``(n, ...)`` each; only of an engine loaded with taps."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free what the runner holds; it cannot run any more. Closing twice does nothing."""
+
+
+class Target(ABC):
+    """One runtime.
+
+    Attributes:
+        name: as the user says it.
+        suffix: of its engine files, with the dot.
+    """
+
+    name: ClassVar[str]
+    suffix: ClassVar[str]
+
+    @abstractmethod
+    def precisions(self) -> Sequence[str]:
+        """The precisions that it computes in on this machine, best known first; raises if its runtime is not installed."""
+
+    @abstractmethod
+    def version(self) -> str:
+        """The runtime and its version: ``openvino 2026.4.1``."""
+
+    @abstractmethod
+    def build(self, network: Network, path: Path, info: EngineInfo) -> None:
+        """Write an engine file, whole or not at all, that carries ``info``."""
+
+    @abstractmethod
+    def load(self, path: Path, device: str, taps: bool = False) -> Runner:
+        """A runner of an engine file; with ``taps``, every named tensor can be read (slower).
+
+        Raises:
+            EngineError: the file is not one of this runtime's, or is damaged.
+            TargetError: the runtime or the device is not there.
+        """
+
+    @abstractmethod
+    def describe(self, path: Path) -> EngineInfo:
+        """What an engine file says of itself, without loading it for inference."""
+
+
+def refuse_precision(target: Target, precision: str, machine: str) -> None:
+    """Raise `TargetError` if ``target`` cannot compute in ``precision`` on this machine."""
+    if precision not in target.precisions():
+        known = ", ".join(target.precisions())
+        raise TargetError(f"{target.name} on {machine} computes in {known}, not in {precision}; build with one of those")
+
+

@@ -1,0 +1,78 @@
+"""A network as a NumPy ``.npz`` file: its operations as JSON, its arrays as arrays."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastrt.arrays import Array
+from fastrt.errors import EngineError, FastrtError
+from fastrt.files import written_whole
+from fastrt.network import Network, Tensor, make_tensor
+from fastrt.ops import OPERATIONS
+
+OPERATIONS_ENTRY = "network"
+INFO_ENTRY = "info"
+
+
+def write_network(network: Network, path: Path, info: str) -> None:
+    """Write ``network`` and what the file says of itself, whole or not at all."""
+    entries: dict[str, Array] = {}
+    lines = []
+    for i, tensor in enumerate(network):
+        operation = tensor.operation
+        lines.append({"name": tensor.name, "kind": operation.kind, "inputs": tensor.inputs, **_prefixed(operation.attributes())})
+        entries |= {f"{i}.{field}": array for field, array in operation.arrays().items()}
+    texts = {OPERATIONS_ENTRY: json.dumps(lines), INFO_ENTRY: info}
+    with written_whole(path) as temporary:
+        np.savez(temporary, **entries, **{name: np.frombuffer(text.encode(), np.uint8) for name, text in texts.items()})
+
+
+def read_info_entry(path: Path) -> str:
+    """What the file says of itself.
+
+    Raises:
+        EngineError: the file is not one of these.
+    """
+    return _read(path, only=(INFO_ENTRY,))[INFO_ENTRY].tobytes().decode()
+
+
+def read_network(path: Path) -> Network:
+    """The network in a file, every shape in it inferred anew.
+
+    Raises:
+        EngineError: the file is not one of these, or what it describes does not hold together.
+    """
+    entries = _read(path)
+    try:
+        lines: list[dict[str, Any]] = json.loads(entries.pop(OPERATIONS_ENTRY).tobytes())
+        entries.pop(INFO_ENTRY)
+        tensors: dict[str, Tensor] = {}
+        for i, line in enumerate(lines):
+            arrays = {key.partition(".")[2]: array for key, array in entries.items() if key.startswith(f"{i}.")}
+            attributes = {key[1:]: _tuples(value) for key, value in line.items() if key.startswith("@")}
+            operation = OPERATIONS[line["kind"]](**attributes, **arrays)
+            tensors[line["name"]] = make_tensor(line["name"], operation, [tensors[name] for name in line["inputs"]])
+        return Network(tuple(tensors.values()))
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, FastrtError, RecursionError) as error:
+        raise EngineError(f"{path} holds no network that fastrt can read ({type(error).__name__}: {error}); build it again") from None
+
+
+def _read(path: Path, only: tuple[str, ...] = ()) -> dict[str, Array]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in (only or file.files)}
+    except (OSError, ValueError, KeyError, EOFError, AttributeError, TypeError, zipfile.BadZipFile, NotImplementedError) as error:
+        raise EngineError(f"{path} is not a reference engine, or is damaged ({error}); build it again") from None
+
+
+def _prefixed(attributes: dict[str, object]) -> dict[str, object]:
+    return {f"@{key}": value for key, value in attributes.items()}
+
+
+def _tuples(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,197 @@
+"""The arbiter: every operation in NumPy, plainly and in float64. An engine file is NumPy's own ``.npz`` of the network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from fastrt.arrays import Array, Embeddings
+from fastrt.engine_info import EngineInfo, read_info
+from fastrt.errors import EngineError, TargetError
+from fastrt.network import Network
+from fastrt.ops import (
+    Add,
+    Cast,
+    Clamp,
+    Concat,
+    Convolution,
+    Input,
+    InstanceNorm,
+    L2Normalize,
+    LeakyRelu,
+    MatMul,
+    MaxPool,
+    Multiply,
+    Power,
+    ReduceMax,
+    ReduceMean,
+    Relu,
+    Reshape,
+    ScaleShift,
+    Sigmoid,
+    Slice,
+    Transpose,
+)
+from fastrt.targets.base import Lowering, Runner, Target
+from fastrt.targets.network_file import read_info_entry, read_network, write_network
+
+PIXELS = (2, 3)
+
+
+def run_reference(network: Network, batch: Array) -> Embeddings:
+    """The embeddings ``(n, D)`` float32 of a batch in the network's input profile."""
+    *_, (_, embeddings) = Reference(batch).lower(network)
+    return np.asarray(embeddings, np.float32)
+
+
+def trace_reference(network: Network, batch: Array) -> dict[str, Array]:
+    """Every tensor of the network by name, ``(n, ...)`` each."""
+    return {tensor.name: value for tensor, value in Reference(batch).lower(network)}
+
+
+class Reference(Lowering[Array]):
+    """Computes a network for one batch; values are ``(n, ...)`` float64 arrays, so that its own rounding never shows."""
+
+    target: ClassVar[str] = "reference"
+
+    def __init__(self, batch: Array) -> None:
+        self.batch = batch
+
+    def input(self, op: Input) -> Array:
+        return _wide(np.asarray(self.batch, op.dtype))
+
+    def cast(self, op: Cast, x: Array) -> Array:
+        return _wide(x.astype(op.dtype))
+
+    def transpose(self, op: Transpose, x: Array) -> Array:
+        return x.transpose(0, *(axis + 1 for axis in op.axes))
+
+    def reshape(self, op: Reshape, x: Array) -> Array:
+        return x.reshape(len(x), *op.shape)
+
+    def slice(self, op: Slice, x: Array) -> Array:
+        return np.take(x, range(op.start, op.stop), op.axis + 1)
+
+    def concat(self, _: Concat, *xs: Array) -> Array:
+        return np.concatenate(xs, axis=1)
+
+    def scale_shift(self, op: ScaleShift, x: Array) -> Array:
+        return x * _per_channel(op.scale, x) + _per_channel(op.shift, x)
+
+    def convolution(self, op: Convolution, x: Array) -> Array:
+        outputs, _, kernel_height, kernel_width = op.weight.shape
+        x = np.pad(x, ((0, 0), (0, 0), (op.padding, op.padding), (op.padding, op.padding)))
+        windows = np.lib.stride_tricks.sliding_window_view(x, (kernel_height, kernel_width), PIXELS)
+        windows = windows[:, :, :: op.stride, :: op.stride]
+        height, width = windows.shape[2:4]
+        weight = op.weight.reshape(outputs, -1).astype(np.float64)
+        y = np.empty((len(x), outputs, height * width))
+        for image, row in zip(windows, y, strict=True):  # one image at a time bounds the memory
+            columns = image.transpose(0, 3, 4, 1, 2).reshape(weight.shape[1], -1)
+            np.matmul(weight, columns, out=row)
+        y = y.reshape(len(x), outputs, height, width)
+        return y if op.bias is None else y + _per_channel(op.bias, y)
+
+    def max_pool(self, op: MaxPool, x: Array) -> Array:
+        after = [(op.padding, op.padding_after(size)) for size in x.shape[2:]]
+        x = np.pad(x, ((0, 0), (0, 0), *after), constant_values=-np.inf)
+        windows = np.lib.stride_tricks.sliding_window_view(x, (op.kernel, op.kernel), PIXELS)
+        return np.asarray(windows[:, :, :: op.stride, :: op.stride].max((4, 5)))
+
+    def instance_norm(self, op: InstanceNorm, x: Array) -> Array:
+        centred = x - x.mean(PIXELS, keepdims=True)
+        normed = centred / np.sqrt(np.square(centred).mean(PIXELS, keepdims=True) + op.eps)
+        return normed * _per_channel(op.weight, x) + _per_channel(op.bias, x)
+
+    def relu(self, _: Relu, x: Array) -> Array:
+        return np.maximum(x, 0)
+
+    def leaky_relu(self, op: LeakyRelu, x: Array) -> Array:
+        return np.where(x > 0, x, x * op.slope)
+
+    def sigmoid(self, _: Sigmoid, x: Array) -> Array:
+        return 0.5 * (np.tanh(0.5 * x) + 1)
+
+    def clamp(self, op: Clamp, x: Array) -> Array:
+        return np.clip(x, op.low, op.high)
+
+    def power(self, op: Power, x: Array) -> Array:
+        return np.power(x, op.exponent)
+
+    def add(self, _: Add, a: Array, b: Array) -> Array:
+        return a + b
+
+    def multiply(self, _: Multiply, a: Array, b: Array) -> Array:
+        return a * b
+
+    def mat_mul(self, op: MatMul, a: Array, b: Array) -> Array:
+        return np.matmul(a.swapaxes(1, 2) if op.transpose_a else a, b.swapaxes(1, 2) if op.transpose_b else b)
+
+    def reduce_mean(self, _: ReduceMean, x: Array) -> Array:
+        return x.mean(PIXELS, keepdims=True)
+
+    def reduce_max(self, _: ReduceMax, x: Array) -> Array:
+        return x.max(PIXELS, keepdims=True)
+
+    def l2_normalize(self, op: L2Normalize, x: Array) -> Array:
+        return x / np.maximum(np.sqrt(np.square(x).sum(1, keepdims=True)), op.eps)
+
+
+def _wide(x: Array) -> Array:
+    return x.astype(np.float64) if x.dtype.kind == "f" else x
+
+
+def _per_channel(array: Array, x: Array) -> Array:
+    return array.reshape(1, -1, *(1,) * (x.ndim - 2))
+
+
+class ReferenceTarget(Target):
+    """NumPy."""
+
+    name: ClassVar[str] = "reference"
+    suffix: ClassVar[str] = ".npz"
+
+    def precisions(self) -> tuple[str, ...]:
+        return ("fp32",)
+
+    def version(self) -> str:
+        return f"numpy {np.__version__}"
+
+    def build(self, network: Network, path: Path, info: EngineInfo) -> None:
+        write_network(network, path, info.to_text())
+
+    def load(self, path: Path, device: str, taps: bool = False) -> Runner:  # noqa: ARG002 - it can always be tapped
+        if device != "cpu":
+            raise TargetError(f"reference runs on cpu, not on {device}")
+        return ReferenceRunner(read_network(path), self.describe(path))
+
+    def describe(self, path: Path) -> EngineInfo:
+        network = read_network(path)
+        shape = (-1, *network.input.shape)
+        inputs = [(network.input.name, shape, network.input.dtype)]
+        return read_info(read_info_entry(path), self.name, path, inputs, [(-1, *network.output.shape)])
+
+
+class ReferenceRunner(Runner):
+    """A network that NumPy computes."""
+
+    def __init__(self, network: Network, info: EngineInfo) -> None:
+        self.info = info
+        self._network: Network | None = network
+
+    def run(self, batch: Array) -> Embeddings:
+        return run_reference(self._open(), batch)
+
+    def run_tapped(self, batch: Array) -> Mapping[str, Array]:
+        return trace_reference(self._open(), batch)
+
+    def close(self) -> None:
+        self._network = None
+
+    def _open(self) -> Network:
+        if self._network is None:
+            raise EngineError("the session is closed; load the engine again")
+        return self._network
