@@ -42,7 +42,9 @@ FIELDS = {
 """FastReID's keys and the spec's; MAXPOOL and BASIC_BLOCK_SE are fastrt's own."""
 
 HARMLESS = {
-    "MODEL.BACKBONE": "FEAT_DIM NORM_SPLIT PRETRAIN PRETRAIN_PATH SIE_COE STRIDE_SIZE DROP_PATH_RATIO DROP_RATIO ATT_DROP_RATE",
+    "MODEL.BACKBONE": (
+        "FEAT_DIM NORM_SPLIT PRETRAIN PRETRAIN_PATH SIE_COE STRIDE_SIZE DROP_PATH_RATIO DROP_RATIO ATT_DROP_RATE"
+    ),
     "MODEL.HEADS": "CLS_LAYER IN_FEAT MARGIN NECK_FEAT NORM NORM_SPLIT NUM_CLASSES SCALE",
 }
 """Keys that say nothing about inference, or nothing that the weights do not say too.
@@ -50,7 +52,19 @@ HARMLESS = {
 NECK_FEAT chooses what the training loss sees, never what is returned; FEAT_DIM follows from the backbone.
 """
 
-GROUPS = ("MODEL", "KD", "INPUT", "DATASETS", "DATALOADER", "SOLVER", "TEST", "OUTPUT_DIR", "CUDNN_BENCHMARK", "SEED", "VERSION")
+GROUPS = (
+    "MODEL",
+    "KD",
+    "INPUT",
+    "DATASETS",
+    "DATALOADER",
+    "SOLVER",
+    "TEST",
+    "OUTPUT_DIR",
+    "CUDNN_BENCHMARK",
+    "SEED",
+    "VERSION",
+)
 
 META_ARCHITECTURES = ("Baseline", "Distiller", "DistillerOverhaul", "MoCo")
 """Those whose inference is a backbone and a head."""
@@ -75,8 +89,8 @@ def load_spec(
     """A spec from a FastReID config, a preset, or a mapping.
 
     Args:
-        source: a YAML file of FastReID of any age, with ``_BASE_``; or a preset's name (see `preset_names`); or a mapping
-            of FastReID's keys, nested or dotted, or of a spec's own fields; None for FastReID's defaults.
+        source: a YAML file of FastReID of any age, with ``_BASE_``; or a preset's name (see `preset_names`); or a
+            mapping of FastReID's keys, nested or dotted, or of a spec's own fields; None for FastReID's defaults.
         overrides: ``[key, value, key, value, ...]`` laid over it, as on FastReID's command line.
 
     Raises:
@@ -109,11 +123,15 @@ def _find(source: str | os.PathLike[str]) -> Path:
     if path.is_file():
         return path
     if path.is_dir():
-        raise SpecError(f"{path} is a folder; name a config file, such as FastReID's configs/Market1501/sbs_R50-ibn.yml")
+        raise SpecError(
+            f"{path} is a folder; name a config file, such as FastReID's configs/Market1501/sbs_R50-ibn.yml"
+        )
     name = str(source).removesuffix(".yml")
     if name in preset_names():
         return Path(str(resources.files("fastrt") / "presets" / f"{name}.yml"))
-    raise SpecError(f"there is no config file {path}, and no preset of that name; presets are {', '.join(preset_names())}")
+    raise SpecError(
+        f"there is no config file {path}, and no preset of that name; presets are {', '.join(preset_names())}"
+    )
 
 
 class _Loader(yaml.SafeLoader):
@@ -122,7 +140,7 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError("aliases (*name) are not read")
-        node: yaml.Node | None = super().compose_node(parent, index)  # type: ignore[no-untyped-call]
+        node: yaml.Node | None = super().compose_node(parent, index)
         return node
 
 
@@ -148,7 +166,9 @@ def _read_yaml(path: Path, depth: int = 0) -> dict[str, Any]:
         raise SpecError(f"{path}: _BASE_ is {base!r}; the path of a file is wanted")
     base_path = path.parent / Path(base).expanduser()
     if not base_path.is_file():
-        raise SpecError(f"{path}: its _BASE_ {base} is not there; copy it along, or give the config that FastReID wrote on training")
+        raise SpecError(
+            f"{path}: its _BASE_ {base} is not there; copy it along, or give the config that FastReID wrote on training"
+        )
     return _merge(config, _read_yaml(base_path, depth + 1), str(path))
 
 
@@ -190,7 +210,10 @@ def _to_spec(config: dict[str, object]) -> ModelSpec:
     if meta not in META_ARCHITECTURES:
         raise SpecError(f"MODEL.META_ARCHITECTURE is {meta!r}; fastrt builds {', '.join(META_ARCHITECTURES)}")
     if config.get("INPUT.CROP.ENABLED"):
-        raise SpecError("INPUT.CROP.ENABLED is True; fastrt resizes to INPUT.SIZE_TEST without a centre crop: crop first, then set it False")
+        raise SpecError(
+            "INPUT.CROP.ENABLED is True; fastrt resizes to INPUT.SIZE_TEST without a centre crop: crop the images, then"
+            " set it False"
+        )
     if config.get("MODEL.HEADS.NORM", "BN") == "GN":
         raise SpecError("MODEL.HEADS.NORM is 'GN'; fastrt knows BN, syncBN, GhostBN and FrozenBN")
     values: dict[str, object] = {}
@@ -232,11 +255,13 @@ def _check_harmless(key: str) -> None:
     group, _, leaf = key.rpartition(".")
     if group in HARMLESS and leaf not in HARMLESS[group].split():
         known = [field for field in FIELDS if field.rpartition(".")[0] == group]
-    elif key.split(".")[0] not in GROUPS and not key.isupper() and "." not in key:
+    elif key.split(".", maxsplit=1)[0] not in GROUPS and not key.isupper() and "." not in key:
         known = [*FIELDS, *ModelSpec.model_fields]
-    elif key.split(".")[0] not in GROUPS:
+    elif key.split(".", maxsplit=1)[0] not in GROUPS:
         known = list(FIELDS)
     else:
         return
     near = difflib.get_close_matches(key, known, 1, 0.5)
-    raise SpecError(f"{key} is not a key of a config; " + (f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"))
+    raise SpecError(
+        f"{key} is not a key of a config; " + (f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}")
+    )

@@ -26,7 +26,8 @@ class EngineInfo(BaseModel):
         target: the runtime.
         built_with: the runtime's version.
         precision: what it computes in.
-        io: ``u8_nhwc_bgr``, ``(n, H, W, 3)`` uint8 BGR pixels; or ``f32_nchw_rgb``, ``(n, 3, H, W)`` float32 RGB, 0 to 255.
+        io: ``u8_nhwc_bgr``, ``(n, H, W, 3)`` uint8 BGR pixels; or ``f32_nchw_rgb``, ``(n, 3, H, W)`` float32 RGB,
+            0 to 255.
         image_size: ``(H, W)`` of its input, in pixels.
         embedding_dim: D.
         normalized: whether embeddings leave it with unit length.
@@ -55,7 +56,9 @@ class EngineInfo(BaseModel):
         return self.model_dump_json(exclude_none=True)
 
 
-def read_info(text: str | None, target: str, path: object, inputs: list[tuple[str, Shape, str]], outputs: list[Shape]) -> EngineInfo:
+def read_info(
+    text: str | None, target: str, path: object, inputs: list[tuple[str, Shape, str]], outputs: list[Shape]
+) -> EngineInfo:
     """What a file says of itself, checked against its tensors; from its tensors alone if it says nothing.
 
     Args:
@@ -78,11 +81,14 @@ def read_info(text: str | None, target: str, path: object, inputs: list[tuple[st
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]
         where = ".".join(map(str, fault["loc"]))
-        raise EngineError(f"{path} describes itself in a way this fastrt cannot read: {where} {fault['msg'].lower()}; build it again") from None
+        raise EngineError(
+            f"{path} describes itself in a way this fastrt cannot read: {where} {fault['msg'].lower()}; build it again"
+        ) from None
     for key in ("io", "image_size", "embedding_dim"):
         if getattr(info, key) != getattr(seen, key):
             raise EngineError(
-                f"{path} says its {key} is {getattr(info, key)}, but its tensors say {getattr(seen, key)}; it was changed: build it again"
+                f"{path} says its {key} is {getattr(info, key)}, but its tensors say {getattr(seen, key)};"
+                " it was changed: build it again"
             )
     return info
 

@@ -42,7 +42,8 @@ def batch_norm(b: Builder, x: Tensor, name: str) -> Tensor:
     """A batch norm at inference: one scale and shift a channel."""
     channels = x.shape[:1]
     weight, bias, mean, variance = (
-        b.take(f"{name}.{leaf}", channels).astype(np.float64) for leaf in ("weight", "bias", "running_mean", "running_var")
+        b.take(f"{name}.{leaf}", channels).astype(np.float64)
+        for leaf in ("weight", "bias", "running_mean", "running_var")
     )
     if (variance < 0).any():
         raise WeightsError(f"{name}.running_var holds a negative number; no variance is: is the file damaged?")
@@ -83,8 +84,8 @@ def _linear(b: Builder, name: str, inputs: int, outputs: int) -> Convolution:
 def non_local(b: Builder, x: Tensor, name: str, width: int) -> Tensor:
     """A non-local block without softmax: ``W(theta^T (phi g^T) / N) + x``, N pixels.
 
-    Being linear it may be read from the right, so no N x N matrix is ever made; and with one inner channel, as FastReID has
-    it but for autumn 2020, ``phi g^T / N`` is a single number, the mean of ``phi * g``.
+    Being linear it may be read from the right, so no N x N matrix is ever made; and with one inner channel, as FastReID
+    has it but for autumn 2020, ``phi g^T / N`` is a single number, the mean of ``phi * g``.
 
     Source: fastreid/layers/non_local.py.
     """

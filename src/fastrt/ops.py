@@ -1,7 +1,7 @@
 """The operations: attributes, arrays and a shape rule each; nothing of any runtime.
 
-Every operation has exactly one output. Shapes are per image (the batch axis is never described) and channels come first,
-so a feature map is ``(C, H, W)`` and channels are axis 0. How an operation is computed belongs to the targets.
+Every operation has exactly one output. Shapes are per image (the batch axis is never described) and channels come
+first, so a feature map is ``(C, H, W)`` and channels are axis 0. How an operation is computed belongs to the targets.
 """
 
 from __future__ import annotations
@@ -60,7 +60,9 @@ def _windows(kind: str, size: int, kernel: int, stride: int, padding: int, ceil:
     """
     span = size + 2 * padding - kernel
     if span < 0:
-        raise NetworkError(f"{kind} with a window of {kernel} does not fit a feature map of {size} pixels; the image is too small")
+        raise NetworkError(
+            f"{kind} with a window of {kernel} does not fit a feature map of {size} pixels; the image is too small"
+        )
     count = (-(-span // stride) if ceil else span // stride) + 1
     if ceil and (count - 1) * stride >= size + padding:
         count -= 1
@@ -124,7 +126,9 @@ class Slice(Operation):
     def infer(self, *inputs: Shape) -> Shape:
         (shape,) = inputs
         if self.axis >= len(shape) or not 0 <= self.start < self.stop <= shape[self.axis]:
-            raise NetworkError(f"slice {self.start}:{self.stop} of axis {self.axis} does not fit a tensor of shape {shape}")
+            raise NetworkError(
+                f"slice {self.start}:{self.stop} of axis {self.axis} does not fit a tensor of shape {shape}"
+            )
         return (*shape[: self.axis], self.stop - self.start, *shape[self.axis + 1 :])
 
 
@@ -152,13 +156,15 @@ class ScaleShift(Operation):
 
     def infer(self, *inputs: Shape) -> Shape:
         if not self.scale.shape == self.shift.shape == inputs[0][:1]:
-            raise NetworkError(f"scale_shift of {self.scale.shape[0]} channels does not fit a tensor of shape {inputs[0]}")
+            raise NetworkError(
+                f"scale_shift of {self.scale.shape[0]} channels does not fit a tensor of shape {inputs[0]}"
+            )
         return inputs[0]
 
 
 @dataclass(frozen=True, eq=False)
 class Convolution(Operation):
-    """Cross-correlation with ``weight`` ``(O, I, kh, kw)`` and ``bias`` ``(O,)`` or None, zero padding on both sides."""
+    """Cross-correlation with ``weight`` ``(O, I, kh, kw)`` and ``bias`` ``(O,)`` or None; zeros pad both sides."""
 
     weight: Array
     bias: Array | None = None
@@ -169,7 +175,9 @@ class Convolution(Operation):
         channels, height, width = _map_shape(self, inputs[0])
         out, wanted, kernel_height, kernel_width = self.weight.shape
         if channels != wanted or (self.bias is not None and self.bias.shape != (out,)):
-            raise NetworkError(f"convolution of {wanted} channels to {out} does not fit a feature map of shape {inputs[0]}")
+            raise NetworkError(
+                f"convolution of {wanted} channels to {out} does not fit a feature map of shape {inputs[0]}"
+            )
         return (
             out,
             _windows(self.kind, height, kernel_height, self.stride, self.padding),
@@ -207,7 +215,9 @@ class InstanceNorm(Operation):
 
     def infer(self, *inputs: Shape) -> Shape:
         if _map_shape(self, inputs[0])[0] != self.weight.shape[0]:
-            raise NetworkError(f"instance_norm of {self.weight.shape[0]} channels does not fit a tensor of shape {inputs[0]}")
+            raise NetworkError(
+                f"instance_norm of {self.weight.shape[0]} channels does not fit a tensor of shape {inputs[0]}"
+            )
         return inputs[0]
 
 
@@ -257,7 +267,9 @@ class _Binary(Operation):
         try:
             return tuple(np.broadcast_shapes(*inputs))
         except ValueError:
-            raise NetworkError(f"{self.kind} of tensors of shape {inputs[0]} and {inputs[1]}: they do not fit") from None
+            raise NetworkError(
+                f"{self.kind} of tensors of shape {inputs[0]} and {inputs[1]}: they do not fit"
+            ) from None
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,6 +10,7 @@ import numpy as np
 from fastrt.arrays import Array, Shape
 from fastrt.errors import WeightsError
 
+
 @dataclass
 class Parameters:
     """Arrays by name, each to be taken once.
@@ -71,5 +72,6 @@ class Parameters:
         first = next(iter(found.values()))[0]
         lines = "".join(f"\n  {kind}: {name}" for kind, names in found.items() for name in names)
         raise WeightsError(
-            f"weights do not fit {self.title}: {counts}, first {first}; do config and checkpoint belong together?{lines}"
+            f"weights do not fit {self.title}: {counts}, first {first};"
+            f" do config and checkpoint belong together?{lines}"
         )

@@ -50,7 +50,7 @@ class ModelSpec(BaseModel):
         pixel_mean: subtracted from the pixels, 0 to 255, R, G, B.
         pixel_std: what they are then divided by, R, G, B.
         maxpool: the stem's max pooling: ``ceil`` (FastReID since 2020-11-06) or ``pad1`` (before).
-        basic_block_se: whether depths 18 and 34 apply their SE layers: FastReID since 2021-01-04 does, before it did not.
+        basic_block_se: whether depths 18 and 34 apply their SE layers, as FastReID does since 2021-01-04.
 
     Source: fastreid/config/defaults.py.
     """

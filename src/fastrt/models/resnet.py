@@ -51,7 +51,7 @@ STAGES = {
 
 
 def build_backbone(b: Builder, x: Tensor, spec: ModelSpec) -> Tensor:
-    """The feature map ``(C, H / 16, W / 16)``, or ``/ 32`` with last stride 2, of standardised RGB pixels ``(3, H, W)``."""
+    """The feature map ``(C, H / 16, W / 16)``, or ``/ 32`` with last stride 2, of standardised pixels ``(3, H, W)``."""
     stages = STAGES[spec.depth]
     x = convolve(b, x, "backbone.conv1", 64, 7, stride=2, padding=3)
     x = b.add("backbone.relu", Relu(), batch_norm(b, x, "backbone.bn1"))
@@ -61,7 +61,9 @@ def build_backbone(b: Builder, x: Tensor, spec: ModelSpec) -> Tensor:
     for layer, blocks in enumerate(stages.blocks, 1):
         for i in range(blocks):
             stride = (1, 2, 2, spec.last_stride)[layer - 1] if i == 0 else 1
-            x = _block(b, x, f"backbone.layer{layer}.{i}", spec, PLANES[layer - 1], stride, ibn=spec.with_ibn and layer < 4)
+            x = _block(
+                b, x, f"backbone.layer{layer}.{i}", spec, PLANES[layer - 1], stride, ibn=spec.with_ibn and layer < 4
+            )
             nth = i - (blocks - non_locals[layer - 1])
             if nth >= 0:
                 name = f"backbone.NL_{layer}.{nth}"
@@ -83,7 +85,7 @@ def _non_locals(stages: Stages, spec: ModelSpec, names: Iterable[str]) -> tuple[
 
 
 def _block(b: Builder, x: Tensor, name: str, spec: ModelSpec, planes: int, stride: int, *, ibn: bool) -> Tensor:
-    """A residual block. Distill takes the ReLU of its input and leaves its output as it is; plain does it the other way."""
+    """A residual block. Distill takes the ReLU of its input and not of its output; plain does it the other way."""
     stages = STAGES[spec.depth]
     channels = planes * stages.expansion
     if spec.distill:

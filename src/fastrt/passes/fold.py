@@ -1,9 +1,10 @@
 """Fold scales and shifts into the convolutions before them.
 
 A batch norm after a convolution is a scale and a shift of each output channel, and ``s * (W x + b) + t`` is
-``(s W) x + (s b + t)``. A slice of channels commutes with a convolution, so the batch-norm half of IBN-a folds too: into the
-rows that it slices. What stays has no convolution right before it: the pixels' standardisation, whose shift must not go into
-the convolution after it (zero padding would then no longer be the mean), and a neck right after pooling.
+``(s W) x + (s b + t)``. A slice of channels commutes with a convolution, so the batch-norm half of IBN-a folds too:
+into the rows that it slices. What stays has no convolution right before it: the pixels' standardisation, whose
+shift must not go into the convolution after it (zero padding would then no longer be the mean), and a neck right
+after pooling.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from fastrt.ops import Convolution, ScaleShift, Slice
 def fold_scales(network: Network) -> Network:
     """The same network with every scale and shift that follows a convolution folded into it, computed in float64.
 
-    A name keeps its value: a convolution that swallowed a batch norm is called as the norm was, and one of which only some
-    rows are scaled is called ``.folded``.
+    A name keeps its value: a convolution that swallowed a batch norm is called as the norm was, and one of which only
+    some rows are scaled is called ``.folded``.
     """
     tensors = {tensor.name: tensor for tensor in network}
     consumers = network.consumers()
@@ -70,7 +71,9 @@ def _only(tensor: Tensor, before: Tensor, source: Tensor, consumers: dict[str, l
     for other in consumers[source.name]:
         operation = other.operation
         if other is not before and not (
-            isinstance(operation, Slice) and operation.axis == 0 and (operation.stop <= start or stop <= operation.start)
+            isinstance(operation, Slice)
+            and operation.axis == 0
+            and (operation.stop <= start or stop <= operation.start)
         ):
             return False
     return True

@@ -12,10 +12,10 @@ from fastrt.ops import Cast, Convolution, Input, L2Normalize, ScaleShift, Transp
 
 
 def take_bytes(network: Network) -> Network:
-    """The same network, taking ``(H, W, 3)`` uint8 BGR pixels, as OpenCV gives them, instead of ``(3, H, W)`` float32 RGB.
+    """The same network, taking ``(H, W, 3)`` uint8 BGR pixels, as OpenCV gives them, not ``(3, H, W)`` float32 RGB.
 
-    The channels' order costs nothing: the standardisation is reversed, and so are the input channels of the convolutions
-    that take it.
+    The channels' order costs nothing: the standardisation is reversed, and so are the input channels of the
+    convolutions that take it.
     """
     pixels, *others = network.consumers()[network.input.name]
     if others or not isinstance(pixels.operation, ScaleShift):

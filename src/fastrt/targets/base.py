@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
 
-from fastrt.arrays import Array, Embeddings
+from fastrt.arrays import Array, Embeddings, Shape
 from fastrt.engine_info import EngineInfo
 from fastrt.errors import TargetError
 from fastrt.network import Network, Tensor
@@ -18,13 +19,13 @@ Value = TypeVar("Value")
 class Lowering(Generic[Value]):
     """Turns a network into values of a runtime, an operation at a time.
 
-    A subclass has one method for each operation, named by the operation's kind, that takes the operation and the values of
-    its inputs, and returns its value. An operation without a method is refused by name.
+    A subclass has one method for each operation, named by the operation's kind, that takes the operation and the values
+    of its inputs, and returns its value. An operation without a method is refused by name.
     """
 
     target: ClassVar[str]
 
-    def named(self, tensor: Tensor, value: Value) -> Value:  # noqa: ARG002 - for subclasses whose values have names
+    def named(self, tensor: Tensor, value: Value) -> Value:
         """``value`` under the tensor's name."""
         return value
 
@@ -47,6 +48,15 @@ class Lowering(Generic[Value]):
             for name in set(tensor.inputs):
                 if last_use[name] == tensor.name:
                     del values[name]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer of an engine file, as its runtime has it; ``shape`` per image."""
+
+    name: str
+    kind: str
+    shape: Shape
 
 
 class Runner(ABC):
@@ -84,7 +94,7 @@ class Target(ABC):
 
     @abstractmethod
     def precisions(self) -> Sequence[str]:
-        """The precisions that it computes in on this machine, best known first; raises if its runtime is not installed."""
+        """The precisions that it computes in on this machine, widest first; raises if its runtime is not installed."""
 
     @abstractmethod
     def version(self) -> str:
@@ -107,11 +117,15 @@ class Target(ABC):
     def describe(self, path: Path) -> EngineInfo:
         """What an engine file says of itself, without loading it for inference."""
 
+    @abstractmethod
+    def layers(self, path: Path) -> list[Layer]:
+        """The layers of an engine file, in order."""
+
 
 def refuse_precision(target: Target, precision: str, machine: str) -> None:
     """Raise `TargetError` if ``target`` cannot compute in ``precision`` on this machine."""
     if precision not in target.precisions():
         known = ", ".join(target.precisions())
-        raise TargetError(f"{target.name} on {machine} computes in {known}, not in {precision}; build with one of those")
-
-
+        raise TargetError(
+            f"{target.name} on {machine} computes in {known}, not in {precision}; build with one of those"
+        )

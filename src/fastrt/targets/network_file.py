@@ -25,11 +25,14 @@ def write_network(network: Network, path: Path, info: str) -> None:
     lines = []
     for i, tensor in enumerate(network):
         operation = tensor.operation
-        lines.append({"name": tensor.name, "kind": operation.kind, "inputs": tensor.inputs, **_prefixed(operation.attributes())})
+        lines.append(
+            {"name": tensor.name, "kind": operation.kind, "inputs": tensor.inputs, **_prefixed(operation.attributes())}
+        )
         entries |= {f"{i}.{field}": array for field, array in operation.arrays().items()}
     texts = {OPERATIONS_ENTRY: json.dumps(lines), INFO_ENTRY: info}
-    with written_whole(path) as temporary:
-        np.savez(temporary, **entries, **{name: np.frombuffer(text.encode(), np.uint8) for name, text in texts.items()})
+    entries |= {name: np.frombuffer(text.encode(), np.uint8) for name, text in texts.items()}
+    with written_whole(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, allow_pickle=False, **entries)
 
 
 def read_info_entry(path: Path) -> str:
@@ -59,14 +62,25 @@ def read_network(path: Path) -> Network:
             tensors[line["name"]] = make_tensor(line["name"], operation, [tensors[name] for name in line["inputs"]])
         return Network(tuple(tensors.values()))
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, FastrtError, RecursionError) as error:
-        raise EngineError(f"{path} holds no network that fastrt can read ({type(error).__name__}: {error}); build it again") from None
+        raise EngineError(
+            f"{path} holds no network that fastrt can read ({type(error).__name__}: {error}); build it again"
+        ) from None
 
 
 def _read(path: Path, only: tuple[str, ...] = ()) -> dict[str, Array]:
     try:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in (only or file.files)}
-    except (OSError, ValueError, KeyError, EOFError, AttributeError, TypeError, zipfile.BadZipFile, NotImplementedError) as error:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        EOFError,
+        AttributeError,
+        TypeError,
+        zipfile.BadZipFile,
+        NotImplementedError,
+    ) as error:
         raise EngineError(f"{path} is not a reference engine, or is damaged ({error}); build it again") from None
 
 

@@ -39,7 +39,7 @@ from fastrt.ops import (
     Slice,
     Transpose,
 )
-from fastrt.targets.base import Lowering, Runner, Target, refuse_precision
+from fastrt.targets.base import Layer, Lowering, Runner, Target, refuse_precision
 
 OPSET = 17
 IR_VERSION = 9
@@ -111,15 +111,24 @@ class OnnxLowering(Lowering[str]):
 
     def convolution(self, op: Convolution, x: str) -> str:
         arrays = [self._constant(op.weight)] + ([] if op.bias is None else [self._constant(op.bias)])
-        return self._node("Conv", x, *arrays, strides=[op.stride] * 2, pads=[op.padding] * 4, kernel_shape=op.weight.shape[2:])
+        return self._node(
+            "Conv", x, *arrays, strides=[op.stride] * 2, pads=[op.padding] * 4, kernel_shape=op.weight.shape[2:]
+        )
 
     def max_pool(self, op: MaxPool, x: str) -> str:
         return self._node(
-            "MaxPool", x, kernel_shape=[op.kernel] * 2, strides=[op.stride] * 2, pads=[op.padding] * 4, ceil_mode=int(op.ceil)
+            "MaxPool",
+            x,
+            kernel_shape=[op.kernel] * 2,
+            strides=[op.stride] * 2,
+            pads=[op.padding] * 4,
+            ceil_mode=int(op.ceil),
         )
 
     def instance_norm(self, op: InstanceNorm, x: str) -> str:
-        return self._node("InstanceNormalization", x, self._constant(op.weight), self._constant(op.bias), epsilon=op.eps)
+        return self._node(
+            "InstanceNormalization", x, self._constant(op.weight), self._constant(op.bias), epsilon=op.eps
+        )
 
     def relu(self, _: Relu, x: str) -> str:
         return self._node("Relu", x)
@@ -199,7 +208,7 @@ class OnnxTarget(Target):
             return OnnxRunner(session, _describe(session, path), [])
         onnx = _import_onnx()
         info = self.describe(path)
-        model = onnx.load(path)
+        model = _load_proto(onnx, path)
         output = model.graph.output[0].name
         names = [node.name for node in model.graph.node if [node.name] == list(node.output) and node.name != output]
         model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names)
@@ -207,6 +216,15 @@ class OnnxTarget(Target):
 
     def describe(self, path: Path) -> EngineInfo:
         return _describe(_open(str(path), path), path)
+
+    def layers(self, path: Path) -> list[Layer]:
+        onnx = _import_onnx()
+        model = onnx.shape_inference.infer_shapes(_load_proto(onnx, path))
+        shapes = {
+            value.name: tuple(axis.dim_value or -1 for axis in value.type.tensor_type.shape.dim)[1:]
+            for value in [*model.graph.value_info, *model.graph.output]
+        }
+        return [Layer(node.output[0], node.op_type, shapes.get(node.output[0], ())) for node in model.graph.node]
 
 
 class OnnxRunner(Runner):
@@ -254,9 +272,17 @@ def _import_onnx() -> Any:
         import onnx.checker
         import onnx.helper
         import onnx.numpy_helper
+        import onnx.shape_inference
     except ImportError:
         raise TargetError("onnx is not installed; to write ONNX files: pip install 'fastrt[onnx]'") from None
     return onnx
+
+
+def _load_proto(onnx: Any, path: Path) -> Any:
+    try:
+        return onnx.load(path)
+    except Exception as error:  # protobuf's errors have no common base but this
+        raise EngineError(f"{path} is not an ONNX engine, or is damaged: {error}") from None
 
 
 def _open(model: str | bytes, path: Path) -> Any:

@@ -19,7 +19,7 @@ from openvino import opset14 as op14
 from fastrt.arrays import Array, Embeddings
 from fastrt.engine_info import KEY, EngineInfo, read_info
 from fastrt.errors import EngineError, OutputError, TargetError
-from fastrt.network import INPUT, OUTPUT, Network, Tensor
+from fastrt.network import Network, Tensor
 from fastrt.ops import (
     Add,
     Cast,
@@ -43,7 +43,7 @@ from fastrt.ops import (
     Slice,
     Transpose,
 )
-from fastrt.targets.base import Lowering, Runner, Target, refuse_precision
+from fastrt.targets.base import Layer, Lowering, Runner, Target, refuse_precision
 
 Node = Any
 """An openvino node; openvino publishes no types for what its opsets return."""
@@ -102,13 +102,15 @@ class OpenVinoLowering(Lowering[Node]):
         return op14.relu(x)
 
     def leaky_relu(self, op: LeakyRelu, x: Node) -> Node:
-        return op14.prelu(x, op14.constant(np.float32([op.slope])))
+        return op14.prelu(x, op14.constant(np.array([op.slope], np.float32)))
 
     def sigmoid(self, _: Sigmoid, x: Node) -> Node:
         return op14.sigmoid(x)
 
     def clamp(self, op: Clamp, x: Node) -> Node:
-        low, high = (default if value is None else value for value, default in ((op.low, -FLOAT_MAX), (op.high, FLOAT_MAX)))
+        low, high = (
+            default if value is None else value for value, default in ((op.low, -FLOAT_MAX), (op.high, FLOAT_MAX))
+        )
         return op14.clamp(x, low, high)
 
     def power(self, op: Power, x: Node) -> Node:
@@ -184,6 +186,13 @@ class OpenVinoTarget(Target):
     def describe(self, path: Path) -> EngineInfo:
         return _describe(_read(path), path)
 
+    def layers(self, path: Path) -> list[Layer]:
+        return [
+            Layer(op.get_friendly_name(), op.get_type_name(), _shape(op.output(0))[1:])
+            for op in _read(path).get_ordered_ops()
+            if op.get_type_name() not in ("Constant", "Result")
+        ]
+
 
 class OpenVinoRunner(Runner):
     """A compiled model; each thread that calls takes an inference request of its own from a pool."""
@@ -221,7 +230,7 @@ class OpenVinoRunner(Runner):
 
 
 def _save(model: Any, path: Path) -> None:
-    """Write both files of an IR. The old ``.xml`` goes first and the new one comes last, so that no pair is ever mixed."""
+    """Write both files of an IR. The old ``.xml`` goes first and the new one comes last, so no pair is ever mixed."""
     if not path.parent.is_dir():
         raise OutputError(f"cannot write {path}: there is no folder {path.parent}; make it first")
     try:
@@ -269,7 +278,10 @@ def _tap(model: Any) -> list[str]:
     """Make an output of every node that bears a tensor's name; the names, in order."""
     names = []
     for op in model.get_ordered_ops():
-        if op.get_type_name() not in ("Result", "Constant", "Parameter") and op.get_friendly_name() in op.output(0).get_names():
+        if (
+            op.get_type_name() not in ("Result", "Constant", "Parameter")
+            and op.get_friendly_name() in op.output(0).get_names()
+        ):
             model.add_outputs([op.output(0)])
             names.append(op.get_friendly_name())
     return names

@@ -1,4 +1,4 @@
-"""The arbiter: every operation in NumPy, plainly and in float64. An engine file is NumPy's own ``.npz`` of the network."""
+"""The arbiter: every operation in NumPy, plainly and in float64. An engine file is NumPy's ``.npz`` of the network."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from fastrt.ops import (
     Slice,
     Transpose,
 )
-from fastrt.targets.base import Lowering, Runner, Target
+from fastrt.targets.base import Layer, Lowering, Runner, Target
 from fastrt.targets.network_file import read_info_entry, read_network, write_network
 
 PIXELS = (2, 3)
@@ -53,7 +53,7 @@ def trace_reference(network: Network, batch: Array) -> dict[str, Array]:
 
 
 class Reference(Lowering[Array]):
-    """Computes a network for one batch; values are ``(n, ...)`` float64 arrays, so that its own rounding never shows."""
+    """Computes a network for one batch; values are ``(n, ...)`` float64 arrays, so its own rounding never shows."""
 
     target: ClassVar[str] = "reference"
 
@@ -73,7 +73,7 @@ class Reference(Lowering[Array]):
         return x.reshape(len(x), *op.shape)
 
     def slice(self, op: Slice, x: Array) -> Array:
-        return np.take(x, range(op.start, op.stop), op.axis + 1)
+        return np.asarray(np.take(x, range(op.start, op.stop), op.axis + 1))
 
     def concat(self, _: Concat, *xs: Array) -> Array:
         return np.concatenate(xs, axis=1)
@@ -104,7 +104,7 @@ class Reference(Lowering[Array]):
     def instance_norm(self, op: InstanceNorm, x: Array) -> Array:
         centred = x - x.mean(PIXELS, keepdims=True)
         normed = centred / np.sqrt(np.square(centred).mean(PIXELS, keepdims=True) + op.eps)
-        return normed * _per_channel(op.weight, x) + _per_channel(op.bias, x)
+        return np.asarray(normed * _per_channel(op.weight, x) + _per_channel(op.bias, x))
 
     def relu(self, _: Relu, x: Array) -> Array:
         return np.maximum(x, 0)
@@ -116,28 +116,30 @@ class Reference(Lowering[Array]):
         return 0.5 * (np.tanh(0.5 * x) + 1)
 
     def clamp(self, op: Clamp, x: Array) -> Array:
-        return np.clip(x, op.low, op.high)
+        return np.asarray(np.clip(x, op.low, op.high))
 
     def power(self, op: Power, x: Array) -> Array:
-        return np.power(x, op.exponent)
+        return np.asarray(np.power(x, op.exponent))
 
     def add(self, _: Add, a: Array, b: Array) -> Array:
-        return a + b
+        return np.asarray(a + b)
 
     def multiply(self, _: Multiply, a: Array, b: Array) -> Array:
-        return a * b
+        return np.asarray(a * b)
 
     def mat_mul(self, op: MatMul, a: Array, b: Array) -> Array:
-        return np.matmul(a.swapaxes(1, 2) if op.transpose_a else a, b.swapaxes(1, 2) if op.transpose_b else b)
+        return np.asarray(
+            np.matmul(a.swapaxes(1, 2) if op.transpose_a else a, b.swapaxes(1, 2) if op.transpose_b else b)
+        )
 
     def reduce_mean(self, _: ReduceMean, x: Array) -> Array:
-        return x.mean(PIXELS, keepdims=True)
+        return np.asarray(x.mean(PIXELS, keepdims=True))
 
     def reduce_max(self, _: ReduceMax, x: Array) -> Array:
-        return x.max(PIXELS, keepdims=True)
+        return np.asarray(x.max(PIXELS, keepdims=True))
 
     def l2_normalize(self, op: L2Normalize, x: Array) -> Array:
-        return x / np.maximum(np.sqrt(np.square(x).sum(1, keepdims=True)), op.eps)
+        return np.asarray(x / np.maximum(np.sqrt(np.square(x).sum(1, keepdims=True)), op.eps))
 
 
 def _wide(x: Array) -> Array:
@@ -163,7 +165,7 @@ class ReferenceTarget(Target):
     def build(self, network: Network, path: Path, info: EngineInfo) -> None:
         write_network(network, path, info.to_text())
 
-    def load(self, path: Path, device: str, taps: bool = False) -> Runner:  # noqa: ARG002 - it can always be tapped
+    def load(self, path: Path, device: str, taps: bool = False) -> Runner:
         if device != "cpu":
             raise TargetError(f"reference runs on cpu, not on {device}")
         return ReferenceRunner(read_network(path), self.describe(path))
@@ -173,6 +175,9 @@ class ReferenceTarget(Target):
         shape = (-1, *network.input.shape)
         inputs = [(network.input.name, shape, network.input.dtype)]
         return read_info(read_info_entry(path), self.name, path, inputs, [(-1, *network.output.shape)])
+
+    def layers(self, path: Path) -> list[Layer]:
+        return [Layer(tensor.name, tensor.operation.kind, tensor.shape) for tensor in read_network(path)]
 
 
 class ReferenceRunner(Runner):

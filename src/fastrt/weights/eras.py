@@ -94,7 +94,10 @@ def _head(spec: ModelSpec, arrays: Mapping[str, Array], notes: list[str]) -> dic
         neck = f"heads.bottleneck.{1 if spec.embedding_dim else 0}."
         stored = ("running_mean", "running_var", "bias")
         with_bnneck = "heads.bnneck.weight" in arrays or any(neck + leaf in arrays for leaf in stored)
-        notes.append(f"WITH_BNNECK is not in the config; the checkpoint {'has' if with_bnneck else 'lacks'} the batch norm, so it is {with_bnneck}")
+        notes.append(
+            f"WITH_BNNECK is not in the config; the checkpoint {'has' if with_bnneck else 'lacks'} the batch norm,"
+            f" so it is {with_bnneck}"
+        )
     return {"head": "EmbeddingHead", "with_bnneck": with_bnneck}
 
 
@@ -102,7 +105,9 @@ def _pool(spec: ModelSpec, arrays: Mapping[str, Array], notes: list[str]) -> dic
     learnt = "GeneralizedMeanPoolingP"
     if "heads.pool_layer.p" not in arrays or spec.pool_layer == learnt:
         return {}
-    notes.append(f"the checkpoint has a learnt exponent heads.pool_layer.p: {learnt} instead of the config's {spec.pool_layer}")
+    notes.append(
+        f"the checkpoint has a learnt exponent heads.pool_layer.p: {learnt} instead of the config's {spec.pool_layer}"
+    )
     return {"pool_layer": learnt}
 
 
@@ -113,7 +118,10 @@ def _non_local(spec: ModelSpec, arrays: Mapping[str, Array], notes: list[str]) -
     if stored and not spec.with_nl:
         notes.append("the checkpoint has non-local blocks, which the config does not: they are built, as in FastRT")
     if spec.with_nl and not stored and spec.layers >= 50:
-        notes.append("WITH_NL is True, but the checkpoint has no non-local blocks: none are built, as in FastReID's distill ResNet")
+        notes.append(
+            "WITH_NL is True, but the checkpoint has no non-local blocks: none are built, as in FastReID's distill"
+            " ResNet"
+        )
     return {"with_nl": stored}
 
 
@@ -121,15 +129,19 @@ def _max_pool(spec: ModelSpec, arrays: Mapping[str, Array], era: str, notes: lis
     if spec.maxpool != "auto":
         return {}
     if era == "A":
-        notes.append("max pooling is padded by one (pad1), as in FastReID before 2020-11-06, when the checkpoint was trained")
+        notes.append(
+            "max pooling is padded by one (pad1), as in FastReID before 2020-11-06, when the checkpoint was trained"
+        )
         return {"maxpool": "pad1"}
     if era == "C":
         return {"maxpool": "ceil"}
-    widths = {non_local_width(arrays, name) for name in arrays if re.fullmatch(r"backbone\.NL_\d\.\d+\.g\.weight", name)}
+    widths = {
+        non_local_width(arrays, name) for name in arrays if re.fullmatch(r"backbone\.NL_\d\.\d+\.g\.weight", name)
+    }
     if era == "B" and widths and widths != {1}:  # 2020-09-10 to 2020-12-07, most of it before 2020-11-06
         notes.append(
-            "the checkpoint is of autumn 2020, and its names do not tell whether max pooling was padded (until 2020-11-06):"
-            " it is taken as pad1; if embeddings look wrong, set maxpool to ceil"
+            "the checkpoint is of autumn 2020, and its names do not tell whether max pooling was padded (until"
+            " 2020-11-06): it is taken as pad1; if embeddings look wrong, set maxpool to ceil"
         )
         return {"maxpool": "pad1"}
     if era == "B" and not widths:
@@ -138,7 +150,10 @@ def _max_pool(spec: ModelSpec, arrays: Mapping[str, Array], era: str, notes: lis
             " (until 2020-11-06): it is taken as ceil; if it was trained before, set maxpool to pad1"
         )
     if era == "?":
-        notes.append("the checkpoint has no classifier to tell its age: max pooling is taken as ceil; if it was trained before 2020-11-06, set maxpool to pad1")
+        notes.append(
+            "the checkpoint has no classifier to tell its age: max pooling is taken as ceil; if it was trained before"
+            " 2020-11-06, set maxpool to pad1"
+        )
     return {"maxpool": "ceil"}
 
 
@@ -148,9 +163,14 @@ def _basic_block_se(spec: ModelSpec, era: str, notes: list[str]) -> dict[str, ob
     if not spec.with_se or spec.layers >= 50 or spec.distill or era == "C":
         return {"basic_block_se": "applied"}
     if era == "A":
-        notes.append("SE layers are stored but not applied, as in FastReID before 2021-01-04, when the checkpoint was trained")
+        notes.append(
+            "SE layers are stored but not applied, as in FastReID before 2021-01-04, when the checkpoint was trained"
+        )
         return {"basic_block_se": "ignored"}
-    notes.append("names do not tell whether SE layers were applied (since 2021-01-04): they are; if it was trained before, set basic_block_se to ignored")
+    notes.append(
+        "names do not tell whether SE layers were applied (since 2021-01-04): they are; if it was trained before, set"
+        " basic_block_se to ignored"
+    )
     return {"basic_block_se": "applied"}
 
 
@@ -165,7 +185,10 @@ def _pixels(spec: ModelSpec, arrays: Mapping[str, Array], notes: list[str]) -> d
             raise WeightsError(f"{name} has shape {arrays[name].shape}; three numbers are wanted")
         if not np.allclose(stored, getattr(spec, name), rtol=1e-5):
             values[name] = tuple(float(value) for value in stored)
-            notes.append(f"{name} in the checkpoint is {values[name]}, in the config {getattr(spec, name)}: the checkpoint's is taken")
+            notes.append(
+                f"{name} in the checkpoint is {values[name]}, in the config {getattr(spec, name)}:"
+                " the checkpoint's is taken"
+            )
     return values
 
 

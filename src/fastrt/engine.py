@@ -1,0 +1,149 @@
+"""Engines: build one from a network, load it, read what it says of itself."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from pathlib import Path
+
+from fastrt import __version__
+from fastrt.engine_info import EngineInfo, Io, Precision, Resampler
+from fastrt.errors import EngineError, TargetError
+from fastrt.network import Network
+from fastrt.passes import prepare
+from fastrt.session import Session
+from fastrt.targets.base import Layer, Runner, Target
+
+TARGETS = {
+    "openvino": ("fastrt.targets.openvino", "OpenVinoTarget"),
+    "onnx": ("fastrt.targets.onnx", "OnnxTarget"),
+    "reference": ("fastrt.targets.reference", "ReferenceTarget"),
+}
+"""Where each target lives; only the one that is used is imported, and its runtime with it."""
+
+SUFFIXES = {".xml": "openvino", ".onnx": "onnx", ".npz": "reference"}
+"""Which target an engine file belongs to."""
+
+
+def find_target(name: str) -> Target:
+    """The target of that name.
+
+    Raises:
+        TargetError: there is none, or its runtime is not installed.
+    """
+    if name not in TARGETS:
+        raise TargetError(f"there is no target {name}; known are {', '.join(TARGETS)}")
+    module, class_name = TARGETS[name]
+    target: Target = getattr(importlib.import_module(module), class_name)()
+    return target
+
+
+def build(
+    network: Network,
+    path: str | os.PathLike[str],
+    target: str | None = None,
+    precision: Precision = "fp32",
+    *,
+    normalize: bool = True,
+    io: Io = "u8_nhwc_bgr",
+    resampler: Resampler = "pil-bicubic",
+) -> EngineInfo:
+    """Build an engine file, whole or not at all.
+
+    Args:
+        network: what `fastrt.build_network` made.
+        path: the file; ``.xml`` for openvino (its ``.bin`` comes to stand beside it), ``.onnx``, or ``.npz`` for reference.
+        target: the runtime; told by the suffix if None.
+        precision: what it computes in; refused where this machine does not have it.
+        normalize: whether embeddings leave it with unit length; without, they are what FastReID's model returns.
+        io: what it takes; ``u8_nhwc_bgr`` is ``(n, H, W, 3)`` uint8 BGR pixels, as OpenCV gives them, ``f32_nchw_rgb`` is
+            ``(n, 3, H, W)`` float32 RGB pixels from 0 to 255.
+        resampler: how a session brings images to its size; it stands in the file.
+
+    Returns:
+        What the file says of itself.
+
+    Raises:
+        TargetError: no such target, its runtime is not installed, or the machine lacks the precision.
+        OutputError: the file cannot be written.
+    """
+    path = Path(path)
+    by_suffix = SUFFIXES.get(path.suffix.lower())
+    if by_suffix is None or target not in (None, by_suffix):
+        wanted = [suffix for suffix, name in SUFFIXES.items() if target in (None, name)]
+        what = f"the suffix {path.suffix}" if path.suffix else "no suffix"
+        if not wanted:
+            find_target(str(target))
+        raise TargetError(f"{path} has {what}; name the engine file {' or '.join(wanted)}")
+    chosen = find_target(by_suffix)
+    info = EngineInfo(
+        fastrt=__version__,
+        target=chosen.name,
+        built_with=chosen.version(),
+        precision=precision,
+        io=io,
+        image_size=(network.input.shape[1], network.input.shape[2]),
+        embedding_dim=network.output.shape[0],
+        normalized=normalize,
+        resampler=resampler,
+        fingerprint=network.fingerprint(),
+        spec=network.spec,
+    )
+    chosen.build(prepare(network, info), path, info)
+    return info
+
+
+def load(path: str | os.PathLike[str], device: str = "cpu", *, batch: int | None = None) -> Session:
+    """Load an engine file for inference.
+
+    Args:
+        path: an engine file of fastrt, or of anyone who keeps to its inputs and outputs (see `describe`).
+        device: ``cpu``, or another that the runtime finds.
+        batch: how many images are run at once at most; None for what the device does best.
+
+    Raises:
+        EngineError: there is no such file, or it is no engine, or it is damaged.
+        TargetError: the runtime or the device is not there.
+    """
+    return Session(open_runner(path, device), batch)
+
+
+def open_runner(path: str | os.PathLike[str], device: str = "cpu", *, taps: bool = False) -> Runner:
+    """The runner below a session; with ``taps``, every named tensor inside can be read. Raises as `load` does."""
+    target, path = _find_engine(path)
+    return target.load(path, device, taps)
+
+
+def describe(path: str | os.PathLike[str]) -> EngineInfo:
+    """What an engine file says of itself; from its tensors alone if it is not of fastrt's making.
+
+    Raises:
+        EngineError: there is no such file, or it is no engine, or it is damaged.
+    """
+    target, path = _find_engine(path)
+    return target.describe(path)
+
+
+def list_layers(path: str | os.PathLike[str]) -> list[Layer]:
+    """The layers of an engine file in order, as its runtime's file holds them. Raises as `describe` does."""
+    target, path = _find_engine(path)
+    return target.layers(path)
+
+
+def is_engine(path: str | os.PathLike[str]) -> bool:
+    """Whether a file's suffix is that of an engine."""
+    return Path(path).suffix.lower() in SUFFIXES
+
+
+def _find_engine(path: str | os.PathLike[str]) -> tuple[Target, Path]:
+    path = Path(path)
+    if not is_engine(path):
+        known = ", ".join(f"{suffix} ({target})" for suffix, target in SUFFIXES.items())
+        raise EngineError(f"{path} is not named as an engine; engines are {known}: build one with fastrt build")
+    if not path.exists():
+        raise EngineError(f"there is no engine {path}; build one with fastrt build")
+    if not path.is_file():
+        raise EngineError(f"{path} is a folder; name the engine file in it")
+    if path.stat().st_size == 0:
+        raise EngineError(f"{path} is empty; build it again")
+    return find_target(SUFFIXES[path.suffix.lower()]), path

@@ -1,0 +1,112 @@
+"""Session: images in, embeddings out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import TracebackType
+
+import numpy as np
+
+from fastrt.arrays import Array, Embeddings, Image, Images
+from fastrt.engine_info import EngineInfo
+from fastrt.errors import EngineError, ImageError
+from fastrt.preprocess import check_image, find_resampler
+from fastrt.targets.base import Runner
+
+BATCH = 8
+"""Images at once unless the caller says otherwise: on CPUs larger batches gain nothing and hold more memory."""
+
+
+class Session:
+    """A loaded engine. Call it with images; any number of threads may do so at once.
+
+    Use it as a context manager, or `close` it.
+
+    Attributes:
+        info: what the engine says of itself: image size, embedding's dimension, resampler, precision, spec.
+        batch: how many images are run at once at most.
+    """
+
+    def __init__(self, runner: Runner, batch: int | None = None) -> None:
+        """Wrap a runner.
+
+        Raises:
+            EngineError: a batch of less than one image.
+        """
+        if batch is not None and batch < 1:
+            raise EngineError(f"a batch of {batch} images cannot be run; at least 1 is wanted")
+        self.info: EngineInfo = runner.info
+        self.batch = batch or BATCH
+        self._runner = runner
+        self._resample = find_resampler(runner.info.resampler)
+
+    def __call__(self, images: Sequence[Image] | Images) -> Embeddings:
+        """The embeddings of images.
+
+        Args:
+            images: a list of ``(h, w, 3)`` uint8 BGR arrays of any size, strided views included, each resized to the
+                engine's size; or one ``(n, H, W, 3)`` uint8 BGR array, a batch already at that size.
+
+        Returns:
+            ``(n, D)`` float32, a row an image, in order; of unit length unless the engine was built raw.
+
+        Raises:
+            ImageError: no image at all, or one that is not ``(h, w, 3)`` uint8, or has no pixels; it is named by its place.
+            EngineError: the session is closed, or the runtime failed.
+        """
+        if isinstance(images, np.ndarray):
+            self._check_batch(images)
+        elif len(images) == 0:
+            raise ImageError("a batch of 0 images has no embeddings; give at least one")
+        else:
+            for i, image in enumerate(images):
+                check_image(image, f"image {i}")
+        embeddings = np.empty((len(images), self.info.embedding_dim), np.float32)
+        for start in range(0, len(images), self.batch):
+            part = self._prepare(images[start : start + self.batch])
+            embeddings[start : start + len(part)] = self._runner.run(part)
+        return embeddings
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        height, width = self.info.image_size
+        return f"Session({self.info.target} {self.info.precision}, {height}x{width} to {self.info.embedding_dim})"
+
+    def close(self) -> None:
+        """Free the engine. Closing twice does nothing."""
+        self._runner.close()
+
+    def _check_batch(self, images: Images) -> None:
+        height, width = self.info.image_size
+        if images.ndim == 4 and len(images) == 0:
+            raise ImageError("a batch of 0 images has no embeddings; give at least one")
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (height, width, 3):
+            hint = (
+                "for a single image, give [image]"
+                if images.ndim == 3
+                else "for images of other sizes, give a list of them"
+            )
+            raise ImageError(
+                f"a batch of shape {images.shape} {images.dtype} does not fit the engine,"
+                f" which wants (n, {height}, {width}, 3) uint8 BGR; {hint}"
+            )
+
+    def _prepare(self, images: Sequence[Image] | Images) -> Array:
+        """A batch in the engine's input profile, C-contiguous."""
+        size = self.info.image_size
+        if isinstance(images, np.ndarray):
+            batch = images
+        else:
+            batch = np.empty((len(images), *size, 3), np.uint8)
+            for image, row in zip(images, batch, strict=True):
+                row[...] = self._resample(image, size)
+        if self.info.io == "f32_nchw_rgb":
+            batch = batch[..., ::-1].transpose(0, 3, 1, 2).astype(np.float32, order="C")
+        return np.ascontiguousarray(batch)
