@@ -52,12 +52,13 @@ def build(
 
     Args:
         network: what `fastrt.build_network` made.
-        path: the file; ``.xml`` for openvino (its ``.bin`` comes to stand beside it), ``.onnx``, or ``.npz`` for reference.
+        path: the file; ``.xml`` for openvino (its ``.bin`` comes to stand beside it), ``.onnx``, or ``.npz`` for
+            reference.
         target: the runtime; told by the suffix if None.
         precision: what it computes in; refused where this machine does not have it.
         normalize: whether embeddings leave it with unit length; without, they are what FastReID's model returns.
-        io: what it takes; ``u8_nhwc_bgr`` is ``(n, H, W, 3)`` uint8 BGR pixels, as OpenCV gives them, ``f32_nchw_rgb`` is
-            ``(n, 3, H, W)`` float32 RGB pixels from 0 to 255.
+        io: what it takes; ``u8_nhwc_bgr`` is ``(n, H, W, 3)`` uint8 BGR pixels, as OpenCV gives them,
+            ``f32_nchw_rgb`` is ``(n, 3, H, W)`` float32 RGB pixels from 0 to 255.
         resampler: how a session brings images to its size; it stands in the file.
 
     Returns:

@@ -1,4 +1,4 @@
-"""From files and arrays to pixels of the network's size; the only place that knows decoding, resizing and colour order."""
+"""From files and arrays to pixels of the network's size; the only place that knows decoding and resizing."""
 
 from __future__ import annotations
 
@@ -40,8 +40,9 @@ def check_image(image: object, name: str) -> None:
 
 
 def read_image(path: str | os.PathLike[str]) -> Image:
-    """An image file as ``(h, w, 3)`` uint8 BGR, decoded as FastReID does: turned upright by its EXIF, grey repeated, alpha
-    dropped.
+    """An image file as ``(h, w, 3)`` uint8 BGR, decoded as FastReID does.
+
+    It is turned upright by its EXIF; grey is repeated, and alpha dropped.
 
     Raises:
         ImageError: there is no such file, or it is no image, or it is damaged.
@@ -69,8 +70,9 @@ def read_image(path: str | os.PathLike[str]) -> Image:
 def find_resampler(name: str) -> Resample:
     """How images are brought to a size.
 
-    ``pil-bicubic`` smooths when it shrinks; it is what FastReID trains and evaluates with. ``cv2-cubic`` is what FastReID's
-    and FastRT's demos use, and ``cv2-linear`` OpenCV's default; neither smooths. The three give three embeddings.
+    ``pil-bicubic`` smooths when it shrinks; it is what FastReID trains and evaluates with. ``cv2-cubic`` is what
+    FastReID's and FastRT's demos use, and ``cv2-linear`` OpenCV's default; neither smooths. The three give three
+    embeddings.
     """
     return _RESAMPLERS[name]
 
@@ -86,8 +88,8 @@ def _resize_cv2(image: Image, size: tuple[int, int], interpolation: str) -> Imag
     import cv2
 
     height, width = size
-    resized: Image = cv2.resize(np.ascontiguousarray(image), (width, height), interpolation=getattr(cv2, interpolation))
-    return resized
+    flag: int = getattr(cv2, interpolation)
+    return np.asarray(cv2.resize(np.ascontiguousarray(image), (width, height), interpolation=flag), np.uint8)
 
 
 _RESAMPLERS: dict[str, Resample] = {

@@ -51,20 +51,14 @@ class Session:
             ``(n, D)`` float32, a row an image, in order; of unit length unless the engine was built raw.
 
         Raises:
-            ImageError: no image at all, or one that is not ``(h, w, 3)`` uint8, or has no pixels; it is named by its place.
+            ImageError: no image at all, or one that is not ``(h, w, 3)`` uint8, or has no pixels; its place is named.
             EngineError: the session is closed, or the runtime failed.
         """
-        if isinstance(images, np.ndarray):
-            self._check_batch(images)
-        elif len(images) == 0:
-            raise ImageError("a batch of 0 images has no embeddings; give at least one")
-        else:
-            for i, image in enumerate(images):
-                check_image(image, f"image {i}")
+        self._check(images)  # all of them before the first is run
         embeddings = np.empty((len(images), self.info.embedding_dim), np.float32)
         for start in range(0, len(images), self.batch):
-            part = self._prepare(images[start : start + self.batch])
-            embeddings[start : start + len(part)] = self._runner.run(part)
+            part = self.resize(images[start : start + self.batch])
+            embeddings[start : start + len(part)] = self._runner.run(self.prepare(part))
         return embeddings
 
     def __enter__(self) -> Session:
@@ -83,10 +77,33 @@ class Session:
         """Free the engine. Closing twice does nothing."""
         self._runner.close()
 
+    def resize(self, images: Sequence[Image] | Images) -> Images:
+        """Images as a batch ``(n, H, W, 3)`` at the engine's size; a ready batch as it is. Raises as calling does."""
+        self._check(images)
+        if isinstance(images, np.ndarray):
+            return images
+        batch = np.empty((len(images), *self.info.image_size, 3), np.uint8)
+        for image, row in zip(images, batch, strict=True):
+            row[...] = self._resample(image, self.info.image_size)
+        return batch
+
+    def prepare(self, batch: Images) -> Array:
+        """A ready batch in the engine's input profile, C-contiguous."""
+        if self.info.io == "f32_nchw_rgb":
+            return batch[..., ::-1].transpose(0, 3, 1, 2).astype(np.float32, order="C")
+        return np.ascontiguousarray(batch)
+
+    def _check(self, images: Sequence[Image] | Images) -> None:
+        if len(images) == 0:
+            raise ImageError("a batch of 0 images has no embeddings; give at least one")
+        if isinstance(images, np.ndarray):
+            self._check_batch(images)
+        else:
+            for i, image in enumerate(images):
+                check_image(image, f"image {i}")
+
     def _check_batch(self, images: Images) -> None:
         height, width = self.info.image_size
-        if images.ndim == 4 and len(images) == 0:
-            raise ImageError("a batch of 0 images has no embeddings; give at least one")
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (height, width, 3):
             hint = (
                 "for a single image, give [image]"
@@ -97,16 +114,3 @@ class Session:
                 f"a batch of shape {images.shape} {images.dtype} does not fit the engine,"
                 f" which wants (n, {height}, {width}, 3) uint8 BGR; {hint}"
             )
-
-    def _prepare(self, images: Sequence[Image] | Images) -> Array:
-        """A batch in the engine's input profile, C-contiguous."""
-        size = self.info.image_size
-        if isinstance(images, np.ndarray):
-            batch = images
-        else:
-            batch = np.empty((len(images), *size, 3), np.uint8)
-            for image, row in zip(images, batch, strict=True):
-                row[...] = self._resample(image, size)
-        if self.info.io == "f32_nchw_rgb":
-            batch = batch[..., ::-1].transpose(0, 3, 1, 2).astype(np.float32, order="C")
-        return np.ascontiguousarray(batch)

@@ -207,7 +207,7 @@ class OpenVinoRunner(Runner):
         return self._infer(batch)[0].reshape(len(batch), -1)
 
     def run_tapped(self, batch: Array) -> Mapping[str, Array]:
-        return dict(zip(self._names, self._infer(batch)[1:], strict=True))
+        return dict(zip(self._names, self._infer(batch), strict=True))
 
     def _infer(self, batch: Array) -> list[Array]:
         if self._compiled is None:
@@ -275,16 +275,16 @@ def _dtype(port: Any) -> str:
 
 
 def _tap(model: Any) -> list[str]:
-    """Make an output of every node that bears a tensor's name; the names, in order."""
-    names = []
+    """Make an output of every node that bears a tensor's name; the names of all outputs, in order."""
+    output = model.output(0)
+    taps = {}
     for op in model.get_ordered_ops():
-        if (
-            op.get_type_name() not in ("Result", "Constant", "Parameter")
-            and op.get_friendly_name() in op.output(0).get_names()
-        ):
-            model.add_outputs([op.output(0)])
-            names.append(op.get_friendly_name())
-    return names
+        name = op.get_friendly_name()
+        if op.get_type_name() not in ("Result", "Constant", "Parameter") and name in op.output(0).get_names():
+            taps[name] = op.output(0)
+    taps.pop(output.get_any_name(), None)
+    model.add_outputs(list(taps.values()))
+    return [output.get_any_name(), *taps]
 
 
 def _first_line(error: Exception) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -53,18 +53,22 @@ def trace_reference(network: Network, batch: Array) -> dict[str, Array]:
 
 
 class Reference(Lowering[Array]):
-    """Computes a network for one batch; values are ``(n, ...)`` float64 arrays, so its own rounding never shows."""
+    """Computes a network for one batch; values are ``(n, ...)`` arrays.
+
+    They are float64, so that its own rounding never shows, unless ``dtype`` is float32, to see what rounding does.
+    """
 
     target: ClassVar[str] = "reference"
 
-    def __init__(self, batch: Array) -> None:
+    def __init__(self, batch: Array, dtype: type[np.floating[Any]] = np.float64) -> None:
         self.batch = batch
+        self.dtype = dtype
 
     def input(self, op: Input) -> Array:
-        return _wide(np.asarray(self.batch, op.dtype))
+        return self._compute(np.asarray(self.batch, op.dtype))
 
     def cast(self, op: Cast, x: Array) -> Array:
-        return _wide(x.astype(op.dtype))
+        return self._compute(x.astype(op.dtype))
 
     def transpose(self, op: Transpose, x: Array) -> Array:
         return x.transpose(0, *(axis + 1 for axis in op.axes))
@@ -79,7 +83,7 @@ class Reference(Lowering[Array]):
         return np.concatenate(xs, axis=1)
 
     def scale_shift(self, op: ScaleShift, x: Array) -> Array:
-        return x * _per_channel(op.scale, x) + _per_channel(op.shift, x)
+        return x * self._per_channel(op.scale, x) + self._per_channel(op.shift, x)
 
     def convolution(self, op: Convolution, x: Array) -> Array:
         outputs, _, kernel_height, kernel_width = op.weight.shape
@@ -87,13 +91,13 @@ class Reference(Lowering[Array]):
         windows = np.lib.stride_tricks.sliding_window_view(x, (kernel_height, kernel_width), PIXELS)
         windows = windows[:, :, :: op.stride, :: op.stride]
         height, width = windows.shape[2:4]
-        weight = op.weight.reshape(outputs, -1).astype(np.float64)
-        y = np.empty((len(x), outputs, height * width))
+        weight = op.weight.reshape(outputs, -1).astype(self.dtype)
+        y = np.empty((len(x), outputs, height * width), self.dtype)
         for image, row in zip(windows, y, strict=True):  # one image at a time bounds the memory
             columns = image.transpose(0, 3, 4, 1, 2).reshape(weight.shape[1], -1)
             np.matmul(weight, columns, out=row)
         y = y.reshape(len(x), outputs, height, width)
-        return y if op.bias is None else y + _per_channel(op.bias, y)
+        return y if op.bias is None else y + self._per_channel(op.bias, y)
 
     def max_pool(self, op: MaxPool, x: Array) -> Array:
         after = [(op.padding, op.padding_after(size)) for size in x.shape[2:]]
@@ -104,7 +108,7 @@ class Reference(Lowering[Array]):
     def instance_norm(self, op: InstanceNorm, x: Array) -> Array:
         centred = x - x.mean(PIXELS, keepdims=True)
         normed = centred / np.sqrt(np.square(centred).mean(PIXELS, keepdims=True) + op.eps)
-        return np.asarray(normed * _per_channel(op.weight, x) + _per_channel(op.bias, x))
+        return np.asarray(normed * self._per_channel(op.weight, x) + self._per_channel(op.bias, x))
 
     def relu(self, _: Relu, x: Array) -> Array:
         return np.maximum(x, 0)
@@ -141,13 +145,11 @@ class Reference(Lowering[Array]):
     def l2_normalize(self, op: L2Normalize, x: Array) -> Array:
         return np.asarray(x / np.maximum(np.sqrt(np.square(x).sum(1, keepdims=True)), op.eps))
 
+    def _compute(self, x: Array) -> Array:
+        return x.astype(self.dtype) if x.dtype.kind == "f" else x
 
-def _wide(x: Array) -> Array:
-    return x.astype(np.float64) if x.dtype.kind == "f" else x
-
-
-def _per_channel(array: Array, x: Array) -> Array:
-    return array.reshape(1, -1, *(1,) * (x.ndim - 2))
+    def _per_channel(self, array: Array, x: Array) -> Array:
+        return array.astype(self.dtype).reshape(1, -1, *(1,) * (x.ndim - 2))
 
 
 class ReferenceTarget(Target):
