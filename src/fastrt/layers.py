@@ -45,7 +45,8 @@ def batch_norm(b: Builder, x: Tensor, name: str) -> Tensor:
         b.take(f"{name}.{leaf}", channels).astype(np.float64)
         for leaf in ("weight", "bias", "running_mean", "running_var")
     )
-    if (variance < 0).any():
+    # A FrozenBN's, read from an old file and saved again, may lie as much as eps below zero.
+    if (variance + EPS <= 0).any():
         raise WeightsError(f"{name}.running_var holds a negative number; no variance is: is the file damaged?")
     scale = weight / np.sqrt(variance + EPS)
     return b.add(name, ScaleShift(scale, bias - mean * scale), x)

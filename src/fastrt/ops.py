@@ -59,13 +59,13 @@ def _windows(kind: str, size: int, kernel: int, stride: int, padding: int, ceil:
     Source: torch.nn.MaxPool2d: with ``ceil_mode`` a last window that would start inside the right padding is dropped.
     """
     span = size + 2 * padding - kernel
-    if span < 0:
-        raise NetworkError(
-            f"{kind} with a window of {kernel} does not fit a feature map of {size} pixels; the image is too small"
-        )
     count = (-(-span // stride) if ceil else span // stride) + 1
     if ceil and (count - 1) * stride >= size + padding:
         count -= 1
+    if count < 1:
+        raise NetworkError(
+            f"{kind} with a window of {kernel} does not fit a feature map of {size} pixels; the image is too small"
+        )
     return count
 
 

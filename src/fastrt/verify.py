@@ -59,8 +59,8 @@ class Report:
 def verify(session: Session, network: Network, images: Sequence[Image] | None = None) -> Report:
     """Measure an engine against the network it is said to be.
 
-    Three checks: that its fingerprint is the network's; that its embeddings are the reference's, as near as the precision
-    allows; and that an image's embedding depends neither on the batch nor on its place in it.
+    Three checks: that its fingerprint is the network's; that its embeddings are the reference's, as near as the
+    precision allows; and that an image's embedding depends neither on the batch nor on its place in it.
 
     Args:
         session: the engine.
@@ -90,7 +90,7 @@ def verify(session: Session, network: Network, images: Sequence[Image] | None = 
 
 
 def verify_layers(runner: Runner, network: Network, images: Sequence[Image] | None = None) -> Report:
-    """Compare an engine's tensors with the reference's of the same name, in order, up to the first that disagrees.
+    """Compare an engine's tensors with the reference's of the same names, up to the first that disagrees.
 
     Tensors that the engine does not have, as it fused or renamed them, are passed over.
 

@@ -62,22 +62,28 @@ def build_network(spec: ModelSpec, weights: Mapping[str, Array]) -> Network:
     """
     migration = migrate(spec, weights)
     for note in migration.notes:
-        logger.info(note)
+        logger.warning(note)
     spec = migration.spec
-    flat = bool(getattr(weights, "flat", False))
-    b = Builder(Parameters(migration.arrays, spec.title, flat, is_unused))
+    flat = all(array.ndim <= 1 for array in weights.values())  # of a .wts, which keeps no shapes
+    return assemble(Builder(Parameters(migration.arrays, spec.title, flat, is_unused)), spec, migration.notes)
+
+
+def assemble(b: Builder, spec: ModelSpec, notes: tuple[str, ...] = ()) -> Network:
+    """The network of a spec that leaves nothing open, of the builder's arrays. Raises as `build_network`."""
     x = b.input(INPUT, (3, *spec.image_size))
     x = b.add("images.standardised", standardise(spec.pixel_mean, spec.pixel_std), x)
     x = build_backbone(b, x, spec)
     x = _head(b, x, spec)
     b.add(OUTPUT, Reshape((x.shape[0],)), x)
-    return b.network(spec.model_dump(mode="json"), migration.notes)
+    return b.network(spec.model_dump(mode="json"), notes)
 
 
 def standardise(mean: tuple[float, ...], std: tuple[float, ...]) -> ScaleShift:
     """``(pixel - mean) / std`` a channel, as a scale and a shift."""
-    scale = 1.0 / np.asarray(std, np.float64)
-    return ScaleShift(scale, -np.asarray(mean) * scale)
+    # FastReID holds both as float32; deep networks make 1e-4 of the difference between 123.675 and its float32.
+    mean_held, std_held = (np.asarray(values, np.float32).astype(np.float64) for values in (mean, std))
+    scale = 1.0 / std_held
+    return ScaleShift(scale, -mean_held * scale)
 
 
 def _head(b: Builder, x: Tensor, spec: ModelSpec) -> Tensor:

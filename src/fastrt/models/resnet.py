@@ -81,7 +81,7 @@ def _non_locals(stages: Stages, spec: ModelSpec, names: Iterable[str]) -> tuple[
         if match := re.match(r"backbone\.NL_([1-4])\.(\d+)\.", name):
             layer = int(match[1]) - 1
             counts[layer] = max(counts[layer], min(int(match[2]) + 1, stages.blocks[layer]))
-    return tuple(counts)
+    return tuple(counts) if any(counts) else (0, 0, 1, 0)  # none at all: let the first one be reported as missing
 
 
 def _block(b: Builder, x: Tensor, name: str, spec: ModelSpec, planes: int, stride: int, *, ibn: bool) -> Tensor:

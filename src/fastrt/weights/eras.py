@@ -144,9 +144,10 @@ def _max_pool(spec: ModelSpec, arrays: Mapping[str, Array], era: str, notes: lis
             " 2020-11-06): it is taken as pad1; if embeddings look wrong, set maxpool to ceil"
         )
         return {"maxpool": "pad1"}
-    if era == "B" and not widths:
+    # One inner channel proves 2020-12-07 and later only beside a neck that was named so since 2020-09-10.
+    if era == "B" and not (widths and "heads.bottleneck.0.running_var" in arrays):
         notes.append(
-            "the checkpoint is of 2020-09-10 to 2021-03-23, and its names do not tell whether max pooling was padded"
+            "the checkpoint is of before 2021-03-23, and its names do not tell whether max pooling was padded"
             " (until 2020-11-06): it is taken as ceil; if it was trained before, set maxpool to pad1"
         )
     if era == "?":

@@ -1,0 +1,77 @@
+"""The command line: one file a verb; each parses, calls one function, and prints."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Annotated
+
+import typer
+
+from fastrt import __version__
+from fastrt.cli import build, convert, demo, embed, inspect, verify
+from fastrt.cli.arguments import join_pairs
+from fastrt.cli.output import progress_console, say_error
+from fastrt.errors import FastrtError
+
+app = typer.Typer(
+    name="fastrt",
+    help="Deploy person re-identification networks: from a FastReID checkpoint to embeddings.",
+    epilog="Results on stdout, progress and notes on stderr. Exits with 0: done, 1: found wanting, 2: could not.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for verb in (convert, inspect, build, embed, verify, demo):
+    app.command(verb.__name__.rpartition(".")[2])(verb.run)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"fastrt {__version__}")  # noqa: T201
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show where an error comes from; may stand anywhere.")] = False,
+) -> None:
+    pass
+
+
+class _Notes(logging.Handler):
+    """Says aloud what fastrt decided."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        progress_console().print(f"note: {record.getMessage()}", markup=False, highlight=False, soft_wrap=True)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The ``fastrt`` command; exits with 0, 1 or 2."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in arguments
+    logger = logging.getLogger("fastrt")
+    logger.handlers = [_Notes()]
+    logger.propagate = False
+    try:
+        app(join_pairs([argument for argument in arguments if argument != "--debug"]))
+    except FastrtError as error:
+        if debug:
+            raise
+        say_error(str(error))
+    except KeyboardInterrupt:
+        say_error("interrupted")
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+    except Exception as error:  # a fault of fastrt's own; the user still gets a sentence
+        if debug:
+            raise
+        say_error(
+            f"{type(error).__name__}: {error}; this is a fault of fastrt: please report it with the output of --debug"
+        )
+    sys.exit(2)

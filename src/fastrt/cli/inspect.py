@@ -1,0 +1,87 @@
+"""``fastrt inspect``."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from fastrt.cli.arguments import AsJson
+from fastrt.cli.output import result_console, say_json
+from fastrt.engine import describe, is_engine, list_layers
+from fastrt.errors import SpecError
+from fastrt.model import load_model
+from fastrt.weights import load_weights
+from fastrt.weights.eras import recognise_era
+
+
+def run(
+    file: Annotated[Path, typer.Argument(help="A checkpoint or an engine.", show_default=False)],
+    layers: Annotated[
+        bool, typer.Option("--layers", help="Every array of a checkpoint, every layer of an engine.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say what a checkpoint or an engine is."""
+    found = _describe_engine(file, layers) if is_engine(file) else _describe_checkpoint(file, layers)
+    if as_json:
+        say_json(found)
+    else:
+        _print(found)
+
+
+def _describe_engine(path: Path, layers: bool) -> dict[str, Any]:
+    found: dict[str, Any] = {"engine": str(path), **describe(path).model_dump()}
+    if layers:
+        found["layers"] = [
+            {"name": layer.name, "kind": layer.kind, "shape": layer.shape} for layer in list_layers(path)
+        ]
+    return found
+
+
+def _describe_checkpoint(path: Path, layers: bool) -> dict[str, Any]:
+    weights = load_weights(path)
+    found: dict[str, Any] = {
+        "checkpoint": str(path),
+        "arrays": len(weights),
+        "numbers": sum(array.size for array in weights.values()),
+        "dtypes": sorted({str(array.dtype) for array in weights.values()}),
+    }
+    try:
+        model = load_model(path)
+    except SpecError as error:
+        found |= {"spec": None, "notes": [str(error)]}
+    else:
+        spec = model.spec.model_dump(mode="json")
+        found |= {"era": recognise_era(model.spec, weights), "spec": spec, "notes": list(model.notes)}
+    if layers:
+        found["layers"] = [
+            {"name": name, "dtype": str(array.dtype), "shape": array.shape} for name, array in weights.items()
+        ]
+    return found
+
+
+def _print(found: dict[str, Any]) -> None:
+    layers = found.pop("layers", None)
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for key, value in found.items():
+        for i, (name, text) in enumerate(value.items() if isinstance(value, dict) else [("", value)]):
+            table.add_row(key if i == 0 else "", name, _text(text))
+    console = result_console()
+    console.print(table)
+    if layers:
+        listing = Table(box=None, pad_edge=False)
+        for column in layers[0]:
+            listing.add_column(column, no_wrap=True)
+        for layer in layers:
+            listing.add_row(*(_text(value) for value in layer.values()))
+        console.print(listing)
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return "unknown"
+    if isinstance(value, list | tuple):
+        separator = "x" if value and all(isinstance(item, int) for item in value) else ", "
+        return separator.join(map(str, value))
+    return str(value)

@@ -1,0 +1,38 @@
+"""What commands print, and where: results on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from rich.console import Console
+
+
+def result_console() -> Console:
+    """For results."""
+    return Console(soft_wrap=True)
+
+
+def progress_console() -> Console:
+    """For progress, notes and errors."""
+    return Console(stderr=True, soft_wrap=True)
+
+
+def say(text: str) -> None:
+    """A line of result."""
+    result_console().print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def say_json(value: object) -> None:
+    """A result for machines."""
+    sys.stdout.write(json.dumps(value, indent=1) + "\n")
+
+
+def say_note(text: str) -> None:
+    """Something that was decided, or left out, without being asked."""
+    progress_console().print(f"note: {text}", markup=False, highlight=False, soft_wrap=True)
+
+
+def say_error(text: str) -> None:
+    """Why a command could not do what it was to."""
+    progress_console().print(f"error: {text}", markup=False, highlight=False, soft_wrap=True)

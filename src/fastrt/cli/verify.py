@@ -1,0 +1,40 @@
+"""``fastrt verify``."""
+
+from typing import Annotated
+
+import typer
+
+from fastrt.cli.arguments import AsJson, Checkpoint, Config, Device, Engine, Overrides, split_pairs
+from fastrt.cli.output import say, say_json, say_note
+from fastrt.engine import describe, load, open_runner
+from fastrt.model import load_model
+from fastrt.verify import verify, verify_layers
+
+
+def run(
+    engine: Engine,
+    checkpoint: Checkpoint,
+    config: Config = None,
+    overrides: Overrides = None,
+    layers: Annotated[bool, typer.Option("--layers", help="Tensor by tensor, to the first that disagrees.")] = False,
+    device: Device = "cpu",
+    as_json: AsJson = False,
+) -> None:
+    """Measure an engine against what FastReID computes for its checkpoint."""
+    describe(engine)  # a wrong engine is told before a large checkpoint is read
+    model = load_model(checkpoint, config, split_pairs(overrides))
+    for note in model.notes:
+        say_note(note)
+    network = model.network()
+    if layers:
+        report = verify_layers(open_runner(engine, device, taps=True), network)
+    else:
+        with load(engine, device) as session:
+            report = verify(session, network)
+    if as_json:
+        checks = [{"name": check.name, "passed": check.passed, "figures": check.figures} for check in report.checks]
+        say_json({"verified": bool(report), "checks": checks})
+    else:
+        say(str(report))
+    if not report:
+        raise typer.Exit(1)

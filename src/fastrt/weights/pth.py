@@ -1,0 +1,245 @@
+"""``.pth``, torch's own files, without torch: the zip of since 2020, and the pickle stream of before.
+
+A zip holds ``data.pkl``, the objects, and a file of bytes for each storage, the memory that tensors are views of. The
+older stream is five pickles (magic number, protocol, system, objects, the storages' keys), then each storage's length
+and bytes.
+
+Source: ``torch/serialization.py`` of PyTorch 2.13.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import struct
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastrt.arrays import Array
+from fastrt.errors import CheckpointError
+from fastrt.weights.dtypes import QUANTIZED_STORAGES, TORCH_DTYPES, TYPED_STORAGES
+from fastrt.weights.pth_writer import write_pth
+from fastrt.weights.stand_ins import NUMPY_CODES, Global, NumpyArray, NumpyDtype, Opaque, Storage, Tensor
+from fastrt.weights.unpickle import BadPickle, UnsafePickle, unpickle
+from fastrt.weights.weights import Weights
+
+__all__ = ["read_pth", "write_pth"]
+
+MAGIC = 0x1950A86A20F9469CFC6C
+PROTOCOL = 1001
+MODEL_KEYS = ("model", "state_dict")
+"""Where training frameworks keep the weights beside their optimizer: FastReID's the first, others the second."""
+
+UNTYPED = "uint8"
+
+
+class _Broken(Exception):  # noqa: N818 - worded by read_pth
+    """The file does not hold together; the message says how."""
+
+
+def read_pth(path: Path) -> Weights:
+    """The model's arrays in a file of torch, of either format.
+
+    Raises:
+        CheckpointError: it is not one, it is damaged, it tries to call something, or no state dict is in it.
+    """
+    data = path.read_bytes()
+    try:
+        file = _Zip(data) if data.startswith(b"PK") else _Stream(data)
+        state = _find_model(path, file.content)
+        arrays = {}
+        for name, value in state.items():
+            array = _read_array(path, name, value, file)
+            if array is not None:
+                arrays[str(name)] = array
+    except UnsafePickle as error:
+        raise CheckpointError(
+            f"{path} tries to call {error} when it is read; fastrt runs no code from a file, so it is refused"
+        ) from None
+    except (BadPickle, _Broken) as error:
+        raise CheckpointError(f"{path} is not a .pth of torch, or is damaged ({error}); copy it again") from None
+    return Weights(arrays, path.name)
+
+
+class _Zip:
+    """The format since torch 1.6."""
+
+    def __init__(self, data: bytes) -> None:
+        try:
+            self._zip = zipfile.ZipFile(io.BytesIO(data))
+            names = self._zip.namelist()
+        # A damaged directory makes zipfile raise several kinds of errors.
+        except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError, struct.error, LookupError) as error:
+            raise _Broken(error) from None
+        pickles = [name for name in names if name == "data.pkl" or name.endswith("/data.pkl")]
+        if len(pickles) != 1:
+            raise _Broken("the zip holds no data.pkl" if not pickles else "the zip holds more than one data.pkl")
+        self._folder = pickles[0].removesuffix("data.pkl")
+        self._left = len(data)
+        self._storages: dict[str, bytes] = {}
+        order = f"{self._folder}byteorder"
+        self.big_endian = order in names and self._read(order) == b"big"
+        if f"{self._folder}constants.pkl" in names:
+            raise _Broken("it is a TorchScript archive; save the model's state_dict() with torch.save instead")
+        self.content = unpickle(io.BytesIO(self._read(pickles[0])), _find_storage)
+
+    def bytes_of(self, storage: Storage) -> bytes:
+        if storage.key not in self._storages:
+            self._storages[storage.key] = self._read(f"{self._folder}data/{storage.key}")
+        return self._storages[storage.key]
+
+    def _read(self, name: str) -> bytes:
+        try:
+            entry = self._zip.getinfo(name)
+            if entry.compress_type != zipfile.ZIP_STORED:
+                raise _Broken(f"{name} is compressed, which torch never does")
+            content = self._zip.read(entry)
+        except KeyError:
+            raise _Broken(f"{name} is missing") from None
+        except (
+            zipfile.BadZipFile,
+            ValueError,
+            OSError,
+            EOFError,
+            RuntimeError,
+            NotImplementedError,
+            struct.error,
+        ) as error:
+            raise _Broken(f"{name}: {error}") from None
+        self._left -= len(content)
+        if self._left < 0:  # entries that lie on one another
+            raise _Broken("its entries are larger than the file")
+        return content
+
+
+class _Stream:
+    """The format before, which torch still writes on demand."""
+
+    def __init__(self, data: bytes) -> None:
+        if data[257:262] == b"ustar":
+            raise _Broken("it is a tar of torch 0.1, of 2016; load and save it with a newer torch")
+        file = io.BytesIO(data)
+        if unpickle(file, _find_storage) != MAGIC:
+            raise _Broken("it does not begin with torch's magic number")
+        if unpickle(file, _find_storage) != PROTOCOL:
+            raise _Broken(f"its protocol is not {PROTOCOL}")
+        system = unpickle(file, _find_storage)
+        self.big_endian = isinstance(system, dict) and system.get("little_endian") is False
+        sizes: dict[str, int] = {}
+
+        def find_storage(identity: object) -> object:
+            storage = _find_storage(identity)
+            if isinstance(storage, Storage):
+                sizes[storage.key] = TORCH_DTYPES[storage.dtype].itemsize
+            return storage
+
+        self.content = unpickle(file, find_storage)
+        keys = unpickle(file, _find_storage)
+        if not isinstance(keys, list):
+            raise _Broken("the list of storages is missing")
+        self._storages: dict[str, bytes] = {}
+        for key in keys:
+            (count,) = struct.unpack(">q" if self.big_endian else "<q", file.read(8).ljust(8, b"\xff"))
+            size = count * sizes.get(str(key), 1)
+            content = file.read(size) if 0 <= size <= len(data) else b""
+            if len(content) != size:
+                raise _Broken(f"it ends within storage {key}; it was cut off")
+            self._storages[str(key)] = content
+
+    def bytes_of(self, storage: Storage) -> bytes:
+        if storage.key not in self._storages:
+            raise _Broken(f"storage {storage.key} is missing")
+        return self._storages[storage.key]
+
+
+def _find_storage(identity: object) -> object:
+    """What ``("storage", class, key, device, count)`` stands for; the older format has a view of another one behind."""
+    if not isinstance(identity, tuple) or len(identity) < 5 or identity[0] != "storage":
+        raise BadPickle("something stands outside of the pickle that is no storage")
+    kind, key = identity[1], identity[2]
+    if not isinstance(kind, Global) or not isinstance(key, str):
+        raise BadPickle("a storage has no class or no key")
+    start = 0
+    if len(identity) > 5 and isinstance(identity[5], tuple):
+        start = identity[5][1]
+    dtype = TYPED_STORAGES.get(kind.name) or QUANTIZED_STORAGES.get(kind.name) or UNTYPED
+    return Storage(key, dtype, start)
+
+
+def _find_model(path: Path, content: object) -> Mapping[Any, object]:
+    candidates = [content]
+    if isinstance(content, dict):
+        candidates = [*(content[key] for key in MODEL_KEYS if key in content), content]
+    for candidate in candidates:
+        if isinstance(candidate, dict) and any(isinstance(value, Tensor | NumpyArray) for value in candidate.values()):
+            return candidate
+    for candidate in candidates:
+        if isinstance(candidate, Opaque):
+            raise CheckpointError(
+                f"{path} holds a whole object, {candidate}, which only its own code can read;"
+                " save its state_dict() with torch.save instead"
+            )
+    keys = ", ".join(map(str, list(content)[:8])) if isinstance(content, dict) else type(content).__name__
+    raise CheckpointError(
+        f"{path} holds no state dict under model, state_dict or at its top; it holds {keys or 'nothing'}"
+    )
+
+
+def _read_array(path: Path, name: object, value: object, file: _Zip | _Stream) -> Array | None:
+    """The array of a state dict's entry; None for what is no tensor at all."""
+    if isinstance(value, Opaque) and "tensor" in str(value):
+        raise CheckpointError(f"{path}: {name} is {value}; only plain, dense tensors are read")
+    if not isinstance(value, Tensor | NumpyArray):
+        return None
+    if not isinstance(name, str):
+        raise _Broken(f"the name of a tensor is {name!r}")
+    try:
+        return _view(value, file) if isinstance(value, Tensor) else _read_numpy(value)
+    except _Broken as error:
+        raise _Broken(f"{name}: {error}") from None
+    except (ValueError, TypeError, OverflowError) as error:
+        raise _Broken(f"{name}: {error}") from None
+
+
+def _view(tensor: Tensor, file: _Zip | _Stream) -> Array:
+    """A tensor as an array of its own bytes' memory, where its claims about offset, shape and strides hold."""
+    storage = tensor.storage
+    if tensor.dtype not in TORCH_DTYPES or not isinstance(storage, Storage):
+        raise _Broken(f"its dtype {tensor.dtype} is unknown")
+    dtype = TORCH_DTYPES[tensor.dtype].newbyteorder(">" if file.big_endian else "<")
+    shape, strides, offset = _integers(tensor.shape), _integers(tensor.strides), *_integers((tensor.offset,))
+    content = file.bytes_of(storage)
+    memory = np.frombuffer(content, dtype, len(content) // dtype.itemsize)[_integers((storage.start,))[0] :]
+    count = math.prod(shape)
+    if len(shape) != len(strides) or count > memory.size:
+        raise _Broken(f"a shape of {shape} does not fit a storage of {memory.size} numbers")
+    last = offset + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True)) if count else 0
+    if last >= max(memory.size, 1):
+        raise _Broken(f"it reaches to number {last} of a storage of {memory.size}")
+    steps = [stride * dtype.itemsize for stride in strides]
+    array = np.lib.stride_tricks.as_strided(memory[offset:], shape, steps, writeable=False)
+    native = dtype.newbyteorder("=")
+    return np.ascontiguousarray(array, native).reshape(shape)
+
+
+def _integers(values: object) -> tuple[int, ...]:
+    if not isinstance(values, tuple | list) or not all(type(value) is int and 0 <= value < 1 << 62 for value in values):
+        raise _Broken("its offset, shape or strides are no counts")
+    return tuple(values)
+
+
+def _read_numpy(value: NumpyArray) -> Array:
+    if not isinstance(value.dtype, NumpyDtype) or value.dtype.code not in NUMPY_CODES:
+        raise _Broken("a numpy array of something else than numbers")
+    dtype = NUMPY_CODES[value.dtype.code]
+    wire = dtype.newbyteorder(">" if value.dtype.order == ">" else "<")
+    content = value.data.encode("latin-1") if isinstance(value.data, str) else value.data
+    shape = _integers(value.shape)
+    if not isinstance(content, bytes | bytearray) or len(content) != math.prod(shape) * dtype.itemsize:
+        raise _Broken("a numpy array whose bytes do not fit its shape")
+    array = np.frombuffer(content, wire).reshape(shape, order="F" if value.order == "F" else "C")
+    return np.ascontiguousarray(array, dtype).reshape(shape)

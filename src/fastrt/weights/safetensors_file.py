@@ -1,0 +1,109 @@
+"""``.safetensors``: read and checked by its library; written here, as the library's NumPy side knows no bfloat16.
+
+Source: https://github.com/huggingface/safetensors, "Format".
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import safetensors
+
+from fastrt.arrays import Array
+from fastrt.errors import CheckpointError, OutputError
+from fastrt.files import written_whole
+from fastrt.weights.weights import Weights
+
+DTYPES: dict[str, np.dtype[Any]] = {
+    "BOOL": np.dtype(bool),
+    **{
+        f"{letter}{8 * size}": np.dtype(f"<{code}{size}")
+        for letter, code in (("U", "u"), ("I", "i"))
+        for size in (1, 2, 4, 8)
+    },
+    **{f"F{8 * size}": np.dtype(f"<f{size}") for size in (2, 4, 8)},
+    "C64": np.dtype("<c8"),
+    "BF16": np.dtype(ml_dtypes.bfloat16),
+    "F8_E4M3": np.dtype(ml_dtypes.float8_e4m3fn),
+    "F8_E5M2": np.dtype(ml_dtypes.float8_e5m2),
+}
+"""The format's dtypes; always little-endian."""
+
+METADATA = "__metadata__"
+
+
+def read_safetensors(path: Path) -> Weights:
+    """Read a ``.safetensors``, in the order of its header.
+
+    Raises:
+        CheckpointError: it is not one, or is damaged, or has an array of a dtype that NumPy lacks.
+    """
+    data = path.read_bytes()
+    try:
+        found = dict(safetensors.deserialize(data))  # type: ignore[no-untyped-call]
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    except (safetensors.SafetensorError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} is not a .safetensors, or is damaged ({error}); copy it again") from None
+    metadata = header.pop(METADATA, None) or {}
+    arrays = {}
+    for name in header:
+        entry = found[name]
+        if entry["dtype"] not in DTYPES:
+            raise CheckpointError(f"{path}: {name} is {entry['dtype']}; fastrt reads {', '.join(DTYPES)}")
+        arrays[name] = np.frombuffer(entry["data"], DTYPES[entry["dtype"]]).reshape(entry["shape"])
+    return Weights(arrays, path.name, _read_spec(path, metadata))
+
+
+def _read_spec(path: Path, metadata: Mapping[str, str]) -> dict[str, Any] | None:
+    text = metadata.get("fastrt.spec")
+    if text is None:
+        return None
+    try:
+        spec = json.loads(text)
+    except (ValueError, RecursionError):
+        spec = None
+    if not isinstance(spec, dict):
+        raise CheckpointError(
+            f"{path}: its metadata fastrt.spec is not a JSON object; it was changed: convert the checkpoint again"
+        )
+    return spec
+
+
+def write_safetensors(weights: Mapping[str, Array], path: Path, metadata: Mapping[str, str]) -> None:
+    """Write a ``.safetensors``; its header keeps the arrays' order, its bytes the widest numbers first: all are aligned.
+
+    Raises:
+        OutputError: an array of a dtype that the format lacks, or one called ``__metadata__``.
+    """
+    names = {dtype: name for name, dtype in DTYPES.items()}
+    plain = {name: _little_endian(array) for name, array in weights.items()}
+    for name, array in plain.items():
+        if array.dtype not in names or name == METADATA:
+            raise OutputError(f"cannot write {path}: a .safetensors cannot hold {name} of dtype {array.dtype}")
+    offsets: dict[str, tuple[int, int]] = {}
+    end = 0
+    by_width = sorted(plain, key=lambda name: -plain[name].itemsize)
+    for name in by_width:
+        offsets[name] = (end, end + plain[name].nbytes)
+        end += plain[name].nbytes
+    header: dict[str, Any] = {METADATA: dict(metadata)} if metadata else {}
+    for name, array in plain.items():
+        header[name] = {"dtype": names[array.dtype], "shape": array.shape, "data_offsets": offsets[name]}
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    with written_whole(path) as temporary, temporary.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little"))
+        file.write(text)
+        for name in by_width:
+            file.write(plain[name].tobytes())
+
+
+def _little_endian(array: Array) -> Array:
+    big = array.dtype.byteorder == ">" or (array.dtype.byteorder == "=" and sys.byteorder == "big")
+    return array.astype(array.dtype.newbyteorder("<")) if big else array

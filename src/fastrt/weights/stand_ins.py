@@ -1,0 +1,252 @@
+"""What a pickle's objects become when no code of the file, nor of its classes, may run.
+
+A pickle is a program that builds objects by calling what it names. Here nothing that it names is called: a name is a
+`Global`, the few calls that rebuild tensors and numpy arrays are answered by the functions below, which only note
+their arguments, and everything else that may stand beside a model is an `Opaque`.
+
+Source: ``torch/_utils.py`` of PyTorch 2.13 (``_rebuild_*``); ``numpy/_core/multiarray.py`` (``_reconstruct``,
+``scalar``) and ``numpy/_core/numeric.py`` (``_frombuffer``) of numpy 2.4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+PLAIN = (str, bytes, int, float, bool, type(None))
+"""The types whose values are themselves, and that may be keys: hashing any other could take for ever."""
+
+
+@dataclass(frozen=True)
+class Global:
+    """A class or function that the pickle names. It is not looked up, only remembered."""
+
+    module: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.module}.{self.name}"
+
+
+@dataclass(frozen=True)
+class Opaque:
+    """An object that fastrt has no use for, with all that the pickle puts into it left out."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True)
+class Storage:
+    """Memory that tensors share; its bytes stand elsewhere in the file, under ``key``.
+
+    Attributes:
+        key: its name in the file.
+        dtype: a key of `fastrt.weights.dtypes.TORCH_DTYPES`.
+        start: the element that the storage begins at (always 0 since torch 0.4).
+    """
+
+    key: str
+    dtype: str
+    start: int = 0
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A view of a storage, in elements. Nothing of it is checked yet: what the pickle says may be nonsense."""
+
+    storage: Any
+    offset: Any
+    shape: Any
+    strides: Any
+    dtype: str
+
+
+@dataclass
+class NumpyDtype:
+    """``numpy.dtype("f4")``; its byte order comes later, as state."""
+
+    code: Any
+    order: Any = "="
+
+
+@dataclass
+class NumpyArray:
+    """A numpy array or scalar. Nothing of it is checked yet.
+
+    Attributes:
+        data: bytes, or latin-1 text, which is how pickle's older protocols write bytes.
+    """
+
+    dtype: Any = None
+    shape: Any = ()
+    order: str = "C"
+    data: Any = None
+
+
+def give_state(value: object, state: object) -> None:
+    """What ``__setstate__`` does, for the stand-ins that need it; every other object's state is left out."""
+    if isinstance(value, NumpyDtype) and isinstance(state, tuple):
+        value.order = state[1]
+    elif isinstance(value, NumpyArray) and isinstance(state, tuple):
+        _, value.shape, value.dtype, is_fortran, value.data = state
+        value.order = "F" if is_fortran else "C"
+
+
+def new_object(cls: object, *_: object) -> object:
+    """An instance as ``cls.__new__`` makes it: a dictionary, or something opaque.
+
+    Raises:
+        ValueError: ``cls`` is no name.
+    """
+    if not isinstance(cls, Global):
+        raise ValueError("an object is made from what is no class")  # noqa: TRY004 - the file is wrong, not a caller
+    return {} if str(cls) in ("collections.OrderedDict", "collections.defaultdict") else Opaque(str(cls))
+
+
+def _ordered_dict(pairs: list[Any] | None = None) -> dict[Any, Any]:
+    """``OrderedDict()``, or ``OrderedDict(pairs)`` as Python 2 wrote it."""
+    if pairs is None:
+        return {}
+    made = {key: value for key, value in pairs if type(key) in PLAIN}
+    pairs.clear()  # moved, not copied: a file may name one list a million times
+    return made
+
+
+def _default_dict(_factory: object = None) -> dict[Any, Any]:
+    return {}
+
+
+def _tensor(storage: object, offset: object, shape: object, strides: object) -> object:
+    if not isinstance(storage, Storage):
+        raise ValueError("a tensor has no storage")  # noqa: TRY004 - the file is wrong, not a caller
+    return Tensor(storage, offset, shape, strides, storage.dtype)
+
+
+def _tensor_v2(
+    storage: object,
+    offset: object,
+    shape: object,
+    strides: object,
+    _requires_grad: object,
+    _hooks: object,
+    metadata: object = None,
+) -> object:
+    if metadata:  # such as {"conj": True}: the values are not those that are stored
+        return Opaque("a tensor that is conjugate or negative only by a mark")
+    return _tensor(storage, offset, shape, strides)
+
+
+def _tensor_v3(
+    storage: object,
+    offset: object,
+    shape: object,
+    strides: object,
+    requires_grad: object,
+    hooks: object,
+    dtype: object,
+    metadata: object = None,
+) -> object:
+    tensor = _tensor_v2(storage, offset, shape, strides, requires_grad, hooks, metadata)
+    if not isinstance(tensor, Tensor) or not isinstance(dtype, Global):
+        return tensor
+    return Tensor(storage, offset, shape, strides, dtype.name)
+
+
+def _first(value: object, *_: object) -> object:
+    return value
+
+
+def _no_bytes() -> bytes:
+    return b""
+
+
+def _numpy_dtype(code: object, *_: object) -> NumpyDtype:
+    return NumpyDtype(code)
+
+
+def _numpy_array(*_: object) -> NumpyArray:
+    return NumpyArray()
+
+
+def _numpy_scalar(dtype: object, data: object) -> NumpyArray:
+    return NumpyArray(dtype, (), "C", data)
+
+
+def _numpy_from_buffer(data: object, dtype: object, shape: object, order: object, *_: object) -> object:
+    return (
+        NumpyArray(dtype, shape, order, data) if order in ("C", "F") else Opaque("a numpy array of transposed memory")
+    )
+
+
+CALLS: dict[str, Callable[..., object]] = {
+    "_codecs.encode": _first,
+    "builtins.bytes": _no_bytes,
+    "collections.OrderedDict": _ordered_dict,
+    "collections.defaultdict": _default_dict,
+    "copyreg.__newobj__": new_object,
+    "copyreg.__newobj_ex__": new_object,
+    "copyreg._reconstructor": new_object,
+    "numpy.dtype": _numpy_dtype,
+    "numpy._core.multiarray._reconstruct": _numpy_array,
+    "numpy._core.multiarray.scalar": _numpy_scalar,
+    "numpy._core.numeric._frombuffer": _numpy_from_buffer,
+    "torch.Size": _first,
+    "torch._utils._rebuild_parameter": _first,
+    "torch._utils._rebuild_parameter_with_state": _first,
+    "torch._utils._rebuild_tensor": _tensor,
+    "torch._utils._rebuild_tensor_v2": _tensor_v2,
+    "torch._utils._rebuild_tensor_v3": _tensor_v3,
+    "torch.nn.parameter.Parameter": _first,
+}
+"""The calls that are answered."""
+
+TYPE_CALLS = ("torch._tensor._rebuild_from_type", "torch._tensor._rebuild_from_type_v2")
+"""The calls ``(function, cls, args, state)`` that stand for ``function(*args)``."""
+
+_STANDARD = {
+    "argparse": ("Namespace",),
+    "builtins": ("bytearray", "complex", "frozenset", "object", "range", "set", "slice"),
+    "collections": ("Counter", "deque"),
+    "datetime": ("date", "datetime", "time", "timedelta", "timezone"),
+    "decimal": ("Decimal",),
+    "fractions": ("Fraction",),
+    "types": ("SimpleNamespace",),
+    "uuid": ("UUID",),
+}
+_PATHS = ("Path", "PosixPath", "PurePath", "PurePosixPath", "PureWindowsPath", "WindowsPath")
+_NUMPY_RANDOM = ("__bit_generator_ctor", "__generator_ctor", "__randomstate_ctor")
+_TORCH = ("_rebuild_meta_tensor_no_storage", "_rebuild_nested_tensor", "_rebuild_qtensor", "_rebuild_sparse_tensor")
+
+OPAQUE_CALLS = frozenset(
+    [f"{module}.{name}" for module, names in _STANDARD.items() for name in names]
+    + [f"{module}.{name}" for module in ("pathlib", "pathlib._local") for name in _PATHS]
+    + [f"numpy.random._pickle.{name}" for name in _NUMPY_RANDOM]
+    + [f"torch._utils.{name}" for name in _TORCH]
+    + ["torch.device", "torch.serialization._get_layout"]
+)
+"""The calls of harmless types that may stand beside a model: nothing is called, their result is an `Opaque`."""
+
+_OLD_MODULES = {
+    "__builtin__": "builtins",
+    "copy_reg": "copyreg",
+    "numpy.core.multiarray": "numpy._core.multiarray",
+    "numpy.core.numeric": "numpy._core.numeric",
+}
+
+
+def named(module: str, name: str) -> Global:
+    """The global of that name, under the module name of today."""
+    return Global(_OLD_MODULES.get(module, module), name)
+
+
+NUMPY_CODES: dict[str, np.dtype[Any]] = {
+    code: np.dtype(code)
+    for code in ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "c8", "c16")
+}
+"""The dtypes that a pickled numpy array may have: numbers only, no objects, texts or records."""

@@ -1,0 +1,42 @@
+"""What every weights file becomes: arrays by name, and what the file says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from fastrt.arrays import Array
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Weights(Mapping[str, Array]):
+    """The arrays of a weights file, to be used as a mapping.
+
+    Attributes:
+        arrays: by name, in the file's order, with the file's dtypes.
+        source: the file's name, for messages: ``model_best.pth``.
+        spec: the model's spec that the file carries, if any.
+    """
+
+    arrays: dict[str, Array]
+    source: str = "memory"
+    spec: dict[str, Any] | None = None
+
+    def __getitem__(self, name: str) -> Array:
+        return self.arrays[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.arrays)
+
+    def __len__(self) -> int:
+        return len(self.arrays)
+
+    def __repr__(self) -> str:
+        return f"Weights({self.source}: {len(self)} arrays)"
+
+    def without_prefix(self, prefix: str) -> Weights:
+        """The same, ``prefix`` cut from the names if every one begins with it (torch's DataParallel puts it there)."""
+        if not all(name.startswith(prefix) for name in self.arrays):
+            return self
+        return replace(self, arrays={name.removeprefix(prefix): array for name, array in self.arrays.items()})

@@ -1,0 +1,150 @@
+"""``.wts``, tensorrtx's text: a line with the count, then a line for each array.
+
+Such a line is ``name size hex hex ...``, each value a big-endian float32 as eight hexadecimal digits. Every digit
+stands at a known place, so NumPy reads and writes them by table, a million values at a time.
+
+Source: projects/FastRT/tools/gen_wts.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from fastrt.arrays import Array
+from fastrt.errors import CheckpointError, OutputError
+from fastrt.files import written_whole
+from fastrt.weights.weights import Weights
+
+WORD = 9
+"""Bytes of a value: a space and eight digits."""
+
+CHUNK = 1 << 20
+"""Values at a time, which bounds the memory beside the file's own."""
+
+INVALID = 0x100
+
+
+def _pairs_to_digits() -> Array:
+    """For every two bytes of a value, the four characters that spell them, as one uint32."""
+    digits = np.frombuffer(b"".join(b"%02x" % byte for byte in range(256)), np.uint16).astype(np.uint32)
+    pairs = np.arange(1 << 16)
+    first, second = digits[pairs & 0xFF], digits[pairs >> 8]
+    return np.asarray(first | second << 16)
+
+
+def _digits_to_byte() -> Array:
+    """For every two characters, as a little-endian uint16, the byte that they spell, or `INVALID`."""
+    value = np.full(256, INVALID, np.uint16)
+    for i, digit in enumerate("0123456789abcdef"):
+        value[ord(digit)] = value[ord(digit.upper())] = i
+    pairs = np.arange(1 << 16)
+    first, second = value[pairs & 0xFF], value[pairs >> 8]
+    return np.where((first | second) & INVALID, INVALID, first << 4 | second).astype(np.uint16)
+
+
+def write_wts(weights: Mapping[str, Array], path: Path) -> None:
+    """Write every array as float32, byte for byte as gen_wts does.
+
+    Raises:
+        OutputError: a name that is empty or has a space in it, which the format cannot hold; a complex array.
+    """
+    for name, array in weights.items():
+        if not name or any(character.isspace() for character in name):
+            raise OutputError(
+                f"cannot write {path}: the name {name!r} has a space in it, or nothing, which a .wts cannot hold"
+            )
+        if array.dtype.kind == "c":
+            raise OutputError(f"cannot write {path}: {name} is {array.dtype}; a .wts holds float32")
+    table = _pairs_to_digits()
+    with written_whole(path) as temporary, temporary.open("wb") as file:
+        file.write(b"%d\n" % len(weights))
+        for name, array in weights.items():
+            file.write(f"{name} {array.size}".encode())
+            flat = np.ascontiguousarray(array).reshape(-1)
+            for start in range(0, flat.size, CHUNK):
+                with np.errstate(over="ignore", invalid="ignore"):
+                    values = flat[start : start + CHUNK].astype(">f4")
+                text = np.empty((values.size, WORD), np.uint8)
+                text[:, 0] = ord(" ")
+                text[:, 1:] = table[values.view("<u2")].astype("<u4").view(np.uint8).reshape(-1, WORD - 1)
+                file.write(text.data)
+            file.write(b"\n")
+
+
+def read_wts(path: Path) -> Weights:
+    """Read a ``.wts``; every array is 1-D float32.
+
+    Raises:
+        CheckpointError: it is not such a text, or it ends too early; the line is named.
+    """
+    data = path.read_bytes()
+    first, rest = _line_end(data, 0)
+    count_text = data[:first].strip()
+    if not count_text.isdigit() or len(count_text) > 9:
+        raise CheckpointError(
+            f"{path}, line 1: the count of arrays is wanted, found {_quote(count_text)}; is it a .wts?"
+        )
+    table = _digits_to_byte()
+    arrays: dict[str, Array] = {}
+    for line in range(2, int(count_text) + 2):
+        if rest >= len(data):
+            raise CheckpointError(
+                f"{path} ends after {len(arrays)} of {int(count_text)} arrays; it was cut off: copy it again"
+            )
+        name, size, start = _read_head(path, data, rest, line)
+        stop = start + WORD * size
+        end, rest = _line_end(data, stop)
+        if stop > len(data) or data[stop:end].strip():
+            raise CheckpointError(
+                f"{path}, line {line}: {name} does not have the {size} values of 8 digits that it claims"
+            )
+        if name in arrays:
+            raise CheckpointError(f"{path}, line {line}: {name} is there twice")
+        arrays[name] = _decode(path, line, name, np.frombuffer(data, np.uint8, WORD * size, start), table)
+    if data[rest:].strip():
+        raise CheckpointError(f"{path} goes on after the {len(arrays)} arrays that its first line counts")
+    return Weights(arrays, path.name)
+
+
+def _line_end(data: bytes, start: int) -> tuple[int, int]:
+    """Where the line that goes on at ``start`` ends, and where the next one begins."""
+    end = data.find(b"\n", start)
+    return (len(data), len(data)) if end < 0 else (end, end + 1)
+
+
+def _read_head(path: Path, data: bytes, start: int, line: int) -> tuple[str, int, int]:
+    """Name and size, and where the values begin."""
+    name_end = data.find(b" ", start, start + 4096)
+    size_end = name_end + 1
+    while size_end < len(data) and data[size_end : size_end + 1].isdigit() and size_end - name_end < 12:
+        size_end += 1
+    try:
+        if (
+            name_end <= start
+            or size_end == name_end + 1
+            or data[size_end : size_end + 1] not in (b" ", b"\r", b"\n", b"")
+        ):
+            raise ValueError  # noqa: TRY301 - the sentence below is that of an undecodable name too
+        return data[start:name_end].decode(), int(data[name_end + 1 : size_end]), size_end
+    except ValueError:
+        found = _quote(data[start : start + 40])
+        raise CheckpointError(f"{path}, line {line}: a name and a size are wanted, found {found}") from None
+
+
+def _decode(path: Path, line: int, name: str, text: Array, table: Array) -> Array:
+    words = text.reshape(-1, WORD)
+    values = np.empty(len(words), ">f4")
+    for start in range(0, len(words), CHUNK):
+        chunk = words[start : start + CHUNK]
+        decoded = table[np.ascontiguousarray(chunk[:, 1:]).view("<u2")]
+        if (chunk[:, 0] != ord(" ")).any() or (decoded & INVALID).any():
+            raise CheckpointError(f"{path}, line {line}: {name} has values that are not 8 hexadecimal digits each")
+        values[start : start + CHUNK] = decoded.astype(np.uint8).view(">f4").reshape(-1)
+    return values.astype(np.float32)
+
+
+def _quote(text: bytes) -> str:
+    return repr(text[:40].decode("ascii", "replace"))
