@@ -1,0 +1,36 @@
+# Two commands do all: `make demo` and `make test`. Each sets up what it needs.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test lint format tables clean
+
+demo: .venv/base  ## the main job, on this machine
+	$(BIN)/fastrt demo --output demo
+
+test: .venv/dev lint  ## lint, types, tests
+	$(BIN)/pytest --numprocesses auto --quiet
+
+lint: .venv/dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: .venv/dev
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+tables: .venv/dev  ## the figures in README and docs, from benchmarks/results
+	$(BIN)/python -m benchmarks.tables
+
+.venv/base: pyproject.toml scripts/venv.sh
+	PYTHON="$(PYTHON)" sh scripts/venv.sh .venv
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+.venv/dev: pyproject.toml scripts/venv.sh
+	PYTHON="$(PYTHON)" sh scripts/venv.sh .venv
+	$(BIN)/python -m pip install --quiet --editable '.[onnx,dev]'
+	touch $@
+
+clean:
+	rm -rf .venv demo

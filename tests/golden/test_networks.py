@@ -1,0 +1,23 @@
+"""The descriptions of FastRT's five examples, as text: a change of a network shows as a change of its page."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+import fastrt
+from fastrt.untrained import draw_weights
+
+FOLDER = Path(__file__).parent / "networks"
+
+
+@pytest.mark.parametrize("name", fastrt.preset_names())
+def test_a_preset_describes_the_network_that_it_did(name: str) -> None:
+    spec = fastrt.load_spec(name)
+    text = f"{fastrt.build_network(spec, draw_weights(spec))}\n"
+    page = FOLDER / f"{name}.txt"
+    if os.environ.get("FASTRT_WRITE_NETWORKS"):
+        page.write_text(text)
+    assert text == page.read_text()
