@@ -12,7 +12,7 @@ from fastrt.errors import EngineError, TargetError
 from fastrt.network import Network
 from fastrt.passes import prepare
 from fastrt.session import Session
-from fastrt.targets.base import Layer, Runner, Target
+from fastrt.targets.base import Layer, Runner, Target, refuse_precision
 
 TARGETS = {
     "openvino": ("fastrt.targets.openvino", "OpenVinoTarget"),
@@ -77,6 +77,7 @@ def build(
             find_target(str(target))
         raise TargetError(f"{path} has {what}; name the engine file {' or '.join(wanted)}")
     chosen = find_target(by_suffix)
+    refuse_precision(chosen, precision)
     info = EngineInfo(
         fastrt=__version__,
         target=chosen.name,

@@ -1,8 +1,8 @@
 """FastReID's own embeddings, against every target.
 
-FastReID's float32 embeddings carry float32's rounding, which deep networks of random weights amplify: in three cases to more
-than 1e-4. So the reference is held to FastReID in float64, very tightly, and the float32 targets to 1e-4 or to three times
-FastReID's own rounding, whichever is more (docs/explanation/decisions/0001).
+FastReID's float32 embeddings carry float32's rounding, which deep networks of random weights amplify: in three cases to
+more than 1e-4. So the reference is held to FastReID in float64, very tightly, and the float32 targets to 1e-4 or to
+three times FastReID's own rounding, whichever is more (docs/explanation/decisions/0001-float64-arbiter.md).
 """
 
 from __future__ import annotations

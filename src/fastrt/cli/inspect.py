@@ -8,10 +8,10 @@ from rich.table import Table
 
 from fastrt.cli.arguments import AsJson
 from fastrt.cli.output import result_console, say_json
-from fastrt.engine import describe, is_engine, list_layers
-from fastrt.errors import SpecError
+from fastrt.engine import SUFFIXES, describe, is_engine, list_layers
+from fastrt.errors import CheckpointError, SpecError
 from fastrt.model import load_model
-from fastrt.weights import load_weights
+from fastrt.weights import READERS, load_weights
 from fastrt.weights.eras import recognise_era
 
 
@@ -23,6 +23,11 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Say what a checkpoint or an engine is."""
+    if not is_engine(file) and file.suffix.lower() not in READERS:
+        raise CheckpointError(
+            f"{file} is named {file.suffix or 'without suffix'}; engines are {', '.join(SUFFIXES)},"
+            f" checkpoints {', '.join(READERS)}"
+        )
     found = _describe_engine(file, layers) if is_engine(file) else _describe_checkpoint(file, layers)
     if as_json:
         say_json(found)

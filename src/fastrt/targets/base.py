@@ -122,10 +122,10 @@ class Target(ABC):
         """The layers of an engine file, in order."""
 
 
-def refuse_precision(target: Target, precision: str, machine: str) -> None:
+def refuse_precision(target: Target, precision: str) -> None:
     """Raise `TargetError` if ``target`` cannot compute in ``precision`` on this machine."""
     if precision not in target.precisions():
         known = ", ".join(target.precisions())
         raise TargetError(
-            f"{target.name} on {machine} computes in {known}, not in {precision}; build with one of those"
+            f"{target.name} on this machine computes in {known}, not in {precision}; build with one of those"
         )

@@ -69,8 +69,12 @@ def read_network(path: Path) -> Network:
 
 def _read(path: Path, only: tuple[str, ...] = ()) -> dict[str, Array]:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in (only or file.files)}
+        with path.open("rb") as file:
+            if file.read(2) != b"PK":
+                raise EngineError(f"{path} is not a reference engine, or is damaged; build it again")
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as entries:
+                return {name: entries[name] for name in (only or entries.files)}
     except (
         OSError,
         ValueError,

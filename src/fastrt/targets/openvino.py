@@ -159,7 +159,6 @@ class OpenVinoTarget(Target):
         return f"openvino {ov.get_version().split('-')[0]}"
 
     def build(self, network: Network, path: Path, info: EngineInfo) -> None:
-        refuse_precision(self, info.precision or "fp32", "this CPU")
         nodes = [node for _, node in OpenVinoLowering().lower(network)]
         model = ov.Model([nodes[-1]], [nodes[0]], "fastrt")
         model.set_rt_info(info.to_text(), [KEY])
@@ -174,7 +173,7 @@ class OpenVinoTarget(Target):
             known = ", ".join(found.lower() for found in core.available_devices)
             raise TargetError(f"openvino finds no device {device} here; it finds {known}")
         if name == "CPU" and info.precision is not None:
-            refuse_precision(self, info.precision, "this CPU")
+            refuse_precision(self, info.precision)
         names = _tap(model) if taps else []
         # Left to itself OpenVINO computes in bfloat16 wherever the CPU can.
         config = {"INFERENCE_PRECISION_HINT": HINTS[info.precision or "fp32"], "PERFORMANCE_HINT": "LATENCY"}
@@ -248,6 +247,9 @@ def _read(path: Path) -> Any:
     weights = path.with_suffix(".bin")
     if not weights.is_file():
         raise EngineError(f"{path} has no {weights.name} beside it; both files of an OpenVINO engine are needed")
+    with path.open("rb") as file:
+        if b"<net" not in file.read(1024):  # else OpenVINO would try all other formats that it knows, aloud
+            raise EngineError(f"{path} is not an OpenVINO engine, or is damaged; build it again")
     try:
         model = ov.Core().read_model(path)
     except RuntimeError as error:

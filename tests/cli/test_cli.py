@@ -1,0 +1,286 @@
+"""The command line as a user meets it: what it prints, where, and how it exits."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+
+import fastrt
+from conftest import Small
+from fastrt.cli import main
+from fastrt.drawing import draw_person
+
+
+class Result:
+    """Exit code, stdout and stderr of a command."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    def call(*words: object) -> Result:
+        with pytest.raises(SystemExit) as caught:
+            main([str(word) for word in words])
+        code = caught.value.code
+        captured = capsys.readouterr()
+        return Result(code if isinstance(code, int) else 0, captured.out, captured.err)
+
+    return call
+
+
+def test_help_imports_no_runtime() -> None:
+    script = (
+        "import sys, fastrt.cli\n"
+        "try: fastrt.cli.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "print([name for name in ('openvino', 'onnx', 'onnxruntime', 'cv2', 'torch') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert "Deploy person re-identification networks" in done.stdout
+
+
+def test_the_main_job(run: Run, small: Small, tmp_path: Path) -> None:
+    engine, pictures = tmp_path / "engine.xml", tmp_path / "pictures"
+    pictures.mkdir()
+    for i in range(3):
+        PIL.Image.fromarray(draw_person(i, 0)[..., ::-1]).save(pictures / f"{i}.png")
+    built = run("build", small.checkpoint, "--config", small.config, "-o", engine)
+    assert built.code == 0, built.err
+    assert built.out == f"{engine}: resnet 18 ibn, 64x32 to 512, openvino fp32\n"
+    verified = run("verify", engine, small.checkpoint, "--config", small.config)
+    assert verified.code == 0, verified.err
+    assert verified.out.endswith("verified\n")
+    embedded = run("embed", engine, pictures, "-o", tmp_path / "e.npy")
+    assert embedded.code == 0, embedded.err
+    assert np.load(tmp_path / "e.npy").shape == (3, 512)
+    assert f"{tmp_path / 'e.npy'}: 3 embeddings of 512 numbers" in embedded.out
+
+
+def test_build_says_what_it_guessed(run: Run, small: Small, tmp_path: Path) -> None:
+    built = run("build", small.checkpoint, "-o", tmp_path / "e.npz", "--set", "INPUT.SIZE_TEST", "(64, 32)")
+    assert built.code == 0, built.err
+    assert "note: without a config, the checkpoint's names say: resnet 18 ibn, embedding_dim 0" in built.err
+    assert "last_stride 1" in built.err
+    assert "64x32 to 512" in built.out
+
+
+def test_overrides_may_be_repeated_and_joined(run: Run, small: Small, tmp_path: Path) -> None:
+    words = (
+        "--set",
+        "INPUT.SIZE_TEST",
+        "[96, 32]",
+        "--set",
+        "MODEL.BACKBONE.LAST_STRIDE=2",
+        "--set",
+        "MODEL.PIXEL_STD",
+    )
+    built = run("build", small.checkpoint, "--config", small.config, "-o", tmp_path / "e.npz", *words, "[50, 51, 52]")
+    assert built.code == 0, built.err
+    spec = fastrt.describe(tmp_path / "e.npz").spec
+    assert spec is not None
+    assert (spec["image_size"], spec["last_stride"], spec["pixel_std"]) == ([96, 32], 2, [50, 51, 52])
+
+
+def test_a_safetensors_carries_its_spec(run: Run, small: Small, tmp_path: Path) -> None:
+    spec = fastrt.load_spec(small.config)
+    fastrt.save_weights(small.arrays, tmp_path / "m.safetensors", spec=spec.model_dump(mode="json"))
+    built = run("build", tmp_path / "m.safetensors", "-o", tmp_path / "e.npz")
+    assert built.code == 0, built.err
+    assert "note: without a config, the spec that m.safetensors carries is taken: resnet 18 ibn" in built.err
+    assert fastrt.describe(tmp_path / "e.npz").image_size == (64, 32)
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".wts", ".safetensors"])
+def test_convert_keeps_everything(suffix: str, run: Run, small: Small, tmp_path: Path) -> None:
+    out = tmp_path / f"converted{suffix}"
+    assert run("convert", small.checkpoint, out).code == 0
+    converted = fastrt.load_weights(out)
+    assert list(converted) == list(small.arrays)
+    network = fastrt.build_network(fastrt.load_spec(small.config), converted)
+    assert network.fingerprint() == small.network.fingerprint()
+
+
+def test_inspect_a_checkpoint(run: Run, small: Small) -> None:
+    found = json.loads(run("inspect", small.checkpoint, "--json", "--layers").out)
+    assert found["arrays"] == len(small.arrays) == len(found["layers"])
+    assert found["spec"]["depth"] == "18x"
+    assert found["era"] == "C"
+    assert any("names do not tell" in note for note in found["notes"])
+    text = run("inspect", small.checkpoint, "--layers").out
+    assert "backbone.conv1.weight" in text
+    assert "64x3x7x7" in text
+
+
+def test_inspect_an_engine(run: Run, small: Small) -> None:
+    found = json.loads(run("inspect", small.engine, "--json").out)
+    assert found["target"] == "openvino"
+    assert found["image_size"] == [64, 32]
+    assert found["fingerprint"] == small.network.fingerprint()
+    text = run("inspect", small.engine, "--layers").out
+    assert "pil-bicubic" in text
+    assert "backbone.layer4.1.relu" in text
+
+
+def test_verify_by_layers_and_as_json(run: Run, small: Small) -> None:
+    words = ("verify", small.engine, small.checkpoint, "--config", small.config)
+    layers = run(*words, "--layers")
+    assert layers.code == 0
+    assert "backbone.layer4.1.relu" in layers.out
+    found = json.loads(run(*words, "--json").out)
+    assert found["verified"] is True
+
+
+def test_verify_exits_with_1_when_found_wanting(run: Run, small: Small, tmp_path: Path) -> None:
+    other = dict(small.arrays)
+    other["backbone.layer4.1.conv2.weight"] = -other["backbone.layer4.1.conv2.weight"]
+    fastrt.save_weights(other, tmp_path / "other.pth")
+    words = (small.engine, tmp_path / "other.pth", "--config", small.config)
+    whole = run("verify", *words)
+    assert whole.code == 1
+    assert whole.out.endswith("not verified\n")
+    layers = run("verify", *words, "--layers")
+    assert layers.code == 1
+    assert layers.out.splitlines()[-2].startswith("backbone.layer4.1.bn2")
+
+
+def test_embed_names_and_counts_what_it_could_not_read(run: Run, small: Small, tmp_path: Path) -> None:
+    PIL.Image.fromarray(draw_person(0, 0)[..., ::-1]).save(tmp_path / "good.png")
+    (tmp_path / "bad.png").write_bytes(b"nothing")
+    (tmp_path / "notes.txt").write_text("not an image")
+    done = run("embed", small.engine, tmp_path, "-o", tmp_path / "e.npy")
+    assert done.code == 1
+    assert "note: 1 files are no images by their suffix" in done.err
+    assert "note: 1 of 2 images could not be read:" in done.err
+    assert f"note: {tmp_path / 'bad.png'} is not an image" in done.err
+    assert len(np.load(tmp_path / "e.npy")) == 1
+
+
+def test_demo_goes_the_whole_way(run: Run, tmp_path: Path) -> None:
+    done = run("demo", "-o", tmp_path / "demo")
+    assert done.code == 0, done.err
+    assert "verified" in done.out
+    assert "person2_camera1" in done.out
+    for name in ("model_best.pth", "model_best.safetensors", "kd-r18-r101_ibn.xml", "pictures", "embeddings.npy"):
+        assert str(tmp_path / "demo" / name) in done.out
+        assert (tmp_path / "demo" / name).exists()
+    similarities = np.load(tmp_path / "demo" / "embeddings.npy")
+    similarities = similarities @ similarities.T
+    same = [similarities[i, i + 1] for i in (0, 2, 4)]
+    assert min(same) > np.median(similarities)
+
+
+def _bad_inputs(small: Small, tmp_path: Path) -> dict[str, tuple[Sequence[object], str]]:
+    """Commands that cannot be done, with what their one sentence says."""
+    missing, misshapen, unfinite, cut, text = (
+        tmp_path / f"{name}.pth" for name in ("miss", "shape", "nan", "cut", "text")
+    )
+    arrays = dict(small.arrays)
+    del arrays["backbone.layer2.0.conv1.weight"]
+    fastrt.save_weights(arrays, missing)
+    fastrt.save_weights({**small.arrays, "backbone.bn1.bias": np.zeros(63, np.float32)}, misshapen)
+    fastrt.save_weights({**small.arrays, "backbone.bn1.bias": np.full(64, np.nan, np.float32)}, unfinite)
+    cut.write_bytes(small.checkpoint.read_bytes()[:1_000_000])
+    text.write_text("hello")
+    unknown, broken = tmp_path / "unknown.yml", tmp_path / "broken.yml"
+    unknown.write_text("MODEL: {BACKBONE: {NAME: build_vgg_backbone}}")
+    broken.write_text("MODEL: [")
+    picture = tmp_path / "empty.png"
+    picture.write_bytes(b"")
+    config, out = ("--config", small.config), ("-o", tmp_path / "out.xml")
+    return {
+        "no checkpoint": (("build", tmp_path / "no.pth", *out), f"error: there is no checkpoint {tmp_path / 'no.pth'}"),
+        "text": (("build", text, *config, *out), f"error: {text} is not a .pth of torch, or is damaged ("),
+        "cut": (("build", cut, *config, *out), f"error: {cut} is not a .pth of torch, or is damaged ("),
+        "missing": (
+            ("build", missing, *config, *out),
+            (
+                "error: weights do not fit resnet 18 ibn: 1 missing, first backbone.layer2.0.conv1.weight (128, 64, 3, 3);"
+                " do config and checkpoint belong together?"
+            ),
+        ),
+        "misshapen": (
+            ("build", misshapen, *config, *out),
+            "error: weights do not fit resnet 18 ibn: 1 misshapen, first backbone.bn1.bias (63,) instead of (64,);",
+        ),
+        "nan": (
+            ("build", unfinite, *config, *out),
+            "error: weights do not fit resnet 18 ibn: 1 with NaN or infinity, first backbone.bn1.bias;",
+        ),
+        "backbone": (
+            ("build", small.checkpoint, "--config", unknown, *out),
+            "error: spec: backbone is 'build_vgg_backbone'",
+        ),
+        "yaml": (("build", small.checkpoint, "--config", broken, *out), f"error: {broken} is not YAML: "),
+        "no config": (("build", small.checkpoint, "--config", "nope", *out), "error: there is no config file nope"),
+        "override": (("build", small.checkpoint, *out, "--set", "KEY"), "error: --set KEY has no value"),
+        "image": (("embed", small.engine, picture, "-o", tmp_path / "e.npy"), "error: none of 1 images could be read"),
+        "no image": (("embed", small.engine, tmp_path / "none.png"), "error: there is no image or folder"),
+        "engine": (("embed", small.checkpoint, picture), "model_best.pth is not named as an engine"),
+        "convert": (
+            ("convert", small.checkpoint, tmp_path / "out.zip"),
+            "out.zip is named .zip; weights are written as",
+        ),
+        "folder": (("convert", small.checkpoint, tmp_path / "no" / "out.wts"), "there is no folder"),
+        "inspect": (("inspect", unknown), "unknown.yml is named .yml; engines are .xml, .onnx, .npz, checkpoints .pth"),
+    }
+
+
+KINDS = [
+    "no checkpoint",
+    "text",
+    "cut",
+    "missing",
+    "misshapen",
+    "nan",
+    "backbone",
+    "yaml",
+    "no config",
+    "override",
+    "image",
+    "no image",
+    "engine",
+    "convert",
+    "folder",
+    "inspect",
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_bad_input_is_one_sentence_and_leaves_nothing(kind: str, run: Run, small: Small, tmp_path: Path) -> None:
+    commands = _bad_inputs(small, tmp_path)
+    assert set(commands) == set(KINDS)
+    before = sorted(tmp_path.rglob("*"))
+    words, sentence = commands[kind]
+    done = run(*words)
+    assert done.code == 2
+    assert sentence in done.err
+    assert done.out == ""
+    assert "Traceback" not in done.err
+    assert len([line for line in done.err.splitlines() if line.startswith("error: ")]) == 1
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_debug_shows_the_traceback(small: Small) -> None:
+    with pytest.raises(fastrt.CheckpointError):
+        main(["inspect", "nowhere.pth", "--debug"])
+
+
+def test_the_installed_command_runs() -> None:
+    command = shutil.which("fastrt", path=str(Path(sys.executable).parent))
+    assert command is not None
+    done = subprocess.run([command, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"fastrt {fastrt.__version__}\n"

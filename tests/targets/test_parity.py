@@ -1,0 +1,120 @@
+"""Every operation on every target gives what the reference gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fastrt import ops
+from fastrt.arrays import Array
+from fastrt.engine import find_target
+from fastrt.engine_info import EngineInfo
+from fastrt.network import INPUT, OUTPUT, Network, Tensor, make_tensor
+from fastrt.ops import OPERATIONS, Operation
+from fastrt.targets.reference import run_reference
+
+RNG = np.random.default_rng(7)
+PIXELS = (3, 13, 10)
+
+
+def _floats(*shape: int) -> Array:
+    return RNG.normal(0, 1, shape).astype(np.float32)
+
+
+Case = tuple[Operation, Callable[[Tensor], list[Operation]]]
+
+UNARY: dict[str, Operation] = {
+    "transpose": ops.Transpose((2, 0, 1)),
+    "reshape": ops.Reshape((39, 10, 1)),
+    "slice": ops.Slice(0, 1, 3),
+    "slice of rows": ops.Slice(1, 2, 9),
+    "scale_shift": ops.ScaleShift(RNG.normal(1, 1, 3), RNG.normal(0, 1, 3)),
+    "convolution": ops.Convolution(_floats(5, 3, 3, 3), _floats(5), 2, 1),
+    "convolution without bias": ops.Convolution(_floats(4, 3, 1, 1), None, 1, 0),
+    "convolution 7x7": ops.Convolution(_floats(4, 3, 7, 7), None, 2, 3),
+    "max_pool": ops.MaxPool(3, 2, 0, ceil=True),
+    "max_pool padded": ops.MaxPool(3, 2, 1),
+    "max_pool 2x2": ops.MaxPool(2, 2, 0, ceil=True),
+    "instance_norm": ops.InstanceNorm(_floats(3), _floats(3), 1e-5),
+    "relu": ops.Relu(),
+    "leaky_relu": ops.LeakyRelu(0.1),
+    "sigmoid": ops.Sigmoid(),
+    "clamp": ops.Clamp(0.0, 1.0),
+    "clamp below": ops.Clamp(low=1e-6),
+    "reduce_mean": ops.ReduceMean(),
+    "reduce_max": ops.ReduceMax(),
+}
+
+
+def _networks() -> dict[str, Network]:
+    image = make_tensor(INPUT, ops.Input(PIXELS), [])
+    networks = {name: _finish([image, make_tensor("x", operation, [image])]) for name, operation in UNARY.items()}
+    positive = make_tensor("positive", ops.Clamp(low=0.1), [image])
+    networks["power"] = _finish([image, positive, make_tensor("x", ops.Power(2.7), [positive])])
+    relu = make_tensor("relu", ops.Relu(), [image])
+    mean = make_tensor("mean", ops.ReduceMean(), [image])
+    for operation in (ops.Concat(), ops.Add(), ops.Multiply()):
+        networks[operation.kind] = _finish([image, relu, make_tensor("x", operation, [image, relu])])
+    networks["multiply by channel"] = _finish([image, mean, make_tensor("x", ops.Multiply(), [image, mean])])
+    flat = make_tensor("flat", ops.Reshape((3, 130)), [image])
+    networks["mat_mul"] = _finish([image, flat, make_tensor("x", ops.MatMul(transpose_b=True), [flat, flat])])
+    networks["mat_mul first"] = _finish([image, flat, make_tensor("x", ops.MatMul(transpose_a=True), [flat, flat])])
+    vector = make_tensor("vector", ops.Reshape((390,)), [image])
+    networks["l2_normalize"] = _finish([image, vector, make_tensor("x", ops.L2Normalize(), [vector])])
+    byte_image = make_tensor(INPUT, ops.Input((13, 10, 3), "uint8"), [])
+    cast = make_tensor("x", ops.Cast("float32"), [byte_image])
+    networks["cast and input of bytes"] = _finish([byte_image, cast])
+    return networks
+
+
+def _finish(tensors: list[Tensor]) -> Network:
+    last = tensors[-1]
+    output = make_tensor(OUTPUT, ops.Reshape((int(np.prod(last.shape)),)), [last])
+    return Network((*tensors, output))
+
+
+NETWORKS = _networks()
+
+
+def test_every_operation_is_tried() -> None:
+    assert {tensor.operation.kind for network in NETWORKS.values() for tensor in network} == set(OPERATIONS)
+
+
+@pytest.mark.parametrize("target", ["openvino", "onnx", "reference"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_an_operation_gives_what_the_reference_gives(name: str, target: str, tmp_path: Path) -> None:
+    network = NETWORKS[name]
+    shape = (2, *network.input.shape)
+    u8 = network.input.dtype == "uint8"
+    batch = RNG.integers(0, 256, shape).astype(np.uint8) if u8 else RNG.normal(0, 1, shape).astype(np.float32)
+    chosen = find_target(target)
+    info = EngineInfo(
+        target=target,
+        precision="fp32",
+        io="u8_nhwc_bgr" if u8 else "f32_nchw_rgb",
+        image_size=(13, 10),
+        embedding_dim=network.output.shape[0],
+    )
+    path = tmp_path / f"op{chosen.suffix}"
+    chosen.build(network, path, info)
+    runner = chosen.load(path, "cpu")
+    got, want = runner.run(batch), run_reference(network, batch)
+    runner.close()
+    assert got.dtype == np.float32
+    assert got.shape == want.shape
+    np.testing.assert_allclose(got, want, rtol=2e-5, atol=2e-5 * np.abs(want).max())
+
+
+@pytest.mark.parametrize("target", ["openvino", "onnx", "reference"])
+def test_an_embedding_of_zeros_stays_finite(target: str, tmp_path: Path) -> None:
+    network = NETWORKS["l2_normalize"]
+    chosen = find_target(target)
+    info = EngineInfo(target=target, precision="fp32", io="f32_nchw_rgb", image_size=(13, 10), embedding_dim=390)
+    path = tmp_path / f"op{chosen.suffix}"
+    chosen.build(network, path, info)
+    runner = chosen.load(path, "cpu")
+    assert not runner.run(np.zeros((1, *PIXELS), np.float32)).any()
+    runner.close()

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+
+import fastrt
+from conftest import Small
+from fastrt.drawing import draw_person
+from fastrt.embed import embed_files, find_images, save_embeddings
+
+
+def _draw(folder: Path, *names: str) -> list[Path]:
+    paths = []
+    for i, name in enumerate(names):
+        paths.append(folder / name)
+        paths[-1].parent.mkdir(parents=True, exist_ok=True)
+        PIL.Image.fromarray(draw_person(i, 0, 70, 35)[..., ::-1]).save(paths[-1])
+    return paths
+
+
+def test_files_folders_and_patterns_name_each_image_once(tmp_path: Path) -> None:
+    one, two, three = _draw(tmp_path, "b.png", "a/deep/two.JPG", "a/three.bmp")
+    (tmp_path / "a" / "Thumbs.db").write_bytes(b"\0")
+    (tmp_path / "a" / ".hidden.png").write_bytes(b"\0")
+    found = find_images([one, tmp_path / "a", tmp_path / "*.png", tmp_path / "**" / "*.bmp"])
+    assert found.images == (one, two, three)
+    assert found.passed_over == (tmp_path / "a" / "Thumbs.db",)
+
+
+def test_a_named_file_is_tried_whatever_its_suffix(tmp_path: Path) -> None:
+    (odd,) = _draw(tmp_path, "person.png")
+    odd = odd.rename(tmp_path / "person.of_interest")
+    assert find_images([odd]).images == (odd,)
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("nowhere", "there is no image or folder {}"),
+        ("*.png", "nothing matches {}"),
+        ("empty", "no images in what was named; images are .bmp, .gif"),
+    ],
+)
+def test_a_path_without_images_is_refused(name: str, sentence: str, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(fastrt.ImageError) as caught:
+        find_images([tmp_path / name])
+    assert str(caught.value).startswith(sentence.format(tmp_path / name))
+
+
+def test_embeddings_and_names_stay_in_step_past_unreadable_files(small: Small, tmp_path: Path) -> None:
+    paths = _draw(tmp_path, *(f"{i}.png" for i in range(9)))
+    for broken in (0, 4, 5):
+        paths[broken].write_bytes(paths[broken].read_bytes()[:50])
+    advanced: list[int] = []
+    with fastrt.load(small.engine, batch=2) as session:
+        embedded = embed_files(session, paths, advanced.append)
+        for row, path in zip(embedded.embeddings, embedded.paths, strict=True):
+            np.testing.assert_allclose(row, session([fastrt.read_image(path)])[0], atol=2e-5)
+        names, table = save_embeddings(embedded, tmp_path / "out.npy", session.info)
+    assert sum(advanced) == 9
+    assert [path.stem for path in embedded.paths] == ["1", "2", "3", "6", "7", "8"]
+    assert [path.stem for path, _ in embedded.unreadable] == ["0", "4", "5"]
+    np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), embedded.embeddings)
+    content = json.loads(names.read_text())
+    assert content["images"] == [str(path) for path in embedded.paths]
+    assert [entry["image"] for entry in content["unreadable"]] == [str(paths[i]) for i in (0, 4, 5)]
+    assert content["engine"]["fingerprint"] == small.network.fingerprint()
+    with table.open(newline="") as file:
+        assert list(csv.reader(file))[1] == ["0", str(paths[1])]
+
+
+def test_nothing_readable_is_an_error(small: Small, tmp_path: Path) -> None:
+    (path,) = _draw(tmp_path, "a.png")
+    path.write_bytes(b"nothing")
+    with (
+        fastrt.load(small.engine) as session,
+        pytest.raises(fastrt.ImageError, match=r"^none of 1 images could be read"),
+    ):
+        embed_files(session, [path])
+
+
+def test_embeddings_are_written_as_npy_alone(small: Small, tmp_path: Path) -> None:
+    paths = _draw(tmp_path, "a.png")
+    with fastrt.load(small.engine) as session:
+        embedded = embed_files(session, paths)
+        with pytest.raises(fastrt.OutputError, match=r"embeddings are written as \.npy"):
+            save_embeddings(embedded, tmp_path / "out.csv", session.info)
+        with pytest.raises(fastrt.OutputError, match="there is no folder"):
+            save_embeddings(embedded, tmp_path / "nowhere" / "out.npy", session.info)
+    assert {path.name for path in tmp_path.iterdir()} == {"a.png"}
