@@ -15,7 +15,7 @@ from fastrt.targets.reference import run_reference
 IMAGES = [draw_person(i, 0, 60 + 11 * i, 30 + 7 * i) for i in range(11)]
 
 
-def _close(got: object, want: object) -> None:
+def _close(got: Array, want: Array) -> None:
     np.testing.assert_allclose(got, want, atol=2e-5)  # batches of other sizes are summed in another order
 
 
@@ -138,7 +138,7 @@ GREY = np.zeros((20, 10), np.uint8)
         ),
     ],
 )
-def test_what_is_no_image_is_refused_in_a_sentence(images: list[np.ndarray], sentence: str, small: Small) -> None:
+def test_what_is_no_image_is_refused_in_a_sentence(images: list[Image], sentence: str, small: Small) -> None:
     with fastrt.load(small.engine) as session, pytest.raises(fastrt.ImageError) as caught:
         session(images)
     assert str(caught.value) == sentence

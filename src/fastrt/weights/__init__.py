@@ -31,8 +31,8 @@ def load_weights(path: str | os.PathLike[str]) -> Weights:
 
     Args:
         path: ``.pth`` (or ``.pt``, ``.bin``, ``.tar``) of torch in either of its formats, read without torch and
-            without running anything that stands in it; ``.wts``, tensorrtx's text, whose arrays have lost their shapes and are
-            1-D; or ``.safetensors``. A ``module.`` that every name begins with is left out.
+            without running anything that stands in it; ``.wts``, tensorrtx's text, whose arrays have lost their shapes
+            and are 1-D; or ``.safetensors``. A ``module.`` that every name begins with is left out.
 
     Raises:
         CheckpointError: there is no such file, it is of another kind, it is damaged, or it tries to call something.

@@ -1,0 +1,46 @@
+"""Write the figures in README and docs from ``benchmarks/results``: ``make tables``."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+RESULTS = Path(__file__).parent / "results"
+PLACE = re.compile(r"<!-- table: (\w+) -->\n.*?<!-- end -->", re.DOTALL)
+
+
+def draw_table(result: dict[str, Any]) -> str:
+    """A result's rows as a Markdown table, with the machine they were measured on."""
+    columns = list(dict.fromkeys(key for row in result["rows"] for key in row))
+    lines = [columns, ["---"] * len(columns), *([row.get(column, "") for column in columns] for row in result["rows"])]
+    table = "\n".join(f"| {' | '.join(str(cell).replace('_', ' ') for cell in line)} |" for line in lines)
+    machine = result["machine"]
+    versions = ", ".join(f"{name} {machine[name]}" for name in ("openvino", "onnxruntime", "numpy", "python"))
+    extensions = " ".join(machine["vector_extensions"])
+    return f"{table}\n\nMeasured on {machine['processor']}, {machine['cores']} cores ({extensions}); {versions}."
+
+
+def fill(text: str) -> str:
+    """A page with its tables drawn anew."""
+
+    def draw(match: re.Match[str]) -> str:
+        result = json.loads((RESULTS / f"{match[1]}.json").read_text())
+        return f"<!-- table: {match[1]} -->\n{draw_table(result)}\n<!-- end -->"
+
+    return PLACE.sub(draw, text)
+
+
+def pages() -> list[Path]:
+    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def main() -> None:
+    for page in pages():
+        page.write_text(fill(page.read_text()))
+
+
+if __name__ == "__main__":
+    main()

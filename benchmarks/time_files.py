@@ -1,0 +1,61 @@
+"""How long files take, for a ResNet-50 with IBN-a at 384x128: ``python -m benchmarks.time_files``.
+
+The command is timed whole, from its start to its end, as a user waits for it; readers and writers are timed alone, the best
+of three.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import fastrt
+from benchmarks.machine import describe_machine
+from fastrt.untrained import draw_weights
+
+RESULT = Path(__file__).parent / "results" / "time_files.json"
+TIMES = 3
+
+
+def best(function: Callable[[], object]) -> float:
+    """The shortest of three runs, in seconds."""
+    durations = []
+    for _ in range(TIMES):
+        start = time.perf_counter()
+        function()
+        durations.append(time.perf_counter() - start)
+    return round(min(durations), 2)
+
+
+def main() -> None:
+    spec = fastrt.load_spec("sbs_R50-ibn", ["MODEL.BACKBONE.WITH_NL", False])
+    arrays = draw_weights(spec)
+    rows = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for suffix in (".pth", ".wts", ".safetensors"):
+            path = folder / f"model{suffix}"
+            rows.append({"what": f"write {suffix}", "seconds": best(lambda path=path: fastrt.save_weights(arrays, path))})
+            rows.append({"what": f"read {suffix}", "seconds": best(lambda path=path: fastrt.load_weights(path))})
+            rows[-1]["megabytes"] = round(path.stat().st_size / 1e6)
+        for suffix in (".xml", ".onnx"):
+            words = [sys.executable, "-m", "fastrt", "build", folder / "model.pth", "-o", folder / f"engine{suffix}"]
+            words += ["--config", "sbs_R50-ibn", "--set", "MODEL.BACKBONE.WITH_NL", "False"]
+            rows.append(
+                {
+                    "what": f"fastrt build model.pth -o engine{suffix}",
+                    "seconds": best(lambda words=words: subprocess.run(words, check=True, capture_output=True)),
+                }
+            )
+    for row in rows:
+        print(row)
+    RESULT.write_text(json.dumps({"machine": describe_machine(), "rows": rows}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
