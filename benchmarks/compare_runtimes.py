@@ -1,4 +1,4 @@
-"""OpenVINO against onnxruntime, both fp32 engines of fastrt's from the same network: ``python -m benchmarks.compare_runtimes``.
+"""OpenVINO against onnxruntime, both running fp32 engines of one network: ``python -m benchmarks.compare_runtimes``.
 
 Both run in one process, turn by turn, on ready batches, with all cores. A pause stands before every turn, because
 onnxruntime's threads keep spinning for a while after a run and would take the cores from whoever comes next.

@@ -1,7 +1,7 @@
 """How far float32 lies from float64 in the golden cases: ``python -m benchmarks.golden_noise``.
 
-FastReID's own float32, NumPy's in the reference's order of operations, and the engines, each against FastReID in float64;
-the largest difference divided by the largest value.
+FastReID's own float32, NumPy's in the reference's order of operations, and the engines, each against FastReID in
+float64; the largest difference divided by the largest value.
 """
 
 from __future__ import annotations

@@ -29,7 +29,9 @@ def _processor() -> str:
 
 def _extensions() -> list[str]:
     flags = next((line for line in _cpuinfo() if line.startswith("flags")), "").split()
-    return [name for name in ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile") if name in flags]
+    return [
+        name for name in ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile") if name in flags
+    ]
 
 
 def _cpuinfo() -> list[str]:

@@ -1,7 +1,7 @@
 """How long files take, for a ResNet-50 with IBN-a at 384x128: ``python -m benchmarks.time_files``.
 
-The command is timed whole, from its start to its end, as a user waits for it; readers and writers are timed alone, the best
-of three.
+The command is timed whole, from its start to its end, as a user waits for it; readers and writers are timed alone; the
+best of three.
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ def main() -> None:
         folder = Path(name)
         for suffix in (".pth", ".wts", ".safetensors"):
             path = folder / f"model{suffix}"
-            rows.append({"what": f"write {suffix}", "seconds": best(lambda path=path: fastrt.save_weights(arrays, path))})
+            rows.append(
+                {"what": f"write {suffix}", "seconds": best(lambda path=path: fastrt.save_weights(arrays, path))}
+            )
             rows.append({"what": f"read {suffix}", "seconds": best(lambda path=path: fastrt.load_weights(path))})
             rows[-1]["megabytes"] = round(path.stat().st_size / 1e6)
         for suffix in (".xml", ".onnx"):

@@ -208,8 +208,8 @@ def _bad_inputs(small: Small, tmp_path: Path) -> dict[str, tuple[Sequence[object
         "missing": (
             ("build", missing, *config, *out),
             (
-                "error: weights do not fit resnet 18 ibn: 1 missing, first backbone.layer2.0.conv1.weight (128, 64, 3, 3);"
-                " do config and checkpoint belong together?"
+                "error: weights do not fit resnet 18 ibn: 1 missing, first backbone.layer2.0.conv1.weight"
+                " (128, 64, 3, 3); do config and checkpoint belong together?"
             ),
         ),
         "misshapen": (

@@ -8,6 +8,7 @@ import pytest
 
 import fastrt
 from conftest import Small
+from fastrt.arrays import Array, Image
 from fastrt.drawing import draw_person
 from fastrt.engine_info import Io
 from fastrt.targets.reference import run_reference

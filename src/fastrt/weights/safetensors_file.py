@@ -76,7 +76,7 @@ def _read_spec(path: Path, metadata: Mapping[str, str]) -> dict[str, Any] | None
 
 
 def write_safetensors(weights: Mapping[str, Array], path: Path, metadata: Mapping[str, str]) -> None:
-    """Write a ``.safetensors``; its header keeps the arrays' order, its bytes the widest first, so that all are aligned.
+    """Write a ``.safetensors``; its header keeps the arrays' order, its bytes are the widest first, and aligned.
 
     Raises:
         OutputError: an array of a dtype that the format lacks, or one called ``__metadata__``.

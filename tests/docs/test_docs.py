@@ -1,0 +1,82 @@
+"""What README and docs show runs, and their figures are those of the result files."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import PIL.Image
+import pytest
+from benchmarks.tables import fill, pages
+
+import fastrt
+from fastrt.cli import main
+from fastrt.drawing import draw_person
+from fastrt.untrained import draw_weights
+
+BLOCK = re.compile(r"```(python|console)\n(.*?)```", re.DOTALL)
+BLOCKS = [
+    pytest.param(language, text, id=f"{page.name}-{i}")
+    for page in pages()
+    for i, (language, text) in enumerate(BLOCK.findall(page.read_text("utf-8")))
+]
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the files that the pages speak of."""
+    folder = tmp_path_factory.mktemp("workplace")
+    spec = fastrt.load_spec("sbs_R50-ibn", ["INPUT.SIZE_TEST", [64, 32]])
+    arrays = draw_weights(spec)
+    fastrt.save_weights(arrays, folder / "model_best.pth")
+    fastrt.build(fastrt.build_network(spec, arrays), folder / "r50.xml")
+    (folder / "sbs_R50-ibn.yml").write_text(
+        "MODEL: {BACKBONE: {DEPTH: 50x, WITH_IBN: True, WITH_NL: True}, HEADS: {POOL_LAYER: GeneralizedMeanPoolingP}}\n"
+        "INPUT: {SIZE_TEST: [64, 32]}\n"
+    )
+    (folder / "crops").mkdir()
+    for i in range(2):
+        PIL.Image.fromarray(draw_person(i, 0)[..., ::-1]).save(folder / "crops" / f"{i}.jpg")
+    PIL.Image.fromarray(draw_person(0, 1, 240, 320)[..., ::-1]).save(folder / "frame.jpg")
+    return folder
+
+
+@pytest.mark.parametrize(("language", "text"), BLOCKS)
+def test_what_the_pages_show_runs(language: str, text: str, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(workplace)
+    if language == "python":
+        exec(compile(text, "page", "exec"), {})
+        return
+    for line in text.splitlines():
+        command = shlex.split(line.removeprefix("$ "), comments=True)
+        if command[:1] == ["fastrt"]:
+            with pytest.raises(SystemExit) as caught:
+                main(command[1:])
+            assert caught.value.code in (None, 0), line
+
+
+def test_the_pages_show_something() -> None:
+    assert len(BLOCKS) >= 2
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
+def test_figures_are_those_of_the_result_files(page: Path) -> None:
+    text = page.read_text("utf-8")
+    assert fill(text) == text, "run make tables"
+
+
+def test_every_link_leads_somewhere() -> None:
+    for page in pages():
+        for target in re.findall(r"\]\(([^)#]+)", page.read_text("utf-8")):
+            if "://" not in target:
+                assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_example_ranks_the_person_first(workplace: Path) -> None:
+    script = Path(__file__).parents[2] / "examples" / "01_who_is_this" / "who_is_this.py"
+    words = [workplace / name for name in ("model_best.pth", "sbs_R50-ibn.yml", "crops/1.jpg", "crops")]
+    done = subprocess.run([sys.executable, script, *words], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[0] == f"1.000  {workplace / 'crops' / '1.jpg'}"
