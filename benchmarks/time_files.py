@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import fastrt
@@ -35,15 +36,13 @@ def best(function: Callable[[], object]) -> float:
 def main() -> None:
     spec = fastrt.load_spec("sbs_R50-ibn", ["MODEL.BACKBONE.WITH_NL", False])
     arrays = draw_weights(spec)
-    rows = []
+    rows: list[dict[str, object]] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for suffix in (".pth", ".wts", ".safetensors"):
             path = folder / f"model{suffix}"
-            rows.append(
-                {"what": f"write {suffix}", "seconds": best(lambda path=path: fastrt.save_weights(arrays, path))}
-            )
-            rows.append({"what": f"read {suffix}", "seconds": best(lambda path=path: fastrt.load_weights(path))})
+            rows.append({"what": f"write {suffix}", "seconds": best(partial(fastrt.save_weights, arrays, path))})
+            rows.append({"what": f"read {suffix}", "seconds": best(partial(fastrt.load_weights, path))})
             rows[-1]["megabytes"] = round(path.stat().st_size / 1e6)
         for suffix in (".xml", ".onnx"):
             words = [sys.executable, "-m", "fastrt", "build", folder / "model.pth", "-o", folder / f"engine{suffix}"]
@@ -51,7 +50,7 @@ def main() -> None:
             rows.append(
                 {
                     "what": f"fastrt build model.pth -o engine{suffix}",
-                    "seconds": best(lambda words=words: subprocess.run(words, check=True, capture_output=True)),
+                    "seconds": best(partial(subprocess.run, words, check=True, capture_output=True)),
                 }
             )
     for row in rows:
