@@ -12,6 +12,7 @@ from __future__ import annotations
 import io
 import math
 import struct
+import sys
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -210,10 +211,10 @@ def _view(tensor: Tensor, file: _Zip | _Stream) -> Array:
     storage = tensor.storage
     if tensor.dtype not in TORCH_DTYPES or not isinstance(storage, Storage):
         raise _Broken(f"its dtype {tensor.dtype} is unknown")
-    dtype = TORCH_DTYPES[tensor.dtype].newbyteorder(">" if file.big_endian else "<")
+    dtype = TORCH_DTYPES[tensor.dtype]
     shape, strides, offset = _integers(tensor.shape), _integers(tensor.strides), *_integers((tensor.offset,))
     content = file.bytes_of(storage)
-    memory = np.frombuffer(content, dtype, len(content) // dtype.itemsize)[_integers((storage.start,))[0] :]
+    memory = _in_native_order(content, dtype, file.big_endian)[_integers((storage.start,))[0] :]
     count = math.prod(shape)
     if len(shape) != len(strides) or count > memory.size:
         raise _Broken(f"a shape of {shape} does not fit a storage of {memory.size} numbers")
@@ -221,9 +222,16 @@ def _view(tensor: Tensor, file: _Zip | _Stream) -> Array:
     if last >= max(memory.size, 1):
         raise _Broken(f"it reaches to number {last} of a storage of {memory.size}")
     steps = [stride * dtype.itemsize for stride in strides]
-    array = np.lib.stride_tricks.as_strided(memory[offset:], shape, steps, writeable=False)
-    native = dtype.newbyteorder("=")
-    return np.ascontiguousarray(array, native).reshape(shape)
+    array: Array = np.ndarray(shape, dtype, memory, offset * dtype.itemsize if count else 0, steps)
+    return np.ascontiguousarray(array).reshape(shape)
+
+
+def _in_native_order(content: bytes, dtype: np.dtype[Any], big_endian: bool) -> Array:
+    """A storage's numbers; a few bytes that make no whole one are left off."""
+    width = dtype.itemsize // 2 if dtype.kind == "c" else dtype.itemsize
+    words = np.frombuffer(content, f"u{width}", len(content) // dtype.itemsize * (dtype.itemsize // width))
+    # Bytes are swapped as integers, as ml_dtypes' numbers have no order of their own.
+    return (words.byteswap() if big_endian != (sys.byteorder == "big") else words).view(dtype)
 
 
 def _integers(values: object) -> tuple[int, ...]:

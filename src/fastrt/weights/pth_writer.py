@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pickle
 import struct
+import sys
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -37,15 +38,19 @@ def write_pth(weights: Mapping[str, Array], path: Path) -> None:
     """
     dtypes = {dtype: name for name, dtype in TORCH_DTYPES.items()}
     for name, array in weights.items():
-        if array.dtype.newbyteorder("=") not in dtypes:
+        if _native(array.dtype) not in dtypes:
             raise OutputError(f"cannot write {path}: torch has no dtype for {name}, which is {array.dtype}")
     with written_whole(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as file:
         _add(file, "data.pkl", _pickle(weights, dtypes))
-        _add(file, "byteorder", b"little")
+        _add(file, "byteorder", sys.byteorder.encode())
         for key, array in enumerate(weights.values()):
-            little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
-            _add(file, f"data/{key}", little.tobytes())
+            _add(file, f"data/{key}", np.ascontiguousarray(array, _native(array.dtype)).tobytes())
         _add(file, "version", b"3\n")
+
+
+def _native(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The dtype in this machine's byte order; those of ml_dtypes have no other, and numpy would not know it."""
+    return dtype.newbyteorder("=") if dtype.kind in "iufc" else dtype
 
 
 def _add(file: zipfile.ZipFile, name: str, content: bytes) -> None:
@@ -61,7 +66,7 @@ def _pickle(weights: Mapping[str, Array], dtypes: Mapping[Any, str]) -> bytes:
     storages = {dtype: storage for storage, dtype in TYPED_STORAGES.items()}
     parts = [pickle.PROTO, b"\x02", pickle.EMPTY_DICT, _text("model"), _ordered_dict(), pickle.MARK]
     for key, (name, array) in enumerate(weights.items()):
-        dtype = dtypes[array.dtype.newbyteorder("=")]
+        dtype = dtypes[_native(array.dtype)]
         typed = storages.get(dtype)
         count = array.size if typed else array.nbytes
         parts += [
