@@ -228,6 +228,7 @@ OPAQUE_CALLS = frozenset(
     + [f"{module}.{name}" for module in ("pathlib", "pathlib._local") for name in _PATHS]
     + [f"numpy.random._pickle.{name}" for name in _NUMPY_RANDOM]
     + [f"torch._utils.{name}" for name in _TORCH]
+    + ["numpy.random.bit_generator.__pyx_unpickle_SeedSequence"]
     + ["torch.device", "torch.serialization._get_layout"]
 )
 """The calls of harmless types that may stand beside a model: nothing is called, their result is an `Opaque`."""
