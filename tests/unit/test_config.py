@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import fastrt
+
+MODERN = """\
+_BASE_: Base-SBS.yml
+MODEL:
+  BACKBONE:
+    WITH_IBN: True
+DATASETS:
+  NAMES: ("Market1501",)
+OUTPUT_DIR: logs/market1501/sbs_R50-ibn
+"""
+BASE = """\
+_BASE_: bases/Base-bagtricks.yml
+MODEL:
+  FREEZE_LAYERS: [ backbone ]
+  BACKBONE:
+    WITH_NL: True
+  HEADS:
+    NECK_FEAT: after
+    POOL_LAYER: GeneralizedMeanPoolingP
+    CLS_LAYER: CircleSoftmax
+    SCALE: 64
+  LOSSES:
+    NAME: ("CrossEntropyLoss", "TripletLoss",)
+INPUT:
+  SIZE_TRAIN: [ 384, 128 ]
+  SIZE_TEST: [ 384, 128 ]
+"""
+BASE_BASE = """\
+MODEL:
+  META_ARCHITECTURE: Baseline
+  BACKBONE:
+    NAME: build_resnet_backbone
+    NORM: BN
+    DEPTH: 50x
+    LAST_STRIDE: 1
+    FEAT_DIM: 2048
+    WITH_IBN: False
+    PRETRAIN: True
+  HEADS:
+    NAME: EmbeddingHead
+    NORM: BN
+    WITH_BNNECK: True
+    POOL_LAYER: GlobalAvgPool
+INPUT:
+  SIZE_TEST: [ 256, 128 ]
+"""
+
+
+@pytest.fixture
+def configs(tmp_path: Path) -> Path:
+    (tmp_path / "bases").mkdir()
+    (tmp_path / "bases" / "Base-bagtricks.yml").write_text(BASE_BASE)
+    (tmp_path / "Base-SBS.yml").write_text(BASE)
+    (tmp_path / "sbs_R50-ibn.yml").write_text(MODERN)
+    return tmp_path
+
+
+def test_bases_are_laid_under_one_another(configs: Path) -> None:
+    spec = fastrt.load_spec(configs / "sbs_R50-ibn.yml")
+    assert spec == fastrt.ModelSpec(
+        depth="50x",
+        with_ibn=True,
+        with_nl=True,
+        pool_layer="GeneralizedMeanPoolingP",
+        with_bnneck=True,
+        image_size=(384, 128),
+    )
+
+
+def test_overrides_are_laid_over_everything(configs: Path) -> None:
+    words = ["MODEL.BACKBONE.WITH_NL", "False", "INPUT.SIZE_TEST", "(256, 128)", "MODEL.PIXEL_MEAN", [127.5] * 3]
+    spec = fastrt.load_spec(configs / "sbs_R50-ibn.yml", [*words, "maxpool", "pad1", "MODEL.BACKBONE.LAST_STRIDE", 2])
+    assert not spec.with_nl
+    assert spec.image_size == (256, 128)
+    assert spec.pixel_mean == (127.5, 127.5, 127.5)
+    assert (spec.maxpool, spec.last_stride) == ("pad1", 2)
+
+
+@pytest.mark.parametrize(
+    ("config", "fields"),
+    [
+        ({"MODEL": {"BACKBONE": {"DEPTH": 50}}}, {"depth": "50x"}),
+        ({"MODEL": {"BACKBONE": {"DEPTH": "101"}}}, {"depth": "101x"}),
+        ({"MODEL": {"HEADS": {"POOL_LAYER": "avgmaxpool"}}}, {"pool_layer": "AdaptiveAvgMaxPool"}),
+        ({"MODEL": {"HEADS": {"POOL_LAYER": "gempool"}}}, {"pool_layer": "GeneralizedMeanPooling"}),
+        (
+            {"MODEL": {"HEADS": {"NAME": "BNneckHead", "POOL_LAYER": "gempool", "REDUCTION_DIM": 256}}},
+            {"head": "BNneckHead", "pool_layer": "GeneralizedMeanPoolingP", "embedding_dim": 0, "with_bnneck": True},
+        ),
+        (
+            {"MODEL": {"HEADS": {"NAME": "ReductionHead", "REDUCTION_DIM": 256}}},
+            {"head": "ReductionHead", "embedding_dim": 256, "with_bnneck": True},
+        ),
+        ({"MODEL": {"HEADS": {"NAME": "LinearHead"}}}, {"head": "LinearHead", "with_bnneck": False}),
+        ({"MODEL": {"BACKBONE": {"NORM": "syncBN"}}, "INPUT": {"SIZE_TEST": "(256, 192)"}}, {"image_size": (256, 192)}),
+        ({"MODEL.BACKBONE.WITH_SE": "true"}, {"with_se": True}),
+        ({"depth": "34x", "image_size": [96, 64]}, {"depth": "34x", "image_size": (96, 64)}),
+        ({}, {"depth": "50x", "with_bnneck": None, "maxpool": "auto"}),
+    ],
+)
+def test_keys_of_every_age_are_understood(config: dict[str, Any], fields: dict[str, object]) -> None:
+    spec = fastrt.load_spec(config)
+    assert {name: getattr(spec, name) for name in fields} == fields
+
+
+PRESETS = {
+    "sbs_R50-ibn": ("build_resnet_backbone", "50x", True, True),
+    "sbs_R50": ("build_resnet_backbone", "50x", False, True),
+    "sbs_r34_distill": ("build_resnet_backbone_distill", "34x", False, False),
+    "kd-r34-r101_ibn": ("build_resnet_backbone_distill", "34x", False, False),
+    "kd-r18-r101_ibn": ("build_resnet_backbone_distill", "18x", True, False),
+}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_are_the_examples_of_fastrts_readme(name: str) -> None:
+    spec = fastrt.load_spec(name)
+    assert (spec.backbone, spec.depth, spec.with_ibn, spec.with_nl) == PRESETS[name]
+    assert (spec.image_size, spec.last_stride, spec.pool_layer) == ((384, 128), 1, "GeneralizedMeanPoolingP")
+
+
+def test_there_are_five_presets() -> None:
+    assert fastrt.preset_names() == sorted(PRESETS)
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [
+        (
+            {"MODEL": {"BACKBONE": {"NAME": "build_vgg_backbone"}}},
+            "spec: backbone is 'build_vgg_backbone', but must be",
+        ),
+        ({"MODEL": {"BACKBONE": {"DEPTH": "60x"}}}, "spec: depth is '60x', but must be '18x', '34x', '50x'"),
+        ({"MODEL": {"BACKBONE": {"NORM": "GN"}}}, "spec: norm is 'GN', but must be 'BN'"),
+        (
+            {"MODEL": {"BACKBONE": {"WIDTH_IBN": True}}},
+            "MODEL.BACKBONE.WIDTH_IBN is not a key of a config; did you mean",
+        ),
+        ({"MODEL": {"META_ARCHITECTURE": "MGN"}}, "MODEL.META_ARCHITECTURE is 'MGN'; fastrt builds Baseline"),
+        ({"INPUT": {"CROP": {"ENABLED": True}}}, "INPUT.CROP.ENABLED is True; fastrt resizes"),
+        ({"INPUT": {"SIZE_TEST": [384]}}, "spec: image_size.1 is [384], but Field required"),
+        ({"INPUT": {"SIZE_TEST": [0, 128]}}, "spec: image_size.0 is 0, but must be greater than or equal to 1"),
+        ({"MODEL": {"PIXEL_STD": [1, 0, 1]}}, "spec: pixel_std.1 is 0, but must be greater than 0"),
+        ({"MODEL": {"PIXEL_MEAN": [1, float("nan"), 1]}}, "spec: pixel_mean.1 is nan, but must be a finite number"),
+    ],
+)
+def test_what_describes_no_network_is_refused(config: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(fastrt.SpecError) as caught:
+        fastrt.load_spec(config)
+    assert str(caught.value).startswith(sentence)
+
+
+FILES = {
+    "loop.yml": (b"_BASE_: loop.yml", "_BASE_ goes more than 16 files deep; does a file name itself as its base?"),
+    "lost.yml": (b"_BASE_: nowhere.yml", "lost.yml: its _BASE_ nowhere.yml is not there; copy it along"),
+    "number.yml": (b"_BASE_: 3", "number.yml: _BASE_ is 3; the path of a file is wanted"),
+    "broken.yml": (b"MODEL: [", "broken.yml is not YAML: "),
+    "alias.yml": (b"a: &a [1]\nb: *a", "aliases (*name) are not read"),
+    "object.yml": (b"!!python/object/apply:os.system [ls]", "could not determine a constructor"),
+    "list.yml": (b"- 1", "list.yml holds no keys; a YAML file of FastReID is wanted"),
+    "empty.yml": (b"", "empty.yml holds no keys"),
+    "binary.yml": (b"\xff\xfe\x00", "binary.yml is not text, so no config"),
+    "huge.yml": (b"#" * ((1 << 20) + 1), "bytes long; no config is: is it a checkpoint?"),
+    "deep.yml": (b"[" * 20_000, "deep.yml is not YAML: "),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_that_is_no_config_is_refused(name: str, tmp_path: Path) -> None:
+    content, sentence = FILES[name]
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(fastrt.SpecError) as caught:
+        fastrt.load_spec(tmp_path / name)
+    assert sentence in str(caught.value)
+
+
+def test_a_config_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        fastrt.SpecError, match="there is no config file nope, and no preset of that name; presets are kd-"
+    ):
+        fastrt.load_spec("nope")
+    with pytest.raises(fastrt.SpecError, match="is a folder; name a config file"):
+        fastrt.load_spec(tmp_path)
+    with pytest.raises(fastrt.SpecError, match="overrides come in pairs"):
+        fastrt.load_spec(None, ["KEY"])
