@@ -4,25 +4,41 @@ from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from fastrt import __version__
 from fastrt.engine_info import EngineInfo, Io, Precision, Resampler
 from fastrt.errors import EngineError, TargetError
+from fastrt.files import placed_whole
 from fastrt.network import Network
 from fastrt.passes import prepare
 from fastrt.session import Session
-from fastrt.targets.base import Layer, Runner, Target, refuse_precision
+from fastrt.targets.base import BuildOptions, Layer, Runner, Target, refuse_precision
 
 TARGETS = {
     "openvino": ("fastrt.targets.openvino", "OpenVinoTarget"),
     "onnx": ("fastrt.targets.onnx", "OnnxTarget"),
     "reference": ("fastrt.targets.reference", "ReferenceTarget"),
+    "tensorrt": ("fastrt.targets.tensorrt.target", "TensorRtTarget"),
+    "tensorrt-rtx": ("fastrt.targets.tensorrt.target", "TensorRtRtxTarget"),
 }
 """Where each target lives; only the one that is used is imported, and its runtime with it."""
 
-SUFFIXES = {".xml": "openvino", ".onnx": "onnx", ".npz": "reference"}
+SUFFIXES = {
+    ".xml": "openvino",
+    ".onnx": "onnx",
+    ".npz": "reference",
+    ".engine": "tensorrt",
+    ".plan": "tensorrt",
+    ".trt": "tensorrt",
+    ".rtx": "tensorrt-rtx",
+}
 """Which target an engine file belongs to."""
+
+Checking = Callable[[Session], object]
+"""Measures an engine that was just built; what it returns is false if the engine is found wanting."""
 
 
 def find_target(name: str) -> Target:
@@ -47,6 +63,8 @@ def build(
     normalize: bool = True,
     io: Io = "u8_nhwc_bgr",
     resampler: Resampler = "pil-bicubic",
+    options: BuildOptions | None = None,
+    check: Checking | None = None,
 ) -> EngineInfo:
     """Build an engine file, whole or not at all.
 
@@ -60,12 +78,16 @@ def build(
         io: what it takes; ``u8_nhwc_bgr`` is ``(n, H, W, 3)`` uint8 BGR pixels, as OpenCV gives them,
             ``f32_nchw_rgb`` is ``(n, 3, H, W)`` float32 RGB pixels from 0 to 255.
         resampler: how a session brings images to its size; it stands in the file.
+        options: batches to tune for, compatibility, a timing cache, progress; the target's own if None.
+        check: called with a session of the new engine before the file appears; if what it returns is false, there is no
+            file. ``lambda session: fastrt.verify(session, network)`` compares it with the reference.
 
     Returns:
         What the file says of itself.
 
     Raises:
-        TargetError: no such target, its runtime is not installed, or the machine lacks the precision.
+        TargetError: no such target, its runtime is not installed, or the machine lacks the precision or an option.
+        EngineError: the runtime cannot build the network, or the engine is found wanting.
         OutputError: the file cannot be written.
     """
     path = Path(path)
@@ -78,6 +100,7 @@ def build(
         raise TargetError(f"{path} has {what}; name the engine file {' or '.join(wanted)}")
     chosen = find_target(by_suffix)
     refuse_precision(chosen, precision)
+    options = _settle(chosen, options or BuildOptions())
     info = EngineInfo(
         fastrt=__version__,
         target=chosen.name,
@@ -89,18 +112,44 @@ def build(
         normalized=normalize,
         resampler=resampler,
         fingerprint=network.fingerprint(),
+        device=chosen.built_for(options),
+        batches=options.batches or None,
+        version_compatible=options.version_compatible,
         spec=network.spec,
     )
-    chosen.build(prepare(network, info), path, info)
+    with placed_whole(path) as temporary:
+        chosen.build(prepare(network, info, typed=chosen.typed), temporary, info, options)
+        if check is not None:
+            with load(temporary) as session:
+                report = check(session)
+            if not report:
+                raise EngineError(f"{path} is not written, as the engine that was built is found wanting:\n{report}")
     return info
 
 
-def load(path: str | os.PathLike[str], device: str = "cpu", *, batch: int | None = None) -> Session:
+def _settle(target: Target, options: BuildOptions) -> BuildOptions:
+    """Options with the target's own in place of what was left open.
+
+    Raises:
+        TargetError: an option that the target does not have, or batches that make no ranges.
+    """
+    if not target.batches:
+        for name in ("batches", "version_compatible", "hardware_compatible", "compute_capabilities", "timing_cache"):
+            if getattr(options, name):
+                raise TargetError(f"{target.name} has no {name}: its engines take any batch on any CPU; leave it out")
+        return options
+    batches = options.batches or target.batches
+    if min(batches) < 1 or list(batches) != sorted(set(batches)):
+        raise TargetError(f"batches are {batches}; numbers of images are wanted, each larger than the one before")
+    return replace(options, batches=batches)
+
+
+def load(path: str | os.PathLike[str], device: str | None = None, *, batch: int | None = None) -> Session:
     """Load an engine file for inference.
 
     Args:
         path: an engine file of fastrt, or of anyone who keeps to its inputs and outputs (see `describe`).
-        device: ``cpu``, or another that the runtime finds.
+        device: ``cpu``, ``cuda:0``, or another that the runtime finds; None for the target's own.
         batch: how many images are run at once at most; None for what the device does best.
 
     Raises:
@@ -110,10 +159,10 @@ def load(path: str | os.PathLike[str], device: str = "cpu", *, batch: int | None
     return Session(open_runner(path, device), batch)
 
 
-def open_runner(path: str | os.PathLike[str], device: str = "cpu", *, taps: bool = False) -> Runner:
+def open_runner(path: str | os.PathLike[str], device: str | None = None, *, taps: bool = False) -> Runner:
     """The runner below a session; with ``taps``, every named tensor inside can be read. Raises as `load` does."""
     target, path = _find_engine(path)
-    return target.load(path, device, taps)
+    return target.load(path, device or target.device, taps)
 
 
 def describe(path: str | os.PathLike[str]) -> EngineInfo:

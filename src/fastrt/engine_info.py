@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fastrt.arrays import Shape
 from fastrt.errors import EngineError
@@ -14,7 +14,7 @@ KEY = "fastrt"
 
 Io = Literal["u8_nhwc_bgr", "f32_nchw_rgb"]
 Resampler = Literal["pil-bicubic", "cv2-cubic", "cv2-linear"]
-Precision = Literal["fp32", "fp16", "bf16"]
+Precision = Literal["fp32", "tf32", "fp16", "bf16"]
 
 
 class EngineInfo(BaseModel):
@@ -33,6 +33,9 @@ class EngineInfo(BaseModel):
         normalized: whether embeddings leave it with unit length.
         resampler: how images are brought to its size.
         fingerprint: of the network it was built from.
+        device: the device that it was built for, if it runs on no other.
+        batches: the largest batch of each range that it was tuned for.
+        version_compatible: whether later versions of its runtime load it.
         spec: the model, as `ModelSpec` has it.
     """
 
@@ -49,6 +52,9 @@ class EngineInfo(BaseModel):
     normalized: bool | None = None
     resampler: Resampler = "pil-bicubic"
     fingerprint: str | None = None
+    device: str | None = None
+    batches: tuple[Annotated[int, Field(ge=1)], ...] | None = None
+    version_compatible: bool = False
     spec: dict[str, Any] | None = None
 
     def to_text(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,3 +38,32 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def placed_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a path of the same name in an empty folder, and move all that was written there into place if the block ends well.
+
+    For a file that comes with others beside it. An old file of that name goes first and the new one comes last, so no old
+    file ever stands beside a new one of another's.
+
+    Raises:
+        OutputError: the folder does not exist, or a file cannot be written or moved.
+    """
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise OutputError(f"cannot write {path}: there is no folder {path.parent}; make it first")
+    if path.is_dir():
+        raise OutputError(f"cannot write {path}: it is a folder; name a file")
+    try:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}.") as folder:
+            temporary = Path(folder) / path.name
+            yield temporary
+            companions = [file for file in Path(folder).iterdir() if file != temporary]
+            if companions:
+                path.unlink(missing_ok=True)
+            for file in companions:
+                file.replace(path.parent / file.name)
+            temporary.replace(path)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error

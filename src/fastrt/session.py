@@ -13,9 +13,6 @@ from fastrt.errors import EngineError, ImageError
 from fastrt.preprocess import check_image, find_resampler
 from fastrt.targets.base import Runner
 
-BATCH = 8
-"""Images at once unless the caller says otherwise: on CPUs larger batches gain nothing and hold more memory."""
-
 
 class Session:
     """A loaded engine. Call it with images; any number of threads may do so at once.
@@ -36,7 +33,7 @@ class Session:
         if batch is not None and batch < 1:
             raise EngineError(f"a batch of {batch} images cannot be run; at least 1 is wanted")
         self.info: EngineInfo = runner.info
-        self.batch = batch or BATCH
+        self.batch = batch or runner.batch
         self._runner = runner
         self._resample = find_resampler(runner.info.resampler)
 
@@ -56,9 +53,10 @@ class Session:
         """
         self._check(images)  # all of them before the first is run
         embeddings = np.empty((len(images), self.info.embedding_dim), np.float32)
-        for start in range(0, len(images), self.batch):
-            part = self.resize(images[start : start + self.batch])
-            embeddings[start : start + len(part)] = self._runner.run(self.prepare(part))
+        starts = range(0, len(images), self.batch)
+        parts = (self.prepare(self._resized(images[start : start + self.batch])) for start in starts)
+        for start, rows in zip(starts, self._runner.run_all(parts), strict=True):
+            embeddings[start : start + len(rows)] = rows
         return embeddings
 
     def __enter__(self) -> Session:
@@ -80,6 +78,9 @@ class Session:
     def resize(self, images: Sequence[Image] | Images) -> Images:
         """Images as a batch ``(n, H, W, 3)`` at the engine's size; a ready batch as it is. Raises as calling does."""
         self._check(images)
+        return self._resized(images)
+
+    def _resized(self, images: Sequence[Image] | Images) -> Images:
         if isinstance(images, np.ndarray):
             return images
         batch = np.empty((len(images), *self.info.image_size, 3), np.uint8)

@@ -14,6 +14,7 @@ from fastrt.engine import find_target
 from fastrt.engine_info import EngineInfo
 from fastrt.network import INPUT, OUTPUT, Network, Tensor, make_tensor
 from fastrt.ops import OPERATIONS, Operation
+from fastrt.targets.base import BuildOptions
 from fastrt.targets.reference import run_reference
 
 RNG = np.random.default_rng(7)
@@ -99,7 +100,7 @@ def test_an_operation_gives_what_the_reference_gives(name: str, target: str, tmp
         embedding_dim=network.output.shape[0],
     )
     path = tmp_path / f"op{chosen.suffix}"
-    chosen.build(network, path, info)
+    chosen.build(network, path, info, BuildOptions())
     runner = chosen.load(path, "cpu")
     got, want = runner.run(batch), run_reference(network, batch)
     runner.close()
@@ -114,7 +115,7 @@ def test_an_embedding_of_zeros_stays_finite(target: str, tmp_path: Path) -> None
     chosen = find_target(target)
     info = EngineInfo(target=target, precision="fp32", io="f32_nchw_rgb", image_size=(13, 10), embedding_dim=390)
     path = tmp_path / f"op{chosen.suffix}"
-    chosen.build(network, path, info)
+    chosen.build(network, path, info, BuildOptions())
     runner = chosen.load(path, "cpu")
     assert not runner.run(np.zeros((1, *PIXELS), np.float32)).any()
     runner.close()

@@ -5,14 +5,20 @@ from __future__ import annotations
 from fastrt.engine_info import EngineInfo
 from fastrt.network import Network
 from fastrt.passes.fold import fold_scales
+from fastrt.passes.half import compute_in_half
 from fastrt.passes.outside import normalize_embedding, take_bytes
 
 
-def prepare(network: Network, info: EngineInfo) -> Network:
-    """The network that an engine of this description holds."""
+HALVES = {"fp16": "float16", "bf16": "bfloat16"}
+
+
+def prepare(network: Network, info: EngineInfo, *, typed: bool = False) -> Network:
+    """The network that an engine of this description holds; ``typed`` writes its precision into it."""
     network = fold_scales(network)
     if info.io == "u8_nhwc_bgr":
         network = take_bytes(network)
     if info.normalized:
         network = normalize_embedding(network)
+    if typed and info.precision in HALVES:
+        network = compute_in_half(network, HALVES[info.precision])
     return network

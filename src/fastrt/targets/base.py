@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
@@ -51,6 +51,28 @@ class Lowering(Generic[Value]):
 
 
 @dataclass(frozen=True)
+class BuildOptions:
+    """What a build may be told beside the network.
+
+    Attributes:
+        batches: the largest batch of each range that the engine is tuned for, ascending; empty for a target whose engines
+            take any batch alike.
+        version_compatible: later versions of the runtime can load the engine.
+        hardware_compatible: other GPUs can, of the same kind or newer.
+        compute_capabilities: the GPUs that it is for, ``sm89``, where that is not the one at hand.
+        timing_cache: what was measured at earlier builds, read and written; None for neither.
+        progress: called with a phase's name, steps done and steps in all.
+    """
+
+    batches: tuple[int, ...] = ()
+    version_compatible: bool = False
+    hardware_compatible: bool = False
+    compute_capabilities: tuple[str, ...] = ()
+    timing_cache: Path | None = None
+    progress: Callable[[str, int, int], None] | None = None
+
+
+@dataclass(frozen=True)
 class Layer:
     """One layer of an engine file, as its runtime has it; ``shape`` per image."""
 
@@ -64,13 +86,19 @@ class Runner(ABC):
 
     Attributes:
         info: what the engine says of itself.
+        batch: how many images it had best run at once, unless the caller says otherwise.
     """
 
     info: EngineInfo
+    batch: int = 8  # on CPUs larger batches gain nothing and hold more memory
 
     @abstractmethod
     def run(self, batch: Array) -> Embeddings:
         """Embeddings ``(n, D)`` float32 of a batch in the engine's input profile, ``n`` at least 1."""
+
+    def run_all(self, batches: Iterable[Array]) -> Iterator[Embeddings]:
+        """The embeddings of each batch, in turn."""
+        return map(self.run, batches)
 
     @abstractmethod
     def run_tapped(self, batch: Array) -> Mapping[str, Array]:
@@ -87,10 +115,16 @@ class Target(ABC):
     Attributes:
         name: as the user says it.
         suffix: of its engine files, with the dot.
+        typed: whether precision must stand in the network, as casts.
+        batches: the ranges of batches that its engines are tuned for, unless the user says otherwise; see `BuildOptions`.
+        device: where its engines run, unless the user says otherwise.
     """
 
     name: ClassVar[str]
     suffix: ClassVar[str]
+    typed: ClassVar[bool] = False
+    batches: ClassVar[tuple[int, ...]] = ()
+    device: ClassVar[str] = "cpu"
 
     @abstractmethod
     def precisions(self) -> Sequence[str]:
@@ -100,9 +134,13 @@ class Target(ABC):
     def version(self) -> str:
         """The runtime and its version: ``openvino 2026.4.1``."""
 
+    def built_for(self, options: BuildOptions) -> str | None:
+        """The device that an engine built now would be bound to; None if to none."""
+        return None
+
     @abstractmethod
-    def build(self, network: Network, path: Path, info: EngineInfo) -> None:
-        """Write an engine file, whole or not at all, that carries ``info``."""
+    def build(self, network: Network, path: Path, info: EngineInfo, options: BuildOptions) -> None:
+        """Write an engine file that carries ``info``, and its companions beside it; the caller makes it appear whole."""
 
     @abstractmethod
     def load(self, path: Path, device: str, taps: bool = False) -> Runner:

@@ -11,7 +11,6 @@ import numpy as np
 
 from fastrt.arrays import Array
 from fastrt.errors import EngineError, FastrtError
-from fastrt.files import written_whole
 from fastrt.network import Network, Tensor, make_tensor
 from fastrt.ops import OPERATIONS
 
@@ -20,7 +19,7 @@ INFO_ENTRY = "info"
 
 
 def write_network(network: Network, path: Path, info: str) -> None:
-    """Write ``network`` and what the file says of itself, whole or not at all."""
+    """Write ``network`` and what the file says of itself."""
     entries: dict[str, Array] = {}
     lines = []
     for i, tensor in enumerate(network):
@@ -31,7 +30,7 @@ def write_network(network: Network, path: Path, info: str) -> None:
         entries |= {f"{i}.{field}": array for field, array in operation.arrays().items()}
     texts = {OPERATIONS_ENTRY: json.dumps(lines), INFO_ENTRY: info}
     entries |= {name: np.frombuffer(text.encode(), np.uint8) for name, text in texts.items()}
-    with written_whole(path) as temporary, temporary.open("wb") as file:
+    with path.open("wb") as file:
         np.savez(file, allow_pickle=False, **entries)
 
 

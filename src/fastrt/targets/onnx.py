@@ -14,7 +14,6 @@ import numpy as np
 from fastrt.arrays import Array, Embeddings
 from fastrt.engine_info import KEY, EngineInfo, read_info
 from fastrt.errors import EngineError, TargetError
-from fastrt.files import written_whole
 from fastrt.network import Network, Tensor
 from fastrt.ops import (
     Add,
@@ -39,7 +38,7 @@ from fastrt.ops import (
     Slice,
     Transpose,
 )
-from fastrt.targets.base import Layer, Lowering, Runner, Target
+from fastrt.targets.base import BuildOptions, Layer, Lowering, Runner, Target
 
 OPSET = 17
 IR_VERSION = 9
@@ -179,7 +178,7 @@ class OnnxTarget(Target):
     def version(self) -> str:
         return f"onnx {_import_onnx().__version__} opset {OPSET}"
 
-    def build(self, network: Network, path: Path, info: EngineInfo) -> None:
+    def build(self, network: Network, path: Path, info: EngineInfo, options: BuildOptions) -> None:
         onnx = _import_onnx()
         lowering = OnnxLowering()
         for _ in lowering.lower(network):
@@ -196,8 +195,7 @@ class OnnxTarget(Target):
         )
         onnx.helper.set_model_props(model, {KEY: info.to_text()})
         onnx.checker.check_model(model)
-        with written_whole(path) as temporary:
-            temporary.write_bytes(model.SerializeToString())
+        path.write_bytes(model.SerializeToString())
 
     def load(self, path: Path, device: str, taps: bool = False) -> Runner:
         if device != "cpu":

@@ -5,7 +5,6 @@ The only file that imports openvino.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from queue import Empty, LifoQueue
@@ -43,7 +42,7 @@ from fastrt.ops import (
     Slice,
     Transpose,
 )
-from fastrt.targets.base import Layer, Lowering, Runner, Target, refuse_precision
+from fastrt.targets.base import BuildOptions, Layer, Lowering, Runner, Target, refuse_precision
 
 Node = Any
 """An openvino node; openvino publishes no types for what its opsets return."""
@@ -158,11 +157,14 @@ class OpenVinoTarget(Target):
     def version(self) -> str:
         return f"openvino {ov.get_version().split('-')[0]}"
 
-    def build(self, network: Network, path: Path, info: EngineInfo) -> None:
+    def build(self, network: Network, path: Path, info: EngineInfo, options: BuildOptions) -> None:
         nodes = [node for _, node in OpenVinoLowering().lower(network)]
         model = ov.Model([nodes[-1]], [nodes[0]], "fastrt")
         model.set_rt_info(info.to_text(), [KEY])
-        _save(model, path)
+        try:
+            ov.save_model(model, path, compress_to_fp16=False)
+        except RuntimeError as error:
+            raise OutputError(f"cannot write {path}: {_first_line(error)}") from error
 
     def load(self, path: Path, device: str, taps: bool = False) -> Runner:
         model = _read(path)
@@ -226,21 +228,6 @@ class OpenVinoRunner(Runner):
     def close(self) -> None:
         self._compiled = None
         self._idle = LifoQueue()
-
-
-def _save(model: Any, path: Path) -> None:
-    """Write both files of an IR. The old ``.xml`` goes first and the new one comes last, so no pair is ever mixed."""
-    if not path.parent.is_dir():
-        raise OutputError(f"cannot write {path}: there is no folder {path.parent}; make it first")
-    try:
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}.") as folder:
-            temporary = Path(folder) / path.name
-            ov.save_model(model, temporary, compress_to_fp16=False)
-            path.unlink(missing_ok=True)
-            temporary.with_suffix(".bin").replace(path.with_suffix(".bin"))
-            temporary.replace(path)
-    except (OSError, RuntimeError) as error:
-        raise OutputError(f"cannot write {path}: {_first_line(error)}") from error
 
 
 def _read(path: Path) -> Any:

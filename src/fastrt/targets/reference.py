@@ -35,7 +35,7 @@ from fastrt.ops import (
     Slice,
     Transpose,
 )
-from fastrt.targets.base import Layer, Lowering, Runner, Target
+from fastrt.targets.base import BuildOptions, Layer, Lowering, Runner, Target
 from fastrt.targets.network_file import read_info_entry, read_network, write_network
 
 PIXELS = (2, 3)
@@ -164,7 +164,7 @@ class ReferenceTarget(Target):
     def version(self) -> str:
         return f"numpy {np.__version__}"
 
-    def build(self, network: Network, path: Path, info: EngineInfo) -> None:
+    def build(self, network: Network, path: Path, info: EngineInfo, options: BuildOptions) -> None:
         write_network(network, path, info.to_text())
 
     def load(self, path: Path, device: str, taps: bool = False) -> Runner:

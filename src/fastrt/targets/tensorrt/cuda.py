@@ -1,0 +1,176 @@
+"""The CUDA runtime, as far as inference needs it. The only file that imports cuda-bindings."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import numpy as np
+
+from fastrt.arrays import Array, Shape
+from fastrt.errors import EngineError, TargetError
+
+Handle = Any
+"""A stream, a graph, an event: opaque objects of cuda-bindings."""
+
+
+def _runtime() -> Any:
+    try:
+        from cuda.bindings import runtime
+    except ImportError:
+        raise TargetError("cuda-bindings is not installed; pip install 'fastrt[tensorrt]'") from None
+    return runtime
+
+
+def call(name: str, *arguments: Any) -> Any:
+    """Call a function of the CUDA runtime; what it returns, without the error.
+
+    Raises:
+        EngineError: it failed; the message is CUDA's.
+    """
+    runtime = _runtime()
+    error, *results = getattr(runtime, name)(*arguments)
+    if error != runtime.cudaError_t.cudaSuccess:
+        _, text = runtime.cudaGetErrorString(error)
+        raise EngineError(f"CUDA failed in {name}: {text.decode() if isinstance(text, bytes) else text}")
+    return results[0] if len(results) == 1 else results
+
+
+def count_devices() -> int:
+    """How many GPUs there are; 0 without a driver.
+
+    Raises:
+        TargetError: cuda-bindings is not installed.
+    """
+    runtime = _runtime()
+    try:
+        error, count = runtime.cudaGetDeviceCount()
+    except RuntimeError:  # the driver's library is not there
+        return 0
+    return int(count) if error == runtime.cudaError_t.cudaSuccess else 0
+
+
+def find_device(name: str) -> int:
+    """The index that a device's name says: ``cuda`` is 0, ``cuda:1`` is 1.
+
+    Raises:
+        TargetError: it is no such name, or there is no such GPU.
+    """
+    kind, _, index = name.partition(":")
+    if kind != "cuda" or (index and not index.isdigit()) or name.endswith(":"):
+        raise TargetError(f"tensorrt runs on cuda:0, cuda:1 and so on, not on {name}")
+    count = count_devices()
+    if count == 0:
+        raise TargetError("there is no CUDA device here, or no driver for it; a TensorRT engine needs an NVIDIA GPU")
+    if int(index or 0) >= count:
+        raise TargetError(f"there is no {name}; this machine has {', '.join(f'cuda:{i}' for i in range(count))}")
+    return int(index or 0)
+
+
+def describe_device(index: int) -> str:
+    """A GPU's name and compute capability: ``NVIDIA H100 80GB HBM3, sm90``."""
+    properties = call("cudaGetDeviceProperties", index)
+    name = properties.name.decode() if isinstance(properties.name, bytes) else str(properties.name)
+    return f"{name.strip(chr(0))}, sm{properties.major}{properties.minor}"
+
+
+def set_device(index: int) -> None:
+    """Make a GPU the calling thread's."""
+    call("cudaSetDevice", index)
+
+
+class Buffer:
+    """Device memory, of ``size`` bytes at ``pointer``; freed by `free`, or with the object."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.pointer: int = int(call("cudaMalloc", max(size, 1)))
+
+    def free(self) -> None:
+        """Give it back. Twice does nothing."""
+        if self.pointer:
+            pointer, self.pointer = self.pointer, 0
+            call("cudaFree", pointer)
+
+    def __del__(self) -> None:
+        if getattr(self, "pointer", 0):
+            self.free()
+
+
+class Pinned:
+    """Page-locked host memory, which a GPU reads and writes by itself, as a NumPy array: ``array``."""
+
+    def __init__(self, shape: Shape, dtype: Any) -> None:
+        dtype = np.dtype(dtype)
+        count = int(np.prod(shape))
+        # Arrays made from the memory hold on to this object, so it is not freed under them.
+        self._memory = _PinnedMemory(max(count * dtype.itemsize, 1))
+        self.array: Array = np.frombuffer(self._memory.view, dtype, count).reshape(shape)
+
+    @property
+    def pointer(self) -> int:
+        """Its address."""
+        return self._memory.pointer
+
+
+class _PinnedMemory:
+    def __init__(self, size: int) -> None:
+        self.pointer: int = int(call("cudaHostAlloc", size, _runtime().cudaHostAllocDefault))
+        buffer = (ctypes.c_ubyte * size).from_address(self.pointer)
+        buffer.owner = self  # type: ignore[attr-defined]  # a ctypes array takes attributes
+        self.view = memoryview(buffer)
+
+    def __del__(self) -> None:
+        if getattr(self, "pointer", 0):
+            pointer, self.pointer = self.pointer, 0
+            call("cudaFreeHost", pointer)
+
+
+class Stream:
+    """A stream of its own, which waits for no other."""
+
+    def __init__(self) -> None:
+        self.handle: Handle = call("cudaStreamCreateWithFlags", _runtime().cudaStreamNonBlocking)
+
+    def copy(self, destination: int, source: int, size: int) -> None:
+        """Copy ``size`` bytes between any two addresses, in order with all else on this stream."""
+        call("cudaMemcpyAsync", destination, source, size, _runtime().cudaMemcpyKind.cudaMemcpyDefault, self.handle)
+
+    def wait(self) -> None:
+        """Until all that was asked of it is done."""
+        call("cudaStreamSynchronize", self.handle)
+
+    def capture(self, work: Any) -> Handle | None:
+        """What ``work()`` asks of this stream, as a graph to `launch`; None if it cannot be captured."""
+        runtime = _runtime()
+        call("cudaStreamBeginCapture", self.handle, runtime.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal)
+        try:
+            captured = work()
+        finally:
+            error, graph = runtime.cudaStreamEndCapture(self.handle)
+        if not captured or error != runtime.cudaError_t.cudaSuccess:
+            runtime.cudaGetLastError()
+            return None
+        executable = call("cudaGraphInstantiate", graph, 0)
+        call("cudaGraphDestroy", graph)
+        return executable
+
+    def launch(self, graph: Handle) -> None:
+        """Ask for all that a graph holds."""
+        call("cudaGraphLaunch", graph, self.handle)
+
+    def close(self) -> None:
+        """Destroy the stream. Twice does nothing."""
+        if self.handle is not None:
+            handle, self.handle = self.handle, None
+            call("cudaStreamDestroy", handle)
+
+
+def destroy_graph(graph: Handle) -> None:
+    """Free a captured graph."""
+    call("cudaGraphExecDestroy", graph)
+
+
+def wait_for_stream(handle: int) -> None:
+    """Until all is done that was asked of a stream of somebody else's, given as its number."""
+    call("cudaStreamSynchronize", _runtime().cudaStream_t(handle) if handle > 2 else handle)

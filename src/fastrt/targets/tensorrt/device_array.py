@@ -1,0 +1,143 @@
+"""Arrays that lie on a GPU: anyone's, by ``__cuda_array_interface__`` or DLPack, and ours."""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastrt.arrays import Shape
+from fastrt.errors import ImageError
+from fastrt.targets.tensorrt import cuda
+
+CUDA_KINDS = (2, 13)
+"""DLPack's numbers of CUDA memory, plain and managed."""
+
+
+@dataclass(frozen=True)
+class DeviceView:
+    """An array on a GPU, row-major without gaps.
+
+    Attributes:
+        pointer: its address.
+        shape: batch first.
+        dtype: NumPy's name of it.
+        owner: keeps the memory alive.
+    """
+
+    pointer: int
+    shape: Shape
+    dtype: str
+    owner: object
+
+
+class DeviceArray:
+    """Embeddings left on the GPU: ``(n, D)`` float32. torch, CuPy and JAX take it as it is, without a copy."""
+
+    def __init__(self, shape: Shape, device: int) -> None:
+        self.shape = shape
+        self.device = device
+        self.dtype = np.dtype(np.float32)
+        self._buffer = cuda.Buffer(int(np.prod(shape)) * self.dtype.itemsize)
+
+    @property
+    def pointer(self) -> int:
+        """Its address."""
+        return self._buffer.pointer
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        return {
+            "version": 3,
+            "shape": self.shape,
+            "typestr": self.dtype.str,
+            "data": (self.pointer, False),
+            "strides": None,
+            "stream": None,  # all work on it is done
+        }
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __repr__(self) -> str:
+        return f"DeviceArray({self.shape} float32 on cuda:{self.device})"
+
+
+def is_on_device(value: object) -> bool:
+    """Whether a value is an array on a GPU."""
+    if isinstance(value, np.ndarray | list | tuple):
+        return False
+    if hasattr(value, "__cuda_array_interface__"):
+        return True
+    kind = getattr(value, "__dlpack_device__", None)
+    return kind is not None and int(kind()[0]) in CUDA_KINDS
+
+
+def view_device_array(value: Any) -> DeviceView:
+    """An array on a GPU as a view, once what was asked of its stream is done.
+
+    Raises:
+        ImageError: its elements do not lie one after the other.
+    """
+    if hasattr(value, "__cuda_array_interface__"):
+        return _view_interface(value)
+    return _view_dlpack(value)
+
+
+def _view_interface(value: Any) -> DeviceView:
+    interface = value.__cuda_array_interface__
+    shape = tuple(map(int, interface["shape"]))
+    dtype = np.dtype(interface["typestr"])
+    strides = interface.get("strides")
+    if strides is not None:
+        _check_strides(shape, tuple(stride // dtype.itemsize for stride in strides))
+    if interface.get("stream"):
+        cuda.wait_for_stream(int(interface["stream"]))
+    elif interface.get("version", 0) < 3:
+        cuda.wait_for_stream(0)  # older objects do not say on which stream they are made
+    return DeviceView(int(interface["data"][0]), shape, dtype.name, value)
+
+
+def _check_strides(shape: Shape, strides: Shape) -> None:
+    expected = 1
+    for size, stride in zip(reversed(shape), reversed(strides), strict=True):
+        if size > 1 and stride != expected:
+            raise ImageError("an array on the GPU has gaps between its elements; make it contiguous first")
+        expected *= size
+
+
+class _DlTensor(ctypes.Structure):
+    """Source: dlpack.h, DLTensor."""
+
+    _fields_ = (
+        ("data", ctypes.c_void_p),
+        ("device_type", ctypes.c_int32),
+        ("device_id", ctypes.c_int32),
+        ("ndim", ctypes.c_int32),
+        ("code", ctypes.c_uint8),
+        ("bits", ctypes.c_uint8),
+        ("lanes", ctypes.c_uint16),
+        ("shape", ctypes.POINTER(ctypes.c_int64)),
+        ("strides", ctypes.POINTER(ctypes.c_int64)),
+        ("byte_offset", ctypes.c_uint64),
+    )
+
+
+_CODES = {0: "int", 1: "uint", 2: "float", 4: "bfloat"}
+
+
+def _view_dlpack(value: Any) -> DeviceView:
+    # Stream 1 is the legacy default stream: the producer makes it wait, and so do we.
+    capsule = value.__dlpack__(stream=1)
+    cuda.wait_for_stream(1)
+    get_pointer = ctypes.pythonapi.PyCapsule_GetPointer
+    get_pointer.restype, get_pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+    tensor = _DlTensor.from_address(get_pointer(capsule, b"dltensor"))
+    shape = tuple(tensor.shape[i] for i in range(tensor.ndim))
+    if tensor.strides:
+        _check_strides(shape, tuple(tensor.strides[i] for i in range(tensor.ndim)))
+    dtype = f"{_CODES.get(tensor.code, 'unknown')}{tensor.bits}"
+    # The capsule owns the tensor until it is collected; it was not renamed, so it frees the tensor itself.
+    return DeviceView((tensor.data or 0) + tensor.byte_offset, shape, dtype, capsule)

@@ -1,0 +1,249 @@
+"""Each operation as layers of an `INetworkDefinition`, under its tensor's name.
+
+Strongly typed, a layer computes in its tensors' types, and casts stand in the network. Before TensorRT 10 there is no such
+network: tensors are float32, the builder may compute in half what the network has in half, and what the network has in
+float32 is bound to it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+from fastrt.arrays import Array
+from fastrt.errors import EngineError
+from fastrt.network import Tensor
+from fastrt.ops import (
+    Add,
+    Cast,
+    Clamp,
+    Concat,
+    Convolution,
+    Input,
+    InstanceNorm,
+    L2Normalize,
+    LeakyRelu,
+    MatMul,
+    MaxPool,
+    Multiply,
+    Power,
+    ReduceMax,
+    ReduceMean,
+    Relu,
+    Reshape,
+    ScaleShift,
+    Sigmoid,
+    Slice,
+    Transpose,
+)
+from fastrt.targets.base import Lowering
+from fastrt.targets.tensorrt.dialect import Dialect, Trt
+from fastrt.targets.tensorrt.messages import last_fault
+
+PIXELS = 1 << 2 | 1 << 3
+"""Axes 2 and 3, as a bit mask."""
+
+
+class TensorRtLowering(Lowering[Trt]):
+    """Fills ``network``; values are its `ITensor`s.
+
+    Attributes:
+        bound: whether a layer was bound to float32, so that the builder must be told to obey.
+    """
+
+    target: ClassVar[str] = "tensorrt"
+
+    def __init__(self, dialect: Dialect, network: Trt, errors: list[str], *, half: bool) -> None:
+        self.bound = False
+        self._dialect = dialect
+        self._trt = dialect.trt
+        self._network = network
+        self._errors = errors
+        self._half = half and not dialect.strongly_typed
+        self._kept: list[Array] = []  # TensorRT reads arrays at the build, and copies none
+        self._layers: list[Trt] = []
+        self._named: set[str] = set()
+
+    def named(self, tensor: Tensor, value: Trt) -> Trt:
+        bind = self._half and tensor.dtype == "float32"
+        for i, layer in enumerate(self._layers):
+            last = i == len(self._layers) - 1
+            layer.name = tensor.name if last else f"{tensor.name}.{i}"
+            if (
+                bind
+                and layer.get_output(0).dtype == self._trt.DataType.FLOAT
+                and layer.type != self._trt.LayerType.CONSTANT
+            ):
+                layer.precision = self._trt.DataType.FLOAT
+                layer.set_output_type(0, self._trt.DataType.FLOAT)
+                self.bound = True
+        if self._layers:
+            value.name = tensor.name
+        self._layers = []
+        return value
+
+    def input(self, op: Input) -> Trt:
+        return self._network.add_input("images", self._dialect.data_type(op.dtype), (-1, *op.shape))
+
+    def cast(self, op: Cast, x: Trt) -> Trt:
+        if not self._dialect.strongly_typed and x.dtype == self._trt.DataType.FLOAT:
+            return x
+        return self._add("add_cast", x, self._dialect.data_type(op.dtype))
+
+    def transpose(self, op: Transpose, x: Trt) -> Trt:
+        layer = self._layer("add_shuffle", x)
+        layer.first_transpose = self._trt.Permutation([0, *(axis + 1 for axis in op.axes)])
+        return layer.get_output(0)
+
+    def reshape(self, op: Reshape, x: Trt) -> Trt:
+        layer = self._layer("add_shuffle", x)
+        layer.reshape_dims = (0, *op.shape)  # 0 keeps the batch axis
+        return layer.get_output(0)
+
+    def slice(self, op: Slice, x: Trt) -> Trt:
+        rank = len(x.shape)
+        start, ones, size = [0] * rank, [1] * rank, list(x.shape)
+        start[op.axis + 1] = op.start
+        size[op.axis + 1] = op.stop - op.start
+        layer = self._layer("add_slice", x, start, [1, *size[1:]], ones)
+        layer.set_input(2, self._size(x, size[1:]))
+        # The shape's layers were made after the slice, which is the one to bear the name.
+        self._layers.append(self._layers.pop(self._layers.index(layer)))
+        return layer.get_output(0)
+
+    def concat(self, _: Concat, *xs: Trt) -> Trt:
+        layer = self._layer("add_concatenation", list(xs))
+        layer.axis = 1
+        return layer.get_output(0)
+
+    def scale_shift(self, op: ScaleShift, x: Trt) -> Trt:
+        if len(x.shape) < 4:  # a Scale layer wants a feature map
+            product = self._elementwise("PROD", x, self._constant(self._per_channel(op.scale, x), x))
+            return self._elementwise("SUM", product, self._constant(self._per_channel(op.shift, x), x))
+        dtype = self._numpy_dtype(x)
+        power = self._trt.Weights(x.dtype if self._dialect.strongly_typed else self._trt.DataType.FLOAT)
+        mode = self._trt.ScaleMode.CHANNEL
+        shift, scale = self._weights(op.shift.astype(dtype)), self._weights(op.scale.astype(dtype))
+        return self._add("add_scale_nd", x, mode, shift, scale, power, 1)
+
+    def convolution(self, op: Convolution, x: Trt) -> Trt:
+        dtype = self._numpy_dtype(x)
+        bias = np.zeros(len(op.weight)) if op.bias is None else op.bias
+        layer = self._layer(
+            "add_convolution_nd",
+            x,
+            len(op.weight),
+            op.weight.shape[2:],
+            self._weights(op.weight.astype(dtype)),
+            self._weights(bias.astype(dtype)),
+        )
+        layer.stride_nd = (op.stride, op.stride)
+        layer.padding_nd = (op.padding, op.padding)
+        return layer.get_output(0)
+
+    def max_pool(self, op: MaxPool, x: Trt) -> Trt:
+        layer = self._layer("add_pooling_nd", x, self._trt.PoolingType.MAX, (op.kernel, op.kernel))
+        layer.stride_nd = (op.stride, op.stride)
+        layer.pre_padding = (op.padding, op.padding)
+        # What juts out is padded by hand, so that no rule of rounding has a say.
+        layer.post_padding = tuple(op.padding_after(size) for size in tuple(x.shape)[2:])
+        return layer.get_output(0)
+
+    def instance_norm(self, op: InstanceNorm, x: Trt) -> Trt:
+        scale, bias = (self._constant(array.reshape(1, -1, 1, 1), x) for array in (op.weight, op.bias))
+        add = "add_normalization_v2" if hasattr(self._network, "add_normalization_v2") else "add_normalization"
+        layer = self._layer(add, x, scale, bias, PIXELS)
+        layer.epsilon = op.eps
+        return layer.get_output(0)
+
+    def relu(self, _: Relu, x: Trt) -> Trt:
+        return self._add("add_activation", x, self._trt.ActivationType.RELU)
+
+    def leaky_relu(self, op: LeakyRelu, x: Trt) -> Trt:
+        layer = self._layer("add_activation", x, self._trt.ActivationType.LEAKY_RELU)
+        layer.alpha = op.slope
+        return layer.get_output(0)
+
+    def sigmoid(self, _: Sigmoid, x: Trt) -> Trt:
+        return self._add("add_activation", x, self._trt.ActivationType.SIGMOID)
+
+    def clamp(self, op: Clamp, x: Trt) -> Trt:
+        for bound, operation in ((op.low, "MAX"), (op.high, "MIN")):
+            if bound is not None:
+                x = self._elementwise(operation, x, self._scalar(bound, x))
+        return x
+
+    def power(self, op: Power, x: Trt) -> Trt:
+        return self._elementwise("POW", x, self._scalar(op.exponent, x))
+
+    def add(self, _: Add, a: Trt, b: Trt) -> Trt:
+        return self._elementwise("SUM", a, b)
+
+    def multiply(self, _: Multiply, a: Trt, b: Trt) -> Trt:
+        return self._elementwise("PROD", a, b)
+
+    def mat_mul(self, op: MatMul, a: Trt, b: Trt) -> Trt:
+        kinds = self._trt.MatrixOperation
+        transposed = (kinds.TRANSPOSE if flag else kinds.NONE for flag in (op.transpose_a, op.transpose_b))
+        operation_a, operation_b = transposed
+        return self._add("add_matrix_multiply", a, operation_a, b, operation_b)
+
+    def reduce_mean(self, _: ReduceMean, x: Trt) -> Trt:
+        return self._add("add_reduce", x, self._trt.ReduceOperation.AVG, PIXELS, True)
+
+    def reduce_max(self, _: ReduceMax, x: Trt) -> Trt:
+        return self._add("add_reduce", x, self._trt.ReduceOperation.MAX, PIXELS, True)
+
+    def l2_normalize(self, op: L2Normalize, x: Trt) -> Trt:
+        squares = self._elementwise("PROD", x, x)
+        total = self._add("add_reduce", squares, self._trt.ReduceOperation.SUM, 1 << 1, True)
+        length = self._add("add_unary", total, self._trt.UnaryOperation.SQRT)
+        return self._elementwise("DIV", x, self._elementwise("MAX", length, self._scalar(op.eps, x)))
+
+    def _layer(self, add: str, *arguments: Any) -> Trt:
+        layer = getattr(self._network, add)(*arguments)
+        if layer is None:
+            raise EngineError(f"tensorrt refuses a layer: {last_fault(self._errors)}")
+        self._layers.append(layer)
+        return layer
+
+    def _add(self, add: str, *arguments: Any) -> Trt:
+        return self._layer(add, *arguments).get_output(0)
+
+    def _elementwise(self, operation: str, a: Trt, b: Trt) -> Trt:
+        return self._add("add_elementwise", a, b, getattr(self._trt.ElementWiseOperation, operation))
+
+    def _numpy_dtype(self, x: Trt) -> Any:
+        if x.dtype == getattr(self._trt.DataType, "BF16", None):
+            import ml_dtypes
+
+            return np.dtype(ml_dtypes.bfloat16)
+        half = self._dialect.strongly_typed and x.dtype == self._trt.DataType.HALF
+        return np.dtype(np.float16 if half else np.float32)
+
+    def _weights(self, array: Array) -> Trt:
+        array = np.asarray(array, order="C")
+        self._kept.append(array)
+        return self._dialect.weights(array)
+
+    def _constant(self, array: Array, like: Trt) -> Trt:
+        """An array as a tensor of the type of ``like``."""
+        array = array.astype(self._numpy_dtype(like))
+        return self._add("add_constant", array.shape, self._weights(array))
+
+    def _scalar(self, value: float, like: Trt) -> Trt:
+        return self._constant(np.full([1] * len(like.shape), value), like)
+
+    def _per_channel(self, array: Array, x: Trt) -> Array:
+        return array.reshape(1, -1, *(1,) * (len(x.shape) - 2))
+
+    def _size(self, x: Trt, rest: list[int]) -> Trt:
+        """The shape ``(batch, *rest)`` as a tensor, the batch being that of ``x``."""
+        shape = self._add("add_shape", x)
+        batch = self._add("add_slice", shape, [0], [1], [1])
+        fixed = np.asarray(rest, self._dialect.shape_dtype())
+        constant = self._add("add_constant", fixed.shape, self._weights(fixed))
+        layer = self._layer("add_concatenation", [batch, constant])
+        layer.axis = 0
+        return layer.get_output(0)

@@ -1,0 +1,186 @@
+"""Build a plan, and read what a plan says of itself.
+
+What fastrt must know of a plan is the network's name, which every plan carries in clear: trtexec, Triton and C++ read the
+same plan and are not disturbed by it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from fastrt.engine_info import EngineInfo
+from fastrt.errors import EngineError, OutputError, TargetError
+from fastrt.network import Network
+from fastrt.targets.base import BuildOptions
+from fastrt.targets.tensorrt.dialect import Dialect, Trt
+from fastrt.targets.tensorrt.lowering import TensorRtLowering
+from fastrt.targets.tensorrt.messages import last_fault, make_logger
+
+MARK = "fastrt:"
+"""What a network's name begins with, before the description."""
+
+MAX_DESCRIPTION = 1 << 16
+WORKSPACE = 4 << 30
+"""Bytes that the builder may use for a layer's scratch memory."""
+
+
+def build_plan(dialect: Dialect, network: Network, info: EngineInfo, options: BuildOptions) -> bytes:
+    """The plan of a network, one optimisation profile for each range of batches.
+
+    Raises:
+        EngineError: TensorRT refuses the network or fails to build it; the message is its own, and names the tensor.
+        TargetError: it has no builder, or lacks an option.
+    """
+    trt = dialect.trt
+    if not dialect.can_build:
+        raise TargetError(f"{dialect.version} is a runtime without a builder; install the whole of it to build")
+    logger = make_logger(trt)
+    builder = trt.Builder(logger)
+    half = info.precision in ("fp16", "bf16")
+    definition = dialect.create_network(builder)
+    definition.name = MARK + info.to_text()
+    lowering = TensorRtLowering(dialect, definition, logger.errors, half=half)
+    *_, (_, output) = lowering.lower(network)
+    definition.mark_output(output)
+    config = _configure(dialect, builder, info, options, bound=lowering.bound)
+    for shortest, best, longest in profile_ranges(options.batches):
+        profile = builder.create_optimization_profile()
+        profile.set_shape(network.input.name, *((size, *network.input.shape) for size in (shortest, best, longest)))
+        config.add_optimization_profile(profile)
+    cache = _open_timing_cache(config, options.timing_cache)
+    monitor = _watch(trt, config, options.progress)
+    plan = builder.build_serialized_network(definition, config)
+    del monitor
+    if plan is None:
+        raise EngineError(f"{dialect.version} cannot build the network: {last_fault(logger.errors)}")
+    if cache is not None and options.timing_cache is not None:
+        _save_timing_cache(config, options.timing_cache)
+    return bytes(plan)
+
+
+def profile_ranges(batches: Sequence[int]) -> list[tuple[int, int, int]]:
+    """Smallest, best and largest batch of each profile: ``(1, 8, 32)`` makes 1, 2 to 8, and 9 to 32.
+
+    Kernels are chosen for the largest of a range: a batch that is padded up to it is then no slower.
+
+    >>> profile_ranges((1, 8, 32))
+    [(1, 1, 1), (2, 8, 8), (9, 32, 32)]
+    """
+    sizes = sorted(set(batches))
+    return [(low + 1, high, high) for low, high in zip([0, *sizes], sizes, strict=False)]
+
+
+def _configure(dialect: Dialect, builder: Trt, info: EngineInfo, options: BuildOptions, *, bound: bool) -> Trt:
+    trt = dialect.trt
+    config = builder.create_builder_config()
+    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, WORKSPACE)
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+    flags = trt.BuilderFlag
+    if info.precision == "tf32":
+        config.set_flag(flags.TF32)
+    else:
+        config.clear_flag(flags.TF32)
+    if not dialect.strongly_typed:
+        if info.precision == "fp16":
+            config.set_flag(getattr(flags, "FP16"))  # noqa: B009 - gone from TensorRT 11, which is strongly typed
+        if bound:
+            config.set_flag(getattr(flags, "OBEY_PRECISION_CONSTRAINTS"))  # noqa: B009 - likewise
+    if hasattr(trt.TacticSource, "CUDNN"):  # on by default until TensorRT 9; no layer of ours is faster with them
+        sources = (trt.TacticSource.EDGE_MASK_CONVOLUTIONS, trt.TacticSource.JIT_CONVOLUTIONS)
+        config.set_tactic_sources(sum(1 << int(source) for source in sources))
+    sharing = getattr(getattr(trt, "PreviewFeature", None), "PROFILE_SHARING_0806", None)
+    if sharing is not None:  # several contexts for one profile; always so since TensorRT 10
+        config.set_preview_feature(sharing, True)
+    if options.version_compatible:
+        config.set_flag(flags.VERSION_COMPATIBLE)
+    if options.hardware_compatible:
+        config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
+    if options.compute_capabilities:
+        _set_capabilities(dialect, config, options.compute_capabilities)
+    return config
+
+
+def _set_capabilities(dialect: Dialect, config: Trt, names: Sequence[str]) -> None:
+    known = getattr(dialect.trt, "ComputeCapability", None)
+    if known is None:
+        raise TargetError(f"{dialect.version} builds for the GPU at hand alone; tensorrt-rtx builds for others")
+    config.num_compute_capabilities = len(names)
+    for i, name in enumerate(names):
+        if not hasattr(known, name.upper()):
+            raise TargetError(f"{dialect.version} knows no compute capability {name}")
+        config.set_compute_capability(getattr(known, name.upper()), i)
+
+
+def _open_timing_cache(config: Trt, path: Path | None) -> Trt:
+    if path is None:
+        return None
+    try:
+        content = path.read_bytes() if path.is_file() else b""
+    except OSError:
+        content = b""  # what cannot be read is measured again
+    cache = config.create_timing_cache(content)
+    # A cache of another GPU or version is refused, and then begun anew.
+    if cache is None or not config.set_timing_cache(cache, False):
+        cache = config.create_timing_cache(b"")
+        config.set_timing_cache(cache, False)
+    return cache
+
+
+def _save_timing_cache(config: Trt, path: Path) -> None:
+    from fastrt.files import written_whole
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with written_whole(path) as temporary:
+            temporary.write_bytes(bytes(config.get_timing_cache().serialize()))
+    except OSError as error:
+        raise OutputError(f"cannot write the timing cache {path}: {error.strerror or error}") from error
+
+
+def _watch(trt: Trt, config: Trt, progress: Callable[[str, int, int], None] | None) -> Trt:
+    """Tell ``progress`` of the outermost phase's name, steps done and steps in all, where TensorRT tells."""
+    if progress is None or not hasattr(trt, "IProgressMonitor"):
+        return None
+    tell = progress
+
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc]  # the base class is known at run time only
+        def __init__(self) -> None:
+            trt.IProgressMonitor.__init__(self)
+            self.steps: dict[str, int] = {}
+
+        def phase_start(self, name: str, parent: str | None, steps: int) -> None:
+            if parent is None:
+                self.steps[name] = steps
+                tell(name, 0, steps)
+
+        def step_complete(self, name: str, step: int) -> bool:
+            if name in self.steps:
+                tell(name, step + 1, self.steps[name])
+            return True
+
+        def phase_finish(self, name: str) -> None:
+            if name in self.steps:
+                tell(name, self.steps[name], self.steps[name])
+
+    config.progress_monitor = Monitor()
+    return config.progress_monitor
+
+
+def find_description(plan: bytes) -> str | None:
+    """The description that a plan carries, found without TensorRT; None if it carries none."""
+    start = plan.find(f'{MARK}{{"format"'.encode())
+    if start < 0:
+        return None
+    text = plan[start + len(MARK) : start + len(MARK) + MAX_DESCRIPTION].decode("utf-8", "ignore")
+    try:
+        _, end = json.JSONDecoder().raw_decode(text)
+    except (ValueError, RecursionError):
+        return None
+    return text[:end]
+
+
+def description_of(name: str) -> str | None:
+    """The description in an engine's name; None if it is not of fastrt's making."""
+    return name.removeprefix(MARK) if name.startswith(MARK) else None

@@ -1,0 +1,236 @@
+"""A loaded plan: picks the profile, pads the batch, and keeps two lanes busy."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from queue import LifoQueue
+from typing import Any
+
+import numpy as np
+
+from fastrt.arrays import Array, Embeddings
+from fastrt.engine_info import EngineInfo
+from fastrt.errors import EngineError, ImageError
+from fastrt.targets.base import Runner
+from fastrt.targets.tensorrt import cuda
+from fastrt.targets.tensorrt.device_array import DeviceArray, is_on_device, view_device_array
+from fastrt.targets.tensorrt.dialect import Dialect, Trt
+from fastrt.targets.tensorrt.lane import Lane, Ports
+
+LANES = 2
+"""Batches in flight: while one is computed, the other is copied. A third gains nothing."""
+
+STEPS = (4, 5, 6, 7)
+"""Sizes that batches are padded up to, in quarters of a power of two: at most a fifth of a batch is padding."""
+
+
+class TensorRtRunner(Runner):
+    """Runs a plan on one GPU. Threads share its lanes; each batch has one for itself."""
+
+    def __init__(self, dialect: Dialect, engine: Trt, info: EngineInfo, ports: Ports, device: int) -> None:
+        self.info = info
+        self.device = device
+        self._dialect = dialect
+        self._engine = engine
+        self._ports = ports
+        self._profiles = [
+            tuple(shape[0] for shape in engine.get_tensor_profile_shape(ports.input_name, i))
+            for i in range(engine.num_optimization_profiles)
+        ]
+        self.batch = max(longest for _, _, longest in self._profiles)
+        self._sizes = _sizes([(shortest, longest) for shortest, _, longest in self._profiles])
+        self._pinned: list[cuda.Pinned] = []
+        self._lanes: list[Lane] = []
+        self._idle: LifoQueue[Lane | None] = LifoQueue()  # None is a lane that is not made yet
+        for _ in range(LANES):
+            self._idle.put(None)
+        self._lock = threading.Lock()
+
+    def run(self, batch: Array) -> Embeddings:
+        (embeddings,) = self.run_all([batch])
+        return embeddings
+
+    def run_all(self, batches: Iterable[Array]) -> Iterator[Embeddings]:
+        """The embeddings of each batch in turn; while one is computed, the next is made and copied."""
+        flying: deque[tuple[Lane, int]] = deque()
+        try:
+            for batch in batches:
+                if len(flying) == LANES:
+                    yield self._collect(flying)
+                # With a batch of one's own in flight, waiting for other threads' lanes could go on for ever.
+                lane = self._take(wait=not flying)
+                while lane is None:
+                    if flying:
+                        yield self._collect(flying)
+                    lane = self._take(wait=not flying)
+                flying.append((lane, len(batch)))
+                lane.submit(self._address(batch, lane), len(batch), self._padded(len(batch)))
+            while flying:
+                yield self._collect(flying)
+        finally:
+            for lane, _ in flying:  # only after an error
+                lane.stream.wait()
+                self._idle.put(lane)
+
+    def run_on_device(self, images: Any, *, stay: bool) -> Embeddings | DeviceArray:
+        """The embeddings of images, ``(n, ...)`` in the engine's input profile, that may lie on the GPU already.
+
+        Args:
+            images: an array of NumPy, or with ``__cuda_array_interface__`` or DLPack; any number of rows.
+            stay: leave the embeddings on the GPU.
+
+        Raises:
+            ImageError: another shape or dtype than the engine's.
+        """
+        cuda.set_device(self.device)
+        view = view_device_array(images) if is_on_device(images) else None
+        pointer, shape, dtype = (
+            (images.ctypes.data, images.shape, images.dtype.name)
+            if view is None
+            else (view.pointer, view.shape, view.dtype)
+        )
+        wanted = "uint8" if self.info.io == "u8_nhwc_bgr" else "float32"
+        if shape[1:] != self._ports.input_shape or dtype != wanted:
+            raise ImageError(
+                f"an array of shape {shape} {dtype} does not fit the engine,"
+                f" which wants (n, {', '.join(map(str, self._ports.input_shape))}) {wanted}"
+            )
+        count = shape[0]
+        if count == 0:
+            raise ImageError("a batch of 0 images has no embeddings; give at least one")
+        result = DeviceArray((count, self._ports.dimension), self.device) if stay else None
+        rows = np.empty((0 if stay else count, self._ports.dimension), np.float32)
+        for start in range(0, count, self.batch):
+            part = min(self.batch, count - start)
+            with self._lane() as lane:
+                lane.submit(pointer + start * self._ports.input_bytes, part, self._padded(part))
+                if result is None:
+                    rows[start : start + part] = lane.collect(part)
+                else:
+                    lane.collect_on_device(result.pointer + start * self._ports.output_bytes, part)
+        return rows if result is None else result
+
+    def pinned(self, count: int) -> Array:
+        """Page-locked memory for ``count`` images: what lies in it is copied to the GPU without a detour."""
+        self._open()
+        cuda.set_device(self.device)
+        dtype = np.uint8 if self.info.io == "u8_nhwc_bgr" else np.float32
+        memory = cuda.Pinned((count, *self._ports.input_shape), dtype)
+        self._pinned.append(memory)
+        return memory.array
+
+    def run_tapped(self, batch: Array) -> Mapping[str, Array]:
+        raise EngineError("tensorrt fuses layers, so a plan has no tensors inside to compare; verify it whole")
+
+    def close(self) -> None:
+        with self._lock:
+            if self._engine is None:
+                return
+            cuda.set_device(self.device)
+            lanes = [self._idle.get() for _ in range(LANES)]  # waits for whoever still runs
+            for lane in lanes:
+                if lane is not None:
+                    lane.close()
+            self._lanes.clear()
+            self._engine = None
+            self._pinned.clear()
+            for _ in range(LANES):
+                self._idle.put(None)  # whoever waits for a lane finds the engine closed
+
+    @contextmanager
+    def _lane(self) -> Iterator[Lane]:
+        lane = self._take(wait=True)
+        assert lane is not None
+        try:
+            yield lane
+        finally:
+            self._idle.put(lane)
+
+    def _take(self, *, wait: bool) -> Lane | None:
+        """An idle lane, for the calling thread; None if there is none and it is not to wait."""
+        if not wait and self._idle.empty():
+            return None
+        lane = self._idle.get()
+        try:
+            engine = self._open()
+            cuda.set_device(self.device)
+            if lane is None:
+                lane = Lane(self._ports, self.batch, _scratch(engine), self._create_context)
+        except BaseException:
+            self._idle.put(lane)
+            raise
+        return lane
+
+    def _collect(self, flying: deque[tuple[Lane, int]]) -> Embeddings:
+        lane, count = flying[0]
+        embeddings = lane.collect(count)
+        flying.popleft()
+        self._idle.put(lane)
+        return embeddings
+
+    def _address(self, batch: Array, lane: Lane) -> int:
+        """Where the lane can copy a batch from: where it lies, if that is page-locked, or the lane's own memory."""
+        address = batch.ctypes.data
+        for memory in self._pinned:
+            if memory.pointer <= address < memory.pointer + memory.array.nbytes:
+                return address
+        staged = lane.staged.array[: batch.nbytes].view(batch.dtype).reshape(batch.shape)
+        np.copyto(staged, batch)
+        return lane.staged.pointer
+
+    def _padded(self, count: int) -> int:
+        return next(size for size in self._sizes if size >= count)
+
+    def _create_context(self, size: int, lane: Lane) -> Trt:
+        engine = self._open()
+        profile = min(
+            (i for i, (low, _, high) in enumerate(self._profiles) if low <= size <= high),
+            key=lambda i: self._profiles[i][2],
+        )
+        context = _create_context(self._dialect.trt, engine, lane.scratch)
+        if context is None or not context.set_optimization_profile_async(profile, int(lane.stream.handle)):
+            raise EngineError(
+                f"tensorrt makes no context for a batch of {size}; a plan of TensorRT 8 that was not built by fastrt may"
+                " allow one context only, and run one size of batch"
+            )
+        lane.stream.wait()
+        return context
+
+    def _open(self) -> Trt:
+        if self._engine is None:
+            raise EngineError("the session is closed; load the engine again")
+        return self._engine
+
+
+def _sizes(ranges: list[tuple[int, int]]) -> list[int]:
+    """The sizes of batches that are run, ascending; others are padded up to the next.
+
+    >>> _sizes([(1, 1), (2, 8), (9, 32)])
+    [1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32]
+    """
+    longest = max(high for _, high in ranges)
+    sizes = {1, 2, 3, *(step << shift for shift in range(longest.bit_length()) for step in STEPS)}
+    sizes |= {high for _, high in ranges}
+    return sorted(size for size in sizes if any(low <= size <= high for low, high in ranges))
+
+
+def _scratch(engine: Trt) -> int:
+    size = getattr(engine, "device_memory_size_v2", None)
+    return int(getattr(engine, "device_memory_size", 0) if size is None else size)
+
+
+def _create_context(trt: Trt, engine: Trt, scratch: cuda.Buffer) -> Trt:
+    """A context that works in ``scratch``."""
+    if hasattr(trt, "ExecutionContextAllocationStrategy"):
+        context = engine.create_execution_context(trt.ExecutionContextAllocationStrategy.USER_MANAGED)
+    else:
+        context = getattr(engine, "create_execution_context_without_device_memory")()  # noqa: B009 - until TensorRT 10
+    if context is not None:
+        if hasattr(context, "set_device_memory"):
+            context.set_device_memory(scratch.pointer, scratch.size)
+        else:
+            context.device_memory = scratch.pointer
+    return context

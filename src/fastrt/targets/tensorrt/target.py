@@ -1,0 +1,152 @@
+"""TensorRT as a target: plans of the whole TensorRT, and of TensorRT-RTX."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from fastrt.arrays import Shape
+from fastrt.engine_info import EngineInfo, read_info
+from fastrt.errors import EngineError, TargetError
+from fastrt.network import Network
+from fastrt.targets.base import BuildOptions, Layer, Runner, Target
+from fastrt.targets.tensorrt import cuda
+from fastrt.targets.tensorrt.dialect import Dialect, Trt, find_dialect
+from fastrt.targets.tensorrt.lane import Ports
+from fastrt.targets.tensorrt.messages import last_fault, make_logger
+from fastrt.targets.tensorrt.plan import build_plan, description_of, find_description
+from fastrt.targets.tensorrt.runner import TensorRtRunner
+
+
+class TensorRtTarget(Target):
+    """TensorRT 8.6 and later, on an NVIDIA GPU."""
+
+    name: ClassVar[str] = "tensorrt"
+    suffix: ClassVar[str] = ".engine"
+    typed: ClassVar[bool] = True
+    batches: ClassVar[tuple[int, ...]] = (1, 8, 32)
+    device: ClassVar[str] = "cuda:0"
+
+    def precisions(self) -> tuple[str, ...]:
+        return find_dialect(self.name).precisions()
+
+    def version(self) -> str:
+        return find_dialect(self.name).version
+
+    def built_for(self, options: BuildOptions) -> str | None:
+        return cuda.describe_device(0) if cuda.count_devices() else None
+
+    def build(self, network: Network, path: Path, info: EngineInfo, options: BuildOptions) -> None:
+        dialect = find_dialect(self.name)
+        if self.name == "tensorrt" and cuda.count_devices() == 0:
+            raise TargetError("tensorrt builds on the GPU that the engine is for, and there is none here")
+        path.write_bytes(build_plan(dialect, network, info, options))
+
+    def load(self, path: Path, device: str, taps: bool = False) -> Runner:
+        if taps:
+            raise TargetError("tensorrt fuses layers, so a plan has no tensors inside to compare; verify it whole")
+        index = cuda.find_device(device)
+        cuda.set_device(index)
+        dialect, engine = self._open(path, index)
+        info, ports = _read_ports(dialect, engine, self.name, path)
+        return TensorRtRunner(dialect, engine, info, ports, index)
+
+    def describe(self, path: Path) -> EngineInfo:
+        text = find_description(path.read_bytes())
+        if text is not None:
+            try:
+                return EngineInfo.model_validate_json(text)
+            except ValueError:
+                raise EngineError(f"{path} describes itself in a way this fastrt cannot read; build it again") from None
+        cuda.set_device(cuda.find_device("cuda:0"))
+        dialect, engine = self._open(path, 0)
+        return _read_ports(dialect, engine, self.name, path)[0]
+
+    def layers(self, path: Path) -> list[Layer]:
+        cuda.set_device(cuda.find_device("cuda:0"))
+        dialect, engine = self._open(path, 0)
+        text = engine.create_engine_inspector().get_engine_information(dialect.trt.LayerInformationFormat.JSON)
+        layers: list[Layer] = []
+        for layer in json.loads(text).get("Layers", []):
+            if isinstance(layer, str):
+                layers.append(Layer(layer, "layer", ()))
+                continue
+            outputs = layer.get("Outputs") or [{}]
+            kind = f"{layer.get('LayerType', 'layer')} {outputs[0].get('Format/Datatype', '')}".strip()
+            layers.append(Layer(str(layer.get("Name", "")), kind, tuple(outputs[0].get("Dimensions", ()))[1:]))
+        return layers
+
+    def _open(self, path: Path, device: int) -> tuple[Dialect, Trt]:
+        """The engine of a plan.
+
+        Raises:
+            EngineError: the plan is damaged, or of another version or GPU; the message says what to do.
+        """
+        dialect = find_dialect(self.name)
+        trt = dialect.trt
+        logger = make_logger(trt)
+        runtime = trt.Runtime(logger)
+        plan = path.read_bytes()
+        info = _peek(plan)
+        if info is not None and info.version_compatible:
+            # Such a plan brings the runtime of its own version along, which is code: fastrt built it.
+            runtime.engine_host_code_allowed = True
+        engine = runtime.deserialize_cuda_engine(plan)
+        if engine is None:
+            made = f"{info.built_with} for {info.device or 'a GPU it does not name'}" if info is not None else None
+            here = f"{dialect.version} on {cuda.describe_device(device)}"
+            what = (
+                f"{path} was built with {made}; this is {here}" if made else f"{path} is no plan that {here} can read"
+            )
+            raise EngineError(
+                f"{what} ({last_fault(logger.errors)}); build it again here"
+                " (--version-compatible and --hardware-compatible make plans that travel)"
+            )
+        return dialect, engine
+
+
+class TensorRtRtxTarget(TensorRtTarget):
+    """TensorRT-RTX, for GPUs of people's own computers; it builds without a GPU at hand."""
+
+    name: ClassVar[str] = "tensorrt-rtx"
+    suffix: ClassVar[str] = ".rtx"
+
+
+def _peek(plan: bytes) -> EngineInfo | None:
+    text = find_description(plan)
+    try:
+        return None if text is None else EngineInfo.model_validate_json(text)
+    except ValueError:
+        return None
+
+
+def _read_ports(dialect: Dialect, engine: Trt, target: str, path: Path) -> tuple[EngineInfo, Ports]:
+    names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
+    mode = dialect.trt.TensorIOMode
+    inputs = [name for name in names if engine.get_tensor_mode(name) == mode.INPUT]
+    outputs = [name for name in names if engine.get_tensor_mode(name) == mode.OUTPUT]
+    described = [(name, _shape(engine, name), _dtype(dialect, engine, name)) for name in inputs]
+    text = description_of(engine.name or "")
+    info = read_info(text, target, path, described, [_shape(engine, name) for name in outputs])
+    if _dtype(dialect, engine, outputs[0]) != "float32":
+        raise EngineError(f"{path} gives {outputs[0]} as {_dtype(dialect, engine, outputs[0])}; float32 is wanted")
+    (name, shape, dtype) = described[0]
+    item = int(np.prod(shape[1:])) * np.dtype(dtype).itemsize
+    return info, Ports(name, outputs[0], item, info.embedding_dim, shape[1:])
+
+
+def _shape(engine: Trt, name: str) -> Shape:
+    return tuple(engine.get_tensor_shape(name))
+
+
+def _dtype(dialect: Dialect, engine: Trt, name: str) -> str:
+    kind = engine.get_tensor_dtype(name)
+    known = {
+        dialect.trt.DataType.FLOAT: "float32",
+        dialect.trt.DataType.HALF: "float16",
+        dialect.trt.DataType.UINT8: "uint8",
+    }
+    return known.get(kind, str(kind))
