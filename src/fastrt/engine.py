@@ -127,6 +127,12 @@ def build(
     return info
 
 
+def default_timing_cache() -> Path:
+    """Where TensorRT's timings are kept: in the user's cache folder, which ``XDG_CACHE_HOME`` may move."""
+    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(root) / "fastrt" / "tensorrt-timing.cache"
+
+
 def _settle(target: Target, options: BuildOptions) -> BuildOptions:
     """Options with the target's own in place of what was left open.
 

@@ -42,10 +42,10 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 @contextmanager
 def placed_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give a path of the same name in an empty folder, and move all that was written there into place if the block ends well.
+    """Give a path of that name in an empty folder, and move what was written there into place if the block ends well.
 
-    For a file that comes with others beside it. An old file of that name goes first and the new one comes last, so no old
-    file ever stands beside a new one of another's.
+    For a file that comes with others beside it. An old file of that name goes first and the new one comes last, so no
+    old file ever stands beside another's new one.
 
     Raises:
         OutputError: the folder does not exist, or a file cannot be written or moved.

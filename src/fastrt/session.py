@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 
@@ -42,7 +43,9 @@ class Session:
 
         Args:
             images: a list of ``(h, w, 3)`` uint8 BGR arrays of any size, strided views included, each resized to the
-                engine's size; or one ``(n, H, W, 3)`` uint8 BGR array, a batch already at that size.
+                engine's size; or one ``(n, H, W, 3)`` uint8 BGR array, a batch already at that size. An engine on a GPU
+                also takes an array that lies there, in its input profile: anything with ``__cuda_array_interface__`` or
+                DLPack, such as a tensor of torch; it is not copied to the host.
 
         Returns:
             ``(n, D)`` float32, a row an image, in order; of unit length unless the engine was built raw.
@@ -51,6 +54,9 @@ class Session:
             ImageError: no image at all, or one that is not ``(h, w, 3)`` uint8, or has no pixels; its place is named.
             EngineError: the session is closed, or the runtime failed.
         """
+        if _lies_elsewhere(images):
+            rows: Embeddings = self._runner.run_on_device(images, stay=False)
+            return rows
         self._check(images)  # all of them before the first is run
         embeddings = np.empty((len(images), self.info.embedding_dim), np.float32)
         starts = range(0, len(images), self.batch)
@@ -58,6 +64,27 @@ class Session:
         for start, rows in zip(starts, self._runner.run_all(parts), strict=True):
             embeddings[start : start + len(rows)] = rows
         return embeddings
+
+    def embed_on_device(self, images: Any) -> Any:
+        """The embeddings of a ready batch, left on the GPU.
+
+        Args:
+            images: a batch in the engine's input profile, of NumPy or on the GPU.
+
+        Returns:
+            An ``(n, D)`` float32 array on the GPU, with ``__cuda_array_interface__``; it frees itself.
+
+        Raises:
+            ImageError: the batch does not fit, or the engine runs on no GPU.
+        """
+        return self._runner.run_on_device(images, stay=True)
+
+    def pinned(self, count: int) -> Array:
+        """Memory for ``count`` images in the engine's input profile, to be filled and given to the session.
+
+        For an engine on a GPU it is page-locked: a batch in it is copied there without a detour.
+        """
+        return self._runner.pinned(count)
 
     def __enter__(self) -> Session:
         return self
@@ -115,3 +142,10 @@ class Session:
                 f"a batch of shape {images.shape} {images.dtype} does not fit the engine,"
                 f" which wants (n, {height}, {width}, 3) uint8 BGR; {hint}"
             )
+
+
+def _lies_elsewhere(images: object) -> bool:
+    """Whether images are an array of another library, which may lie on a GPU."""
+    if isinstance(images, np.ndarray | Sequence):
+        return False
+    return hasattr(images, "__cuda_array_interface__") or hasattr(images, "__dlpack__")

@@ -22,7 +22,7 @@ TOLERANCE = 1e-4
 ROUNDING = 3.0
 """Of fp32, for networks that amplify rounding: times what float32 instead of float64 does to the reference itself."""
 
-COSINE = {"fp16": 0.999, "bf16": 0.99}
+COSINE = {"tf32": 0.9995, "fp16": 0.999, "bf16": 0.99}
 """Below fp32: the least cosine between embeddings from which the reference's mean embedding is subtracted.
 
 Raw cosines hide breakage, as all embeddings of a network point in much the same direction."""
@@ -167,8 +167,9 @@ def _check_values(info: EngineInfo, got: Array, want: Array, noise: float | None
 
 
 def _check_places(session: Session, batch: Array, got: Array, noise: float | None) -> Check:
-    """The last image alone, and in every place of a batch of itself, must give what it gave among others."""
-    rows = np.concatenate([session(batch[-1:]), session(np.repeat(batch[-1:], session.batch, axis=0))])
+    """The last image must give what it gave among others, in every place of every size of batch that was tuned for."""
+    sizes = sorted({1, session.batch, *(size for size in session.info.batches or () if size <= session.batch)})
+    rows = np.concatenate([session(np.repeat(batch[-1:], size, axis=0)) for size in sizes])
     want = np.repeat(got[-1:], len(rows), axis=0)
     if noise is None:
         return _check_cosine("places", str(session.info.precision), rows, want, got.mean(0))

@@ -9,7 +9,7 @@ import typer
 from fastrt.errors import SpecError
 
 Checkpoint = Annotated[Path, typer.Argument(help="Checkpoint: .pth, .wts or .safetensors.", show_default=False)]
-Engine = Annotated[Path, typer.Argument(help="Engine: .xml, .onnx or .npz.", show_default=False)]
+Engine = Annotated[Path, typer.Argument(help="Engine: .xml, .onnx, .npz, .engine or .rtx.", show_default=False)]
 Config = Annotated[
     str | None,
     typer.Option("--config", help="FastReID's YAML, or a preset's name. Without it, the checkpoint's names decide."),
@@ -18,7 +18,10 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY VALUE", help="Lay over the config: MODEL.BACKBONE.DEPTH 34x. Repeatable."),
 ]
-Device = Annotated[str, typer.Option("--device", help="Where to run: cpu, or another that the runtime finds.")]
+Device = Annotated[
+    str | None,
+    typer.Option("--device", help="Where to run: cpu, cuda:0, or another that the runtime finds.", show_default=False),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 
 

@@ -4,23 +4,34 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from rich.progress import Progress, TaskID
 
 import fastrt.engine
 from fastrt.cli.arguments import Checkpoint, Config, Overrides, split_pairs
-from fastrt.cli.output import say, say_note
+from fastrt.cli.output import progress_console, say, say_note
+from fastrt.engine import default_timing_cache
 from fastrt.engine_info import Io, Precision, Resampler
+from fastrt.errors import TargetError
 from fastrt.model import load_model
+from fastrt.session import Session
+from fastrt.targets.base import BuildOptions
+from fastrt.verify import Report, verify
 
 
 def run(
     checkpoint: Checkpoint,
     output: Annotated[
-        Path, typer.Option("-o", "--output", help="The engine: .xml (openvino), .onnx or .npz (reference).")
+        Path,
+        typer.Option(
+            "-o",
+            "--output",
+            help="The engine: .xml (openvino), .onnx, .npz (reference), .engine (tensorrt) or .rtx (tensorrt-rtx).",
+        ),
     ],
     config: Config = None,
     overrides: Overrides = None,
     target: Annotated[
-        Literal["openvino", "onnx", "reference"] | None,
+        Literal["openvino", "onnx", "reference", "tensorrt", "tensorrt-rtx"] | None,
         typer.Option(help="The runtime; told by the suffix if left out."),
     ] = None,
     precision: Annotated[Precision, typer.Option(help="What the engine computes in.")] = "fp32",
@@ -31,12 +42,84 @@ def run(
     raw: Annotated[
         bool, typer.Option("--raw", help="Embeddings as FastReID returns them, not of unit length.")
     ] = False,
+    batch: Annotated[
+        str | None,
+        typer.Option(
+            help="TensorRT: what to tune for; 1,8,32 is for 1, 2 to 8, and 9 to 32 images.", show_default=False
+        ),
+    ] = None,
+    version_compatible: Annotated[
+        bool, typer.Option("--version-compatible", help="TensorRT: later versions may load the plan.")
+    ] = False,
+    hardware_compatible: Annotated[
+        bool,
+        typer.Option("--hardware-compatible", help="TensorRT: other GPUs, of Ampere and later, may load the plan."),
+    ] = False,
+    capability: Annotated[
+        list[str] | None, typer.Option(help="TensorRT-RTX: a GPU to build for, sm89. Repeatable.", show_default=False)
+    ] = None,
+    timing_cache: Annotated[
+        Path | None, typer.Option(help="TensorRT: where measured timings are kept.", show_default=False)
+    ] = None,
+    check: Annotated[
+        bool | None,
+        typer.Option(
+            "--check/--no-check",
+            help="Measure the engine against the reference; by default on a GPU.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Build an engine from a checkpoint."""
     model = load_model(checkpoint, config, split_pairs(overrides))
     for note in model.notes:
         say_note(note)
     network = model.network()
-    info = fastrt.engine.build(network, output, target, precision, normalize=not raw, io=io, resampler=resampler)
+    chosen = target or fastrt.engine.SUFFIXES.get(output.suffix.lower(), "")
+    on_gpu = chosen.startswith("tensorrt")
+    reports: list[Report] = []
+
+    def measure(session: Session) -> Report:
+        reports.append(verify(session, network))
+        return reports[-1]
+
+    with Progress(console=progress_console(), transient=True) as progress:
+        tasks: dict[str, TaskID] = {}
+
+        def advance(phase: str, done: int, steps: int) -> None:
+            if phase not in tasks:
+                tasks[phase] = progress.add_task(phase.lower(), total=steps)
+            progress.update(tasks[phase], completed=done)
+
+        options = BuildOptions(
+            batches=_numbers(batch),
+            version_compatible=version_compatible,
+            hardware_compatible=hardware_compatible,
+            compute_capabilities=tuple(capability or ()),
+            timing_cache=timing_cache or (default_timing_cache() if chosen == "tensorrt" else None),
+            progress=advance,
+        )
+        info = fastrt.engine.build(
+            network,
+            output,
+            target,
+            precision,
+            normalize=not raw,
+            io=io,
+            resampler=resampler,
+            options=options,
+            check=measure if (on_gpu if check is None else check) else None,
+        )
+    for report in reports:
+        say(str(report))
     height, width = info.image_size
     say(f"{output}: {model.spec.title}, {height}x{width} to {info.embedding_dim}, {info.target} {info.precision}")
+
+
+def _numbers(text: str | None) -> tuple[int, ...]:
+    if text is None:
+        return ()
+    try:
+        return tuple(int(word) for word in text.split(","))
+    except ValueError:
+        raise TargetError(f"--batch {text} is no list of numbers; write --batch 1,8,32") from None

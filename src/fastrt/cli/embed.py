@@ -21,7 +21,7 @@ def run(
         "embeddings.npy"
     ),
     batch: Annotated[int | None, typer.Option(min=1, help="Images at once.", show_default=False)] = None,
-    device: Device = "cpu",
+    device: Device = None,
 ) -> None:
     """Embed images: a .npy of embeddings, with a .json and a .csv of their names beside it."""
     found = find_images(paths)

@@ -17,7 +17,7 @@ def run(
     config: Config = None,
     overrides: Overrides = None,
     layers: Annotated[bool, typer.Option("--layers", help="Tensor by tensor, to the first that disagrees.")] = False,
-    device: Device = "cpu",
+    device: Device = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure an engine against what FastReID computes for its checkpoint."""

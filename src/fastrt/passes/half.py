@@ -1,70 +1,96 @@
 """Half precision, written into the network: casts stand where float32 begins and ends.
 
 What overflows in half, or loses what matters, stays in float32: GeM's powers, the means of a non-local block and of SE,
-an instance norm's statistics, and everything after the pooling, which is a vector for each image and costs nothing.
+and everything after the pooling, which is a vector for each image and costs nothing. (An instance norm's statistics are
+float32 in every runtime, whatever goes in.)
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
-from math import prod
+
+import numpy as np
 
 from fastrt.network import Network, Tensor, make_tensor
-from fastrt.ops import Cast, Clamp, Input, Multiply, Power, ReduceMax, ReduceMean
+from fastrt.ops import Cast, Clamp, Convolution, Input, Multiply, Power
 
 WIDE = "float32"
-ELEMENTWISE = (Clamp, Power, Multiply)
-REDUCING = (Power, ReduceMean, ReduceMax)
 
 
 def compute_in_half(network: Network, dtype: str) -> Network:
     """The same network with its feature maps in ``dtype``, ``float16`` or ``bfloat16``; its output stays float32."""
+    network = _shrink_products(network)
     wide = _wide(network)
     result: list[Tensor] = []
-    cast: dict[tuple[str, str], Tensor] = {}
     made: dict[str, Tensor] = {}
+    cast: dict[tuple[str, str], Tensor] = {}
     for tensor in network:
         wanted = WIDE if tensor.name in wide else dtype
-        if isinstance(tensor.operation, Cast):
-            new = make_tensor(tensor.name, Cast(wanted), [made[name] for name in tensor.inputs])
-        else:
-            inputs = []
-            for name in tensor.inputs:
-                value = made[name]
-                if value.dtype != wanted and value.dtype != "uint8":
-                    key = (name, wanted)
-                    if key not in cast:
-                        cast[key] = make_tensor(f"{name}.{wanted}", Cast(wanted), [value])
-                        result.append(cast[key])
-                    value = cast[key]
-                inputs.append(value)
-            new = make_tensor(tensor.name, tensor.operation, inputs)
-        made[tensor.name] = new
-        result.append(new)
+        inputs = []
+        for name in tensor.inputs:
+            value = made[name]
+            if value.dtype not in (wanted, "uint8"):
+                if (name, wanted) not in cast:
+                    cast[name, wanted] = make_tensor(f"{name}.{wanted}", Cast(wanted), [value])
+                    result.append(cast[name, wanted])
+                value = cast[name, wanted]
+            inputs.append(value)
+        operation = Cast(wanted) if isinstance(tensor.operation, Cast) else tensor.operation
+        made[tensor.name] = make_tensor(tensor.name, operation, inputs)
+        result.append(made[tensor.name])
     return replace(network, tensors=tuple(result))
 
 
 def _wide(network: Network) -> set[str]:
     """The tensors that stay float32, by name."""
-    consumers = network.consumers()
     wide: set[str] = set()
     for tensor in network:
         operation = tensor.operation
-        # A product with a vector of each image, such as a mean, is taken in the vector's own precision.
+        # What a mean is multiplied with is computed in the mean's own precision.
         by_vector = isinstance(operation, Multiply) and any(name in wide for name in tensor.inputs)
-        if isinstance(operation, Input | Power | ReduceMean | ReduceMax) or by_vector or _is_vector(tensor.shape):
+        is_vector = math.prod(tensor.shape) == max(tensor.shape)
+        if by_vector or is_vector or isinstance(operation, Input | Power):
             wide.add(tensor.name)
-    # What only feeds a power or a mean is taken with it: the clamp of GeM, the product of a non-local block.
-    for tensor in reversed(network.tensors):
-        feeds = consumers[tensor.name]
-        if (
-            isinstance(tensor.operation, ELEMENTWISE)
-            and feeds
-            and all(other.name in wide and isinstance(other.operation, REDUCING) for other in feeds)
-        ):
-            wide.add(tensor.name)
+        if isinstance(operation, Power):
+            wide.update(name for name in tensor.inputs if isinstance(network[name].operation, Clamp))
     return wide
 
 
-def _is_vector(shape: tuple[int, ...]) -> bool:
-    return prod(shape) == max(shape)
+def _shrink_products(network: Network) -> Network:
+    """The same network; where a mean of a product of two convolutions is taken, both convolutions are scaled down.
+
+    That is a non-local block's ``phi * g``, whose products leave half's range first. The scale is a power of two, about
+    one by the root of the number of pixels, and the convolution that the mean ends in is scaled up again: all exact.
+    """
+    tensors = {tensor.name: tensor for tensor in network}
+    consumers = network.consumers()
+    shrunk: dict[str, float] = {}
+    rescaled: dict[str, float] = {}
+    for tensor in network:
+        mean = consumers[tensor.name]
+        if not isinstance(tensor.operation, Multiply) or [other.operation.kind for other in mean] != ["reduce_mean"]:
+            continue
+        product = consumers[mean[0].name]
+        last = consumers[product[0].name] if len(product) == 1 else []
+        factors = [tensors[name] for name in tensor.inputs]
+        scaled = [*factors, *last]
+        if len(last) != 1 or not all(isinstance(other.operation, Convolution) for other in scaled):
+            continue
+        if any(consumers[factor.name] != [tensor] for factor in factors):
+            continue
+        exponent = round(math.log2(math.prod(tensor.shape[1:])) / 2)
+        shrunk |= {factor.name: 2.0**-exponent for factor in factors}
+        rescaled[last[0].name] = 4.0**exponent
+    edited = (_scale(tensor, shrunk.get(tensor.name), rescaled.get(tensor.name)) for tensor in network)
+    return replace(network, tensors=tuple(edited))
+
+
+def _scale(tensor: Tensor, output: float | None, inputs: float | None) -> Tensor:
+    """A convolution whose output is scaled, or whose input was and is scaled back."""
+    operation = tensor.operation
+    if not isinstance(operation, Convolution) or (output is None and inputs is None):
+        return tensor
+    weight = operation.weight * np.float32((output or 1.0) * (inputs or 1.0))
+    bias = None if operation.bias is None else operation.bias * np.float32(output or 1.0)
+    return replace(tensor, operation=replace(operation, weight=weight, bias=bias))

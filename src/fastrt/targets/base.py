@@ -6,11 +6,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
+
+import numpy as np
 
 from fastrt.arrays import Array, Embeddings, Shape
 from fastrt.engine_info import EngineInfo
-from fastrt.errors import TargetError
+from fastrt.errors import ImageError, TargetError
 from fastrt.network import Network, Tensor
 
 Value = TypeVar("Value")
@@ -55,8 +57,8 @@ class BuildOptions:
     """What a build may be told beside the network.
 
     Attributes:
-        batches: the largest batch of each range that the engine is tuned for, ascending; empty for a target whose engines
-            take any batch alike.
+        batches: the largest batch of each range that the engine is tuned for, ascending; empty for a target whose
+            engines take any batch alike.
         version_compatible: later versions of the runtime can load the engine.
         hardware_compatible: other GPUs can, of the same kind or newer.
         compute_capabilities: the GPUs that it is for, ``sm89``, where that is not the one at hand.
@@ -100,6 +102,17 @@ class Runner(ABC):
         """The embeddings of each batch, in turn."""
         return map(self.run, batches)
 
+    def run_on_device(self, images: Any, *, stay: bool) -> Any:
+        """The embeddings of images that may lie on a GPU already; with ``stay``, left there."""
+        raise ImageError(f"{self.info.target} runs on the CPU and takes no arrays of a GPU; give NumPy arrays")
+
+    def pinned(self, count: int) -> Array:
+        """Memory for ``count`` images in the engine's input profile, from where they reach the engine soonest."""
+        height, width = self.info.image_size
+        if self.info.io == "u8_nhwc_bgr":
+            return np.empty((count, height, width, 3), np.uint8)
+        return np.empty((count, 3, height, width), np.float32)
+
     @abstractmethod
     def run_tapped(self, batch: Array) -> Mapping[str, Array]:
         """The named tensors inside the engine for a batch, ``(n, ...)`` each; only of an engine loaded with taps."""
@@ -116,7 +129,7 @@ class Target(ABC):
         name: as the user says it.
         suffix: of its engine files, with the dot.
         typed: whether precision must stand in the network, as casts.
-        batches: the ranges of batches that its engines are tuned for, unless the user says otherwise; see `BuildOptions`.
+        batches: what its engines are tuned for, unless the user says otherwise; see `BuildOptions`.
         device: where its engines run, unless the user says otherwise.
     """
 
@@ -140,7 +153,7 @@ class Target(ABC):
 
     @abstractmethod
     def build(self, network: Network, path: Path, info: EngineInfo, options: BuildOptions) -> None:
-        """Write an engine file that carries ``info``, and its companions beside it; the caller makes it appear whole."""
+        """Write an engine file that carries ``info``; the caller makes it, and what stands beside it, appear whole."""
 
     @abstractmethod
     def load(self, path: Path, device: str, taps: bool = False) -> Runner:

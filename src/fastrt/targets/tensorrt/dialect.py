@@ -6,6 +6,7 @@ The only file that imports one.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,7 +52,8 @@ class Dialect:
     @property
     def strongly_typed(self) -> bool:
         """Whether tensors compute in the type they have; before TensorRT 10 the builder chooses, within bounds."""
-        return hasattr(self.trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED")
+        flags = getattr(self.trt, "NetworkDefinitionCreationFlag", None)  # a runtime alone has none
+        return hasattr(flags, "STRONGLY_TYPED")
 
     def precisions(self) -> tuple[str, ...]:
         """What it can be asked to compute in, widest first."""
@@ -87,12 +89,10 @@ def find_dialect(target: str) -> Dialect:
     Raises:
         TargetError: none is, or it does not load.
     """
-    for name in MODULES[target]:
-        try:
-            return Dialect(importlib.import_module(name), target)
-        except ModuleNotFoundError as error:
-            if error.name != name:
-                raise TargetError(f"{target} is not installed whole ({error}); {INSTALL[target]}") from error
-        except (ImportError, OSError) as error:
-            raise TargetError(f"{target} is installed but does not load: {error}") from error
-    raise TargetError(f"{target} is not installed; {INSTALL[target]}")
+    name = next((name for name in MODULES[target] if importlib.util.find_spec(name)), None)
+    if name is None:
+        raise TargetError(f"{target} is not installed; {INSTALL[target]}")
+    try:
+        return Dialect(importlib.import_module(name), target)
+    except (ImportError, OSError) as error:
+        raise TargetError(f"{target} is installed but does not load: {error}") from error

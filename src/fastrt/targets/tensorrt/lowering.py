@@ -1,8 +1,8 @@
 """Each operation as layers of an `INetworkDefinition`, under its tensor's name.
 
-Strongly typed, a layer computes in its tensors' types, and casts stand in the network. Before TensorRT 10 there is no such
-network: tensors are float32, the builder may compute in half what the network has in half, and what the network has in
-float32 is bound to it.
+Strongly typed, a layer computes in its tensors' types, and casts stand in the network. Before TensorRT 10 tensors are
+float32 and the builder chooses: in half is allowed what the network has in half, and what reads it; a layer that reads
+float32 alone is bound to it. So a mean reads half as it stands, and no copy in float32 is made for it.
 """
 
 from __future__ import annotations
@@ -63,10 +63,14 @@ class TensorRtLowering(Lowering[Trt]):
         self._half = half and not dialect.strongly_typed
         self._kept: list[Array] = []  # TensorRT reads arrays at the build, and copies none
         self._layers: list[Trt] = []
-        self._named: set[str] = set()
+        self._borders: set[str] = set()
 
     def named(self, tensor: Tensor, value: Trt) -> Trt:
-        bind = self._half and tensor.dtype == "float32"
+        if isinstance(tensor.operation, Cast):
+            self._borders.add(tensor.name)
+        bind = (
+            self._half and tensor.dtype == "float32" and not self._borders.intersection((tensor.name, *tensor.inputs))
+        )
         for i, layer in enumerate(self._layers):
             last = i == len(self._layers) - 1
             layer.name = tensor.name if last else f"{tensor.name}.{i}"

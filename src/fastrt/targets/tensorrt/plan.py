@@ -1,7 +1,7 @@
 """Build a plan, and read what a plan says of itself.
 
-What fastrt must know of a plan is the network's name, which every plan carries in clear: trtexec, Triton and C++ read the
-same plan and are not disturbed by it.
+What fastrt must know of a plan is the network's name, which every plan carries in clear: trtexec, Triton and C++ read
+the same plan and are not disturbed by it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from fastrt.engine_info import EngineInfo
 from fastrt.errors import EngineError, OutputError, TargetError
+from fastrt.files import written_whole
 from fastrt.network import Network
 from fastrt.targets.base import BuildOptions
 from fastrt.targets.tensorrt.dialect import Dialect, Trt
@@ -84,9 +85,9 @@ def _configure(dialect: Dialect, builder: Trt, info: EngineInfo, options: BuildO
         config.clear_flag(flags.TF32)
     if not dialect.strongly_typed:
         if info.precision == "fp16":
-            config.set_flag(getattr(flags, "FP16"))  # noqa: B009 - gone from TensorRT 11, which is strongly typed
+            config.set_flag(flags.FP16)
         if bound:
-            config.set_flag(getattr(flags, "OBEY_PRECISION_CONSTRAINTS"))  # noqa: B009 - likewise
+            config.set_flag(flags.OBEY_PRECISION_CONSTRAINTS)
     if hasattr(trt.TacticSource, "CUDNN"):  # on by default until TensorRT 9; no layer of ours is faster with them
         sources = (trt.TacticSource.EDGE_MASK_CONVOLUTIONS, trt.TacticSource.JIT_CONVOLUTIONS)
         config.set_tactic_sources(sum(1 << int(source) for source in sources))
@@ -129,8 +130,6 @@ def _open_timing_cache(config: Trt, path: Path | None) -> Trt:
 
 
 def _save_timing_cache(config: Trt, path: Path) -> None:
-    from fastrt.files import written_whole
-
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with written_whole(path) as temporary:

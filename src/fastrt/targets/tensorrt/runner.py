@@ -36,10 +36,7 @@ class TensorRtRunner(Runner):
         self._dialect = dialect
         self._engine = engine
         self._ports = ports
-        self._profiles = [
-            tuple(shape[0] for shape in engine.get_tensor_profile_shape(ports.input_name, i))
-            for i in range(engine.num_optimization_profiles)
-        ]
+        self._profiles = _profiles(engine, ports.input_name)
         self.batch = max(longest for _, _, longest in self._profiles)
         self._sizes = _sizes([(shortest, longest) for shortest, _, longest in self._profiles])
         self._pinned: list[cuda.Pinned] = []
@@ -193,8 +190,8 @@ class TensorRtRunner(Runner):
         context = _create_context(self._dialect.trt, engine, lane.scratch)
         if context is None or not context.set_optimization_profile_async(profile, int(lane.stream.handle)):
             raise EngineError(
-                f"tensorrt makes no context for a batch of {size}; a plan of TensorRT 8 that was not built by fastrt may"
-                " allow one context only, and run one size of batch"
+                f"tensorrt makes no context for a batch of {size}; a plan of TensorRT 8 that fastrt did not build may"
+                " allow one context only, and so one size of batch"
             )
         lane.stream.wait()
         return context
@@ -203,6 +200,15 @@ class TensorRtRunner(Runner):
         if self._engine is None:
             raise EngineError("the session is closed; load the engine again")
         return self._engine
+
+
+def _profiles(engine: Trt, name: str) -> list[tuple[int, int, int]]:
+    """Smallest, best and largest batch of each optimisation profile."""
+    fixed = engine.get_tensor_shape(name)[0]
+    if fixed > 0:
+        return [(fixed, fixed, fixed)]
+    shapes = (engine.get_tensor_profile_shape(name, i) for i in range(engine.num_optimization_profiles))
+    return [(low[0], best[0], high[0]) for low, best, high in shapes]
 
 
 def _sizes(ranges: list[tuple[int, int]]) -> list[int]:
@@ -227,7 +233,7 @@ def _create_context(trt: Trt, engine: Trt, scratch: cuda.Buffer) -> Trt:
     if hasattr(trt, "ExecutionContextAllocationStrategy"):
         context = engine.create_execution_context(trt.ExecutionContextAllocationStrategy.USER_MANAGED)
     else:
-        context = getattr(engine, "create_execution_context_without_device_memory")()  # noqa: B009 - until TensorRT 10
+        context = engine.create_execution_context_without_device_memory()
     if context is not None:
         if hasattr(context, "set_device_memory"):
             context.set_device_memory(scratch.pointer, scratch.size)

@@ -1,0 +1,124 @@
+"""TensorRT engines on this machine's GPU, host to host: ``python -m benchmarks.tensorrt_speed FOLDER``.
+
+Each row is an engine tuned for one batch. All are built side by side, a process each, into FOLDER, with their timing
+caches; then they are measured one after the other: uint8 images in page-locked memory to float32 embeddings, through a
+session.
+Throughput is that of one call with sixteen batches, whose copies and computations overlap.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+import fastrt
+from benchmarks.machine import describe_machine
+from fastrt.drawing import draw_person
+from fastrt.engine_info import Precision
+from fastrt.targets.base import BuildOptions
+from fastrt.targets.tensorrt.cuda import describe_device
+from fastrt.targets.tensorrt.dialect import find_dialect
+from fastrt.untrained import draw_weights
+
+RESULT = Path(__file__).parent / "results" / "tensorrt_speed.json"
+SIZE = [256, 128]
+MODELS: dict[str, tuple[str | None, list[object]]] = {
+    "R34": (None, ["MODEL.BACKBONE.DEPTH", "34x"]),
+    "R34-distill": ("sbs_r34_distill", []),
+    "R50-NL-IBN": ("sbs_R50-ibn", []),
+}
+BATCHES = (1, 4, 32, 128)
+PRECISION: Precision = "fp16"
+RUNS = 200
+BATCHES_IN_FLIGHT = 16
+REBUILT = ("R50-NL-IBN", 32)
+PATIENCE = 300.0
+
+
+def build(title: str, batch: int, folder: Path) -> float:
+    """Build an engine; the seconds that it took."""
+    preset, overrides = MODELS[title]
+    spec = fastrt.load_spec(preset, [*overrides, "INPUT.SIZE_TEST", SIZE])
+    network = fastrt.build_network(spec, draw_weights(spec))
+    start = time.perf_counter()
+    name = f"{title}-{batch}"
+    options = BuildOptions(batches=(batch,), timing_cache=folder / f"{name}.cache")
+    fastrt.build(network, folder / f"{name}.engine", precision=PRECISION, options=options)
+    return time.perf_counter() - start
+
+
+def measure(path: Path, batch: int) -> dict[str, float]:
+    """Latency in ms, median and 99th percentile, and images a second."""
+    people = np.stack([draw_person(i, 0, *SIZE) for i in range(8)])
+    with fastrt.load(path) as session:
+        images = session.pinned(batch * BATCHES_IN_FLIGHT)
+        images[:] = np.resize(people, images.shape)
+        one = images[:batch]
+        for _ in range(30):
+            session(one)
+        times = []
+        for _ in range(RUNS):
+            start = time.perf_counter()
+            session(one)
+            times.append(1e3 * (time.perf_counter() - start))
+        session(images)
+        rates = []
+        for _ in range(20):
+            start = time.perf_counter()
+            session(images)
+            rates.append(len(images) / (time.perf_counter() - start))
+    return {
+        "median_ms": round(statistics.median(times), 3),
+        "p99_ms": round(float(np.percentile(times, 99)), 3),
+        "images_s": round(statistics.median(rates)),
+    }
+
+
+def main(folder: Path) -> None:
+    jobs = [(title, batch) for title in MODELS for batch in BATCHES]
+    builders = {}
+    for title, batch in jobs:
+        command = [sys.executable, "-m", "benchmarks.tensorrt_speed", str(folder), title, str(batch)]
+        builders[title, batch] = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + PATIENCE
+    rows = []
+    while time.monotonic() < deadline and any(builder.poll() is None for builder in builders.values()):
+        time.sleep(0.5)
+    for builder in builders.values():
+        builder.kill()
+    for (title, batch), builder in builders.items():
+        path = folder / f"{title}-{batch}.engine"
+        if not path.is_file():
+            print(f"{title} {batch}: not built")
+            continue
+        seconds = float(builder.communicate()[0].splitlines()[-1])
+        rows.append({"model": title, "batch": batch, **measure(path, batch), "build_s": round(seconds, 1)})
+        print(rows[-1], flush=True)
+        save(rows, None)
+    save(rows, round(build(*REBUILT, folder), 1))
+
+
+def save(rows: list[dict[str, object]], rebuilt: float | None) -> None:
+    machine = {**describe_machine(), "gpu": describe_device(0), "tensorrt": find_dialect("tensorrt").version}
+    result = {
+        "command": "python -m benchmarks.tensorrt_speed FOLDER",
+        "precision": PRECISION,
+        "image_size": SIZE,
+        "machine": machine,
+        "rows": rows,
+        "rebuilt_with_timing_cache": {"model": REBUILT[0], "batch": REBUILT[1], "build_s": rebuilt},
+    }
+    RESULT.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 2:
+        print(build(sys.argv[2], int(sys.argv[3]), Path(sys.argv[1])))
+    else:
+        main(Path(sys.argv[1]))

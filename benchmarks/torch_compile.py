@@ -1,0 +1,126 @@
+"""PyTorch's ``torch.compile`` on the networks of `benchmarks.tensorrt_speed`: ``python -m benchmarks.torch_compile``.
+
+The network's operations are run by PyTorch as they stand in the description, in fp16 and channels-last, compiled with
+``mode="reduce-overhead"``, which captures CUDA graphs. Timed as the engines are: uint8 images in page-locked memory to
+float32 embeddings on the host.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import fastrt
+from benchmarks.machine import describe_machine
+from fastrt.passes.fold import fold_scales
+from fastrt.untrained import draw_weights
+
+RESULT = Path(__file__).parent / "results" / "torch_compile.json"
+SIZE = [256, 128]
+MODELS: dict[str, tuple[str | None, list[object]]] = {
+    "R34": (None, ["MODEL.BACKBONE.DEPTH", "34x"]),
+    "R50-NL-IBN": ("sbs_R50-ibn", []),
+}
+BATCHES = (1, 32)
+RUNS = 200
+
+
+def make_module(network: fastrt.Network, dtype: Any) -> Any:
+    """The network as a module of torch; it takes ``(n, H, W, 3)`` uint8 BGR and gives float32 embeddings."""
+    import torch
+    from torch.nn import functional as f
+
+    class Described(torch.nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.dtype = dtype
+            for i, tensor in enumerate(network):
+                for name, array in tensor.operation.arrays().items():
+                    shape = (1, -1, 1, 1) if tensor.operation.kind == "scale_shift" else array.shape
+                    value = torch.from_numpy(np.ascontiguousarray(array.astype(np.float32))).reshape(shape)
+                    if value.ndim == 4:
+                        value = value.contiguous(memory_format=torch.channels_last)
+                    self.register_buffer(f"a{i}_{name}", value)
+
+        def forward(self, images: Any) -> Any:
+            pixels = images.flip(3).permute(0, 3, 1, 2).to(self.dtype)
+            values: dict[str, Any] = {network.input.name: pixels}
+            for i, tensor in enumerate(network):
+                operation: Any = tensor.operation
+                if operation.kind == "input":
+                    continue
+                x = values[tensor.inputs[0]]
+                arrays = {name: getattr(self, f"a{i}_{name}") for name in operation.arrays()}
+                match operation.kind:
+                    case "scale_shift":
+                        y = x * arrays["scale"] + arrays["shift"]
+                    case "convolution":
+                        y = f.conv2d(x, arrays["weight"], arrays.get("bias"), operation.stride, operation.padding)
+                    case "max_pool":
+                        y = f.max_pool2d(x, operation.kernel, operation.stride, operation.padding, 1, operation.ceil)
+                    case "instance_norm":
+                        y = f.instance_norm(
+                            x, None, None, arrays["weight"], arrays.get("bias"), True, 0.1, operation.eps
+                        )
+                    case "slice":
+                        y = x.narrow(operation.axis + 1, operation.start, operation.stop - operation.start)
+                    case "concat":
+                        y = torch.cat([values[name] for name in tensor.inputs], 1)
+                    case "relu":
+                        y = f.relu(x)
+                    case "clamp":
+                        y = x.float().clamp(operation.low, operation.high)
+                    case "power":
+                        y = x.float().pow(operation.exponent)
+                    case "add":
+                        y = x + values[tensor.inputs[1]]
+                    case "multiply":
+                        y = x * values[tensor.inputs[1]]
+                    case "reduce_mean":
+                        y = x.mean((2, 3), keepdim=True)
+                    case "reshape":
+                        y = x.reshape(len(x), *operation.shape)
+                    case other:
+                        raise NotImplementedError(other)
+                values[tensor.name] = y
+            return f.normalize(values[network.output.name].float())
+
+    return Described().eval()
+
+
+def main(models: list[str]) -> None:
+    import torch
+
+    torch.backends.cudnn.benchmark = True
+    rows: list[dict[str, object]] = []
+    for title in models:
+        preset, overrides = MODELS[title]
+        spec = fastrt.load_spec(preset, [*overrides, "INPUT.SIZE_TEST", SIZE])
+        # The same folding that every engine gets, so that only the runtimes are compared.
+        module = make_module(fold_scales(fastrt.build_network(spec, draw_weights(spec))), torch.float16).half().cuda()
+        for batch in BATCHES:
+            torch.compiler.reset()
+            compiled = torch.compile(module, mode="reduce-overhead", dynamic=False)
+            host = torch.randint(0, 256, (batch, *SIZE, 3), dtype=torch.uint8).pin_memory()
+            times = []
+            with torch.inference_mode():
+                for i in range(RUNS + 20):
+                    start = time.perf_counter()
+                    compiled(host.cuda(non_blocking=True)).cpu()
+                    if i >= 20:
+                        times.append(1e3 * (time.perf_counter() - start))
+            rows.append({"model": title, "batch": batch, "median_ms": round(statistics.median(times), 3)})
+            print(rows[-1], flush=True)
+            machine = {**describe_machine(), "gpu": torch.cuda.get_device_name(0), "torch": torch.__version__}
+            result = {"command": "python -m benchmarks.torch_compile", "precision": "fp16", "image_size": SIZE}
+            RESULT.write_text(json.dumps({**result, "machine": machine, "rows": rows}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:] or list(MODELS))

@@ -1,0 +1,46 @@
+"""Split the convolution before IBN-a in two, so that each half of its channels goes its own way.
+
+A slice of a convolution's channels is the convolution with a slice of its weights. TensorRT then copies no half out of
+a common feature map before it normalises: from batches of a few images on, that is worth the second convolution.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from fastrt.network import Network, Tensor
+from fastrt.ops import Convolution, Slice
+
+
+def split_before_slices(network: Network) -> Network:
+    """The same network; a convolution of which only slices of channels are used becomes one convolution a slice.
+
+    Each bears the name of the slice that it replaces.
+    """
+    consumers = network.consumers()
+    split = {
+        tensor.name: tensor
+        for tensor in network
+        if isinstance(tensor.operation, Convolution)
+        and consumers[tensor.name]
+        and all(isinstance(other.operation, Slice) and other.operation.axis == 0 for other in consumers[tensor.name])
+    }
+    result: list[Tensor] = []
+    for tensor in network:
+        source = split.get(tensor.inputs[0]) if tensor.inputs else None
+        if source is not None:
+            assert isinstance(tensor.operation, Slice)
+            rows = slice(tensor.operation.start, tensor.operation.stop)
+            result.append(replace(tensor, operation=_take_rows(source, rows), inputs=source.inputs))
+        elif tensor.name not in split:
+            result.append(tensor)
+    return replace(network, tensors=tuple(result))
+
+
+def _take_rows(tensor: Tensor, rows: slice) -> Convolution:
+    operation = tensor.operation
+    assert isinstance(operation, Convolution)
+    bias = None if operation.bias is None else np.ascontiguousarray(operation.bias[rows])
+    return replace(operation, weight=np.ascontiguousarray(operation.weight[rows]), bias=bias)

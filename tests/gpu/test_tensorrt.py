@@ -1,0 +1,185 @@
+"""TensorRT on a GPU: the golden cases, and what an engine does in use."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fastrt
+from fastrt.arrays import Array
+from fastrt.engine_info import Precision
+from fastrt.targets.base import BuildOptions
+from fastrt.untrained import draw_weights
+from golden.cases import NAMES, distance, load_golden
+
+pytestmark = pytest.mark.gpu
+
+Record = Callable[[str, object], None]
+
+
+def _unit(rows: Array) -> Array:
+    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_golden(name: str, precision: Precision, tmp_path: Path, record_property: Record) -> None:
+    case = load_golden(name)
+    path = tmp_path / "golden.engine"
+    options = BuildOptions(batches=(len(case.images),))
+    fastrt.build(case.network, path, precision=precision, normalize=False, options=options)
+    with fastrt.load(path) as session:
+        got = session(case.images)
+    if precision == "fp32":
+        off = distance(got, case.embeddings)
+        record_property("difference", off)
+        assert off <= 1e-3
+    else:
+        centre = case.exact.mean(0)
+        cosine = (_unit(got - centre) * _unit(case.exact - centre)).sum(1).min()
+        record_property("cosine", cosine)
+        assert cosine >= 0.9995
+
+
+@pytest.fixture(scope="module")
+def network() -> fastrt.Network:
+    spec = fastrt.load_spec("kd-r18-r101_ibn", ["INPUT.SIZE_TEST", [64, 32]])
+    return fastrt.build_network(spec, draw_weights(spec))
+
+
+@pytest.fixture(scope="module")
+def engine(network: fastrt.Network, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("engine") / "r18.engine"
+    fastrt.build(
+        network,
+        path,
+        precision="fp16",
+        options=BuildOptions(batches=(1, 8)),
+        check=lambda session: fastrt.verify(session, network),
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def images() -> Array:
+    return np.random.default_rng(0).integers(0, 256, (21, 64, 32, 3)).astype(np.uint8)
+
+
+def test_an_engine_says_what_it_is(engine: Path) -> None:
+    info = fastrt.describe(engine)
+    assert (info.target, info.precision, info.batches, info.io) == ("tensorrt", "fp16", (1, 8), "u8_nhwc_bgr")
+    assert info.device is not None
+
+
+def test_any_number_of_images_from_anywhere(engine: Path, images: Array) -> None:
+    with fastrt.load(engine) as session:
+        want = np.concatenate([session(image[None]) for image in images])
+        assert np.allclose(session(images), want, atol=5e-3)
+        assert np.allclose(session(list(images)), want, atol=5e-3)
+        assert np.allclose(session(images[::-1]), want[::-1], atol=5e-3)
+        pinned = session.pinned(len(images))
+        pinned[:] = images
+        assert np.allclose(session(pinned), want, atol=5e-3)
+        left = session.embed_on_device(images)
+        assert left.shape == want.shape
+
+
+def test_images_that_lie_on_the_gpu(engine: Path, images: Array) -> None:
+    from fastrt.targets.tensorrt import cuda
+
+    class OnDevice:
+        def __init__(self, array: Array) -> None:
+            self.buffer = cuda.Buffer(array.nbytes)
+            cuda.Stream().copy(self.buffer.pointer, array.ctypes.data, array.nbytes)
+            cuda.call("cudaDeviceSynchronize")
+            self.__cuda_array_interface__ = {
+                "version": 3,
+                "shape": array.shape,
+                "typestr": array.dtype.str,
+                "data": (self.buffer.pointer, False),
+                "strides": None,
+            }
+
+    with fastrt.load(engine) as session:
+        want = session(images)
+        assert np.allclose(session(OnDevice(images)), want, atol=5e-3)  # type: ignore[arg-type]
+        with pytest.raises(fastrt.ImageError, match="does not fit the engine"):
+            session(OnDevice(images[:, 1:]))  # type: ignore[arg-type]
+
+
+def test_threads_share_an_engine(engine: Path, images: Array) -> None:
+    with fastrt.load(engine) as session:
+        want = session(images)
+        results: dict[int, Array] = {}
+
+        def work(i: int) -> None:
+            for _ in range(20):
+                results[i] = session(images)
+
+        threads = [threading.Thread(target=work, args=(i,)) for i in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert all(np.allclose(results[i], want, atol=5e-3) for i in range(6))
+
+
+def test_nothing_leaks(engine: Path, images: Array) -> None:
+    from fastrt.targets.tensorrt import cuda
+
+    def free() -> int:
+        return int(cuda.call("cudaMemGetInfo")[0])
+
+    with fastrt.load(engine) as session:
+        session(images)
+        before = free()
+        for _ in range(10_000):
+            session(images[:1])
+        assert free() >= before - (1 << 20)
+    before = free()
+    for _ in range(100):
+        with fastrt.load(engine) as session:
+            session(images[:3])
+    assert free() >= before - (8 << 20)
+
+
+def test_a_closed_session_says_so(engine: Path, images: Array) -> None:
+    session = fastrt.load(engine)
+    session(images)
+    session.close()
+    session.close()
+    with pytest.raises(fastrt.EngineError, match="the session is closed"):
+        session(images)
+
+
+def test_a_damaged_plan_is_refused(engine: Path, tmp_path: Path) -> None:
+    cut = tmp_path / "cut.engine"
+    cut.write_bytes(engine.read_bytes()[:100_000])
+    with pytest.raises(fastrt.EngineError, match="build it again here"):
+        fastrt.load(cut)
+
+
+def test_there_is_no_such_gpu(engine: Path) -> None:
+    with pytest.raises(fastrt.TargetError, match="there is no cuda:99"):
+        fastrt.load(engine, "cuda:99")
+
+
+def test_a_plan_of_somebody_elses_loads(network: fastrt.Network, images: Array, tmp_path: Path) -> None:
+    from fastrt.engine_info import EngineInfo
+    from fastrt.targets.tensorrt.target import TensorRtTarget
+
+    class Nameless(EngineInfo):
+        def to_text(self) -> str:
+            return "somebody's"
+
+    info = Nameless(target="tensorrt", precision="fp32", io="f32_nchw_rgb", image_size=(64, 32), embedding_dim=512)
+    TensorRtTarget().build(network, tmp_path / "foreign.engine", info, BuildOptions(batches=(2,)))
+    path = tmp_path / "foreign.engine"
+    path.write_bytes(path.read_bytes().replace(b"fastrt:somebody's", b"foreign:somebodys"))
+    with fastrt.load(path) as session:
+        assert session.info.fingerprint is None
+        assert session(images).shape == (21, 512)
