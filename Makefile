@@ -2,13 +2,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint format tables clean
+.PHONY: demo test test-gpu lint format tables clean
 
 demo: .venv/base  ## the main job, on this machine
 	$(BIN)/fastrt demo --output demo
 
 test: .venv/dev lint  ## lint, types, tests
-	$(BIN)/pytest --numprocesses auto --quiet
+	$(BIN)/pytest --numprocesses auto --quiet -m "not gpu"
 
 lint: .venv/dev
 	$(BIN)/ruff check
@@ -18,6 +18,9 @@ lint: .venv/dev
 format: .venv/dev
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+test-gpu: .venv/dev  ## on a machine with an NVIDIA GPU and the whole TensorRT
+	$(BIN)/pytest --quiet -m gpu tests/gpu
 
 tables: .venv/dev  ## the figures in README and docs, from benchmarks/results
 	$(BIN)/python -m benchmarks.tables
@@ -29,7 +32,7 @@ tables: .venv/dev  ## the figures in README and docs, from benchmarks/results
 
 .venv/dev: pyproject.toml scripts/venv.sh
 	PYTHON="$(PYTHON)" sh scripts/venv.sh .venv
-	$(BIN)/python -m pip install --quiet --editable '.[onnx,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[onnx,tensorrt-rtx,dev]'
 	touch $@
 
 clean:

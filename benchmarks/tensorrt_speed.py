@@ -1,16 +1,15 @@
-"""TensorRT engines on this machine's GPU, host to host: ``python -m benchmarks.tensorrt_speed FOLDER``.
+"""TensorRT engines on this machine's GPU, host to host.
 
-Each row is an engine tuned for one batch. All are built side by side, a process each, into FOLDER, with their timing
-caches; then they are measured one after the other: uint8 images in page-locked memory to float32 embeddings, through a
-session.
-Throughput is that of one call with sixteen batches, whose copies and computations overlap.
+``python -m benchmarks.tensorrt_speed build FOLDER MODEL BATCH`` builds one, for one batch, with a timing cache beside
+it; ``python -m benchmarks.tensorrt_speed measure FOLDER`` measures those that stand there, one after the other: uint8
+images in page-locked memory to float32 embeddings, through a session. Throughput is that of one call with sixteen
+batches, whose copies and computations overlap.
 """
 
 from __future__ import annotations
 
 import json
 import statistics
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -37,8 +36,6 @@ BATCHES = (1, 4, 32, 128)
 PRECISION: Precision = "fp16"
 RUNS = 200
 BATCHES_IN_FLIGHT = 16
-REBUILT = ("R50-NL-IBN", 32)
-PATIENCE = 300.0
 
 
 def build(title: str, batch: int, folder: Path) -> float:
@@ -80,45 +77,27 @@ def measure(path: Path, batch: int) -> dict[str, float]:
     }
 
 
-def main(folder: Path) -> None:
-    jobs = [(title, batch) for title in MODELS for batch in BATCHES]
-    builders = {}
-    for title, batch in jobs:
-        command = [sys.executable, "-m", "benchmarks.tensorrt_speed", str(folder), title, str(batch)]
-        builders[title, batch] = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + PATIENCE
-    rows = []
-    while time.monotonic() < deadline and any(builder.poll() is None for builder in builders.values()):
-        time.sleep(0.5)
-    for builder in builders.values():
-        builder.kill()
-    for (title, batch), builder in builders.items():
-        path = folder / f"{title}-{batch}.engine"
-        if not path.is_file():
-            print(f"{title} {batch}: not built")
-            continue
-        seconds = float(builder.communicate()[0].splitlines()[-1])
-        rows.append({"model": title, "batch": batch, **measure(path, batch), "build_s": round(seconds, 1)})
-        print(rows[-1], flush=True)
-        save(rows, None)
-    save(rows, round(build(*REBUILT, folder), 1))
+def measure_all(folder: Path) -> None:
+    rows: list[dict[str, object]] = []
+    for title in MODELS:
+        for batch in BATCHES:
+            path = folder / f"{title}-{batch}.engine"
+            if path.is_file():
+                rows.append({"model": title, "batch": batch, **measure(path, batch)})
+                print(rows[-1], flush=True)
+                save(rows)  # at once: time on a GPU may end at any moment
 
 
-def save(rows: list[dict[str, object]], rebuilt: float | None) -> None:
+def save(rows: list[dict[str, object]]) -> None:
     machine = {**describe_machine(), "gpu": describe_device(0), "tensorrt": find_dialect("tensorrt").version}
-    result = {
-        "command": "python -m benchmarks.tensorrt_speed FOLDER",
-        "precision": PRECISION,
-        "image_size": SIZE,
-        "machine": machine,
-        "rows": rows,
-        "rebuilt_with_timing_cache": {"model": REBUILT[0], "batch": REBUILT[1], "build_s": rebuilt},
-    }
-    RESULT.write_text(json.dumps(result, indent=1) + "\n")
+    result = {"command": "python -m benchmarks.tensorrt_speed measure FOLDER", "precision": PRECISION}
+    RESULT.write_text(json.dumps({**result, "image_size": SIZE, "machine": machine, "rows": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 2:
-        print(build(sys.argv[2], int(sys.argv[3]), Path(sys.argv[1])))
+    verb, folder = sys.argv[1], Path(sys.argv[2])
+    if verb == "build":
+        seconds = build(sys.argv[3], int(sys.argv[4]), folder)
+        print(f"{sys.argv[3]} for {sys.argv[4]}: built in {seconds:.1f} s", flush=True)
     else:
-        main(Path(sys.argv[1]))
+        measure_all(folder)

@@ -65,9 +65,7 @@ def make_module(network: fastrt.Network, dtype: Any) -> Any:
                     case "max_pool":
                         y = f.max_pool2d(x, operation.kernel, operation.stride, operation.padding, 1, operation.ceil)
                     case "instance_norm":
-                        y = f.instance_norm(
-                            x, None, None, arrays["weight"], arrays.get("bias"), True, 0.1, operation.eps
-                        )
+                        y = f.instance_norm(x, weight=arrays["weight"], bias=arrays.get("bias"), eps=operation.eps)
                     case "slice":
                         y = x.narrow(operation.axis + 1, operation.start, operation.stop - operation.start)
                     case "concat":

@@ -58,6 +58,8 @@ class Session:
             rows: Embeddings = self._runner.run_on_device(images, stay=False)
             return rows
         self._check(images)  # all of them before the first is run
+        if len(images) <= self.batch:
+            return self._runner.run(self.prepare(self._resized(images)))
         embeddings = np.empty((len(images), self.info.embedding_dim), np.float32)
         starts = range(0, len(images), self.batch)
         parts = (self.prepare(self._resized(images[start : start + self.batch])) for start in starts)

@@ -235,7 +235,10 @@ def _bad_inputs(small: Small, tmp_path: Path) -> dict[str, tuple[Sequence[object
             "out.zip is named .zip; weights are written as",
         ),
         "folder": (("convert", small.checkpoint, tmp_path / "no" / "out.wts"), "there is no folder"),
-        "inspect": (("inspect", unknown), "unknown.yml is named .yml; engines are .xml, .onnx, .npz, checkpoints .pth"),
+        "inspect": (
+            ("inspect", unknown),
+            "unknown.yml is named .yml; engines are .xml, .onnx, .npz, .engine, .plan, .trt, .rtx, checkpoints .pth",
+        ),
     }
 
 

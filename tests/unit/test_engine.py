@@ -101,10 +101,14 @@ def test_an_engine_of_somebody_elses_making_loads_from_its_tensors(small: Small,
 @pytest.mark.parametrize(
     ("path", "target", "sentence"),
     [
-        ("engine.foo", None, "engine.foo has the suffix .foo; name the engine file .xml or .onnx or .npz"),
+        ("engine.foo", None, "engine.foo has the suffix .foo; name the engine file .xml or .onnx or .npz or .engine"),
         ("engine", "onnx", "engine has no suffix; name the engine file .onnx"),
         ("engine.xml", "onnx", "engine.xml has the suffix .xml; name the engine file .onnx"),
-        ("engine.xml", "tensorflow", "there is no target tensorflow; known are openvino, onnx, reference"),
+        (
+            "engine.xml",
+            "tensorflow",
+            "there is no target tensorflow; known are openvino, onnx, reference, tensorrt, tensorrt-rtx",
+        ),
     ],
 )
 def test_a_wrong_target_is_refused(path: str, target: str | None, sentence: str, small: Small) -> None:

@@ -22,7 +22,13 @@ LEVELS = [
 ]
 """Each may import those before it, and of its own level."""
 
-RUNTIMES = {"openvino", "onnx", "onnxruntime"}
+RUNTIMES = {
+    "openvino": "targets.openvino",
+    "onnx": "targets.onnx",
+    "onnxruntime": "targets.onnx",
+    "cuda": "targets.tensorrt.cuda",
+}
+"""Each runtime, and the one file that imports it; TensorRT is imported by name, in `targets.tensorrt.dialect`."""
 
 
 def _imports(path: Path) -> set[str]:
@@ -63,12 +69,13 @@ def test_nothing_sees_the_command_line() -> None:
 
 
 def test_each_runtime_is_imported_in_one_file() -> None:
-    for runtime in RUNTIMES:
+    for runtime, file in RUNTIMES.items():
         users = [name for name, imports in FILES.items() if runtime in {module.split(".")[0] for module in imports}]
-        assert users == ["targets.onnx" if runtime.startswith("onnx") else "targets.openvino"]
+        assert users == [file]
+    assert not any(module.startswith("tensorrt") for imports in FILES.values() for module in imports)
 
 
 def test_importing_fastrt_imports_no_runtime() -> None:
-    script = "import sys, fastrt; print(sorted({'openvino', 'onnx', 'onnxruntime', 'cv2', 'torch'} & set(sys.modules)))"
+    script = "import sys, fastrt; print(sorted({'openvino', 'onnx', 'onnxruntime', 'cv2', 'torch', 'cuda', 'tensorrt', 'tensorrt_rtx_bindings'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

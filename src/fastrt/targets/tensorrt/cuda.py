@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ Handle = Any
 """A stream, a graph, an event: opaque objects of cuda-bindings."""
 
 
+@cache
 def _runtime() -> Any:
     try:
         from cuda.bindings import runtime

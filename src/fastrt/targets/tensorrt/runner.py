@@ -40,15 +40,15 @@ class TensorRtRunner(Runner):
         self.batch = max(longest for _, _, longest in self._profiles)
         self._sizes = _sizes([(shortest, longest) for shortest, _, longest in self._profiles])
         self._pinned: list[cuda.Pinned] = []
-        self._lanes: list[Lane] = []
         self._idle: LifoQueue[Lane | None] = LifoQueue()  # None is a lane that is not made yet
         for _ in range(LANES):
             self._idle.put(None)
         self._lock = threading.Lock()
 
     def run(self, batch: Array) -> Embeddings:
-        (embeddings,) = self.run_all([batch])
-        return embeddings
+        with self._lane() as lane:
+            lane.submit(self._address(batch, lane), len(batch), self._padded(len(batch)))
+            return lane.collect(len(batch))
 
     def run_all(self, batches: Iterable[Array]) -> Iterator[Embeddings]:
         """The embeddings of each batch in turn; while one is computed, the next is made and copied."""
@@ -131,7 +131,6 @@ class TensorRtRunner(Runner):
             for lane in lanes:
                 if lane is not None:
                     lane.close()
-            self._lanes.clear()
             self._engine = None
             self._pinned.clear()
             for _ in range(LANES):

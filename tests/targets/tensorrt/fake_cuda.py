@@ -1,0 +1,167 @@
+"""A CUDA runtime and a TensorRT engine that compute on the host, so that lanes and runners are tried without a GPU.
+
+Device memory is host memory, streams do at once what they are asked, a captured graph is the list of what was asked.
+The engine's embedding of an image is the sum of its pixels, and of its first row: enough to tell images and rows apart.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from fastrt.arrays import Array
+
+SHAPE = (4, 3, 3)
+
+
+class FakeRuntime:
+    """What `fastrt.targets.tensorrt.cuda` asks of ``cuda.bindings.runtime``."""
+
+    def __init__(self) -> None:
+        self.memory: dict[int, Any] = {}
+        self.graphs: list[list[Callable[[], None]]] = []
+        self.capturing: list[Callable[[], None]] | None = None
+        self.launches = 0
+        self.streams = 0
+        self.cudaError_t = SimpleNamespace(cudaSuccess=0)
+        self.cudaMemcpyKind = SimpleNamespace(cudaMemcpyDefault=4)
+        self.cudaStreamCaptureMode = SimpleNamespace(cudaStreamCaptureModeThreadLocal=1)
+        self.cudaHostAllocDefault = 0
+        self.cudaStreamNonBlocking = 1
+
+    def _ask(self, work: Callable[[], None]) -> tuple[int]:
+        if self.capturing is not None:
+            self.capturing.append(work)
+        else:
+            work()
+        return (0,)
+
+    def cudaGetErrorString(self, _: int) -> tuple[int, bytes]:
+        return 0, b"out of memory"
+
+    def cudaGetDeviceCount(self) -> tuple[int, int]:
+        return 0, 1
+
+    def cudaSetDevice(self, _: int) -> tuple[int]:
+        return (0,)
+
+    def cudaMalloc(self, size: int) -> tuple[int, int]:
+        if size > 1 << 40:
+            return 2, 0
+        memory = ctypes.create_string_buffer(size)
+        self.memory[ctypes.addressof(memory)] = memory
+        return 0, ctypes.addressof(memory)
+
+    def cudaHostAlloc(self, size: int, _: int) -> tuple[int, int]:
+        return self.cudaMalloc(size)
+
+    def cudaFree(self, pointer: int) -> tuple[int]:
+        del self.memory[pointer]
+        return (0,)
+
+    cudaFreeHost = cudaFree
+
+    def cudaStreamCreateWithFlags(self, _: int) -> tuple[int, int]:
+        self.streams += 1
+        return 0, self.streams + 100
+
+    def cudaStreamDestroy(self, _: int) -> tuple[int]:
+        self.streams -= 1
+        return (0,)
+
+    def cudaStreamSynchronize(self, _: int) -> tuple[int]:
+        return (0,)
+
+    def cudaMemcpyAsync(self, destination: int, source: int, size: int, _kind: int, _stream: int) -> tuple[int]:
+        return self._ask(lambda: ctypes.memmove(destination, source, size) and None)
+
+    def cudaStreamBeginCapture(self, _stream: int, _mode: int) -> tuple[int]:
+        self.capturing = []
+        return (0,)
+
+    def cudaStreamEndCapture(self, _stream: int) -> tuple[int, list[Callable[[], None]]]:
+        graph, self.capturing = self.capturing or [], None
+        return 0, graph
+
+    def cudaGraphInstantiate(self, graph: list[Callable[[], None]], _: int) -> tuple[int, list[Callable[[], None]]]:
+        self.graphs.append(graph)
+        return 0, graph
+
+    def cudaGraphDestroy(self, _: object) -> tuple[int]:
+        return (0,)
+
+    def cudaGraphExecDestroy(self, graph: list[Callable[[], None]]) -> tuple[int]:
+        self.graphs.remove(graph)
+        return (0,)
+
+    def cudaGraphLaunch(self, graph: list[Callable[[], None]], _stream: int) -> tuple[int]:
+        self.launches += 1
+        for work in graph:
+            work()
+        return (0,)
+
+
+class FakeEngine:
+    """An engine with profiles; its contexts remember which sizes they ran."""
+
+    def __init__(self, runtime: FakeRuntime, profiles: list[tuple[int, int, int]]) -> None:
+        self.runtime = runtime
+        self.profiles = profiles
+        self.num_optimization_profiles = len(profiles)
+        self.device_memory_size = 64
+        self.contexts: list[FakeContext] = []
+
+    def get_tensor_shape(self, _: str) -> tuple[int, ...]:
+        return (-1, *SHAPE)
+
+    def get_tensor_profile_shape(self, _: str, index: int) -> list[tuple[int, ...]]:
+        return [(size, *SHAPE) for size in self.profiles[index]]
+
+    def create_execution_context(self, _: object) -> FakeContext:
+        self.contexts.append(FakeContext(self))
+        return self.contexts[-1]
+
+
+class FakeContext:
+    def __init__(self, engine: FakeEngine) -> None:
+        self.engine = engine
+        self.addresses: dict[str, int] = {}
+        self.profile: int | None = None
+        self.size = 0
+        self.device_memory = 0
+
+    def set_optimization_profile_async(self, profile: int, _stream: int) -> bool:
+        self.profile = profile
+        return True
+
+    def set_input_shape(self, _: str, shape: tuple[int, ...]) -> None:
+        low, _best, high = self.engine.profiles[self.profile or 0]
+        assert low <= shape[0] <= high
+        self.size = shape[0]
+
+    def set_tensor_address(self, name: str, address: int) -> None:
+        self.addresses[name] = address
+
+    def execute_async_v3(self, _stream: int) -> bool:
+        def work() -> None:
+            count = int(np.prod((self.size, *SHAPE)))
+            images = _at(self.addresses["images"], np.uint8, count).reshape(self.size, *SHAPE).astype(np.float32)
+            embeddings = _at(self.addresses["embedding"], np.float32, self.size * 2).reshape(self.size, 2)
+            embeddings[:] = embed(images)
+
+        self.engine.runtime._ask(work)
+        return True
+
+
+def embed(images: Array) -> Array:
+    """What the engine computes."""
+    return np.stack([images.sum((1, 2, 3)), images[:, 0].sum((1, 2))], 1).astype(np.float32)
+
+
+def _at(address: int, dtype: type[np.generic], count: int) -> Array:
+    buffer = (ctypes.c_ubyte * (count * np.dtype(dtype).itemsize)).from_address(address)
+    return np.asarray(np.ctypeslib.as_array(buffer).view(dtype))

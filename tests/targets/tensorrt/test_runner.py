@@ -1,0 +1,161 @@
+"""Lanes, profiles, padding and threads, on a CUDA that runs on the host."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import threading
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastrt
+from fastrt.arrays import Array
+from fastrt.engine_info import EngineInfo
+from fastrt.session import Session
+from fastrt.targets.tensorrt import cuda
+from fastrt.targets.tensorrt.dialect import Dialect
+from fastrt.targets.tensorrt.lane import Ports
+from fastrt.targets.tensorrt.runner import TensorRtRunner
+from targets.tensorrt.fake_cuda import SHAPE, FakeEngine, FakeRuntime, embed
+
+PROFILES = [(1, 1, 1), (2, 8, 8), (9, 16, 16)]
+IMAGES = np.random.default_rng(3).integers(0, 256, (50, *SHAPE)).astype(np.uint8)
+
+
+@pytest.fixture
+def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeRuntime]:
+    runtime = FakeRuntime()
+    monkeypatch.setattr(cuda, "_runtime", lambda: runtime)
+    yield runtime
+    gc.collect()  # memory is given back to the runtime that it came from
+
+
+def _open(runtime: FakeRuntime, profiles: list[tuple[int, int, int]] = PROFILES) -> tuple[Session, FakeEngine]:
+    engine = FakeEngine(runtime, profiles)
+    trt: Any = SimpleNamespace(ExecutionContextAllocationStrategy=SimpleNamespace(USER_MANAGED=2))
+    info = EngineInfo(target="tensorrt", io="u8_nhwc_bgr", image_size=SHAPE[:2], embedding_dim=2)
+    ports = Ports("images", "embedding", int(np.prod(SHAPE)), 2, SHAPE)
+    return Session(TensorRtRunner(Dialect(trt, "tensorrt"), engine, info, ports, 0)), engine
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 8, 9, 11, 16, 17, 50])
+def test_any_number_of_images(runtime: FakeRuntime, count: int) -> None:
+    session, _ = _open(runtime)
+    with session:
+        for _ in range(3):
+            assert np.array_equal(session(IMAGES[:count]), embed(IMAGES[:count].astype(np.float32)))
+
+
+def test_a_size_is_captured_once_in_its_own_profile(runtime: FakeRuntime) -> None:
+    session, engine = _open(runtime)
+    with session:
+        for count in (1, 1, 5, 5, 11, 12, 11):
+            session(IMAGES[:count])
+        assert [(context.size, context.profile) for context in engine.contexts] == [(1, 0), (5, 1), (12, 2)]
+        assert runtime.launches == 7
+
+
+def test_everything_is_freed(runtime: FakeRuntime) -> None:
+    session, _ = _open(runtime)
+    session(IMAGES)
+    pinned = session.pinned(4)
+    session.close()
+    session.close()
+    assert runtime.streams == 0
+    assert not runtime.graphs
+    pinned[:] = 1  # still the caller's
+    del pinned
+    gc.collect()
+    assert not runtime.memory
+    with pytest.raises(fastrt.EngineError, match="the session is closed"):
+        session(IMAGES)
+
+
+def test_pinned_memory_is_copied_from_where_it_lies(runtime: FakeRuntime) -> None:
+    session, _ = _open(runtime)
+    with session:
+        pinned = session.pinned(20)
+        pinned[:] = IMAGES[:20]
+        assert np.array_equal(session(pinned), embed(IMAGES[:20].astype(np.float32)))
+        assert np.array_equal(session(pinned[3:5]), embed(IMAGES[3:5].astype(np.float32)))
+
+
+class OnDevice:
+    """An array with CUDA's interface, as other libraries have them."""
+
+    def __init__(self, array: Array, strides: tuple[int, ...] | None = None) -> None:
+        self.array = array
+        self.__cuda_array_interface__ = {
+            "version": 3,
+            "shape": array.shape,
+            "typestr": array.dtype.str,
+            "data": (array.ctypes.data, False),
+            "strides": strides,
+            "stream": None,
+        }
+
+
+def test_arrays_of_a_gpu_are_taken_and_left(runtime: FakeRuntime) -> None:
+    session, _ = _open(runtime)
+    want = embed(IMAGES.astype(np.float32))
+    with session:
+        images: Any = OnDevice(IMAGES, IMAGES.strides)
+        assert np.array_equal(session(images), want)
+        left = session.embed_on_device(images)
+        assert left.__cuda_array_interface__["shape"] == want.shape
+        view = np.ctypeslib.as_array((ctypes.c_float * want.size).from_address(left.pointer))
+        assert np.array_equal(view.reshape(want.shape), want)
+        del left
+        with pytest.raises(fastrt.ImageError, match="does not fit the engine, which wants"):
+            session(OnDevice(IMAGES[:, 1:].copy()))  # type: ignore[arg-type]
+        with pytest.raises(fastrt.ImageError, match="has gaps"):
+            session(OnDevice(IMAGES[:, ::2], IMAGES[:, ::2].strides))  # type: ignore[arg-type]
+        with pytest.raises(fastrt.ImageError, match="a batch of 0 images"):
+            session(OnDevice(IMAGES[:0]))  # type: ignore[arg-type]
+
+
+def test_threads_share_two_lanes(runtime: FakeRuntime) -> None:
+    session, engine = _open(runtime, [(1, 4, 4)])
+    want = embed(IMAGES.astype(np.float32))
+    wrong: list[int] = []
+    lock = threading.Lock()
+    ask = runtime._ask
+    runtime._ask = lambda work: _locked(lock, ask, work)  # type: ignore[method-assign]
+    with session:
+        session(IMAGES)  # captures: the fake captures for all threads at once
+
+        def work(i: int) -> None:
+            equal = [np.array_equal(session(IMAGES[: 40 + i]), want[: 40 + i]) for _ in range(20)]
+            wrong.extend([i] * equal.count(False))
+
+        threads = [threading.Thread(target=work, args=(i * 4,)) for i in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        assert not any(thread.is_alive() for thread in threads)
+    assert not wrong
+    assert len(engine.contexts) <= 8
+
+
+def _locked(lock: threading.Lock, ask: Any, work: Any) -> Any:
+    with lock:
+        return ask(work)
+
+
+def test_what_cuda_refuses_is_said(runtime: FakeRuntime) -> None:
+    with pytest.raises(fastrt.EngineError, match="CUDA failed in cudaMalloc: out of memory"):
+        cuda.Buffer(1 << 50)
+
+
+@pytest.mark.parametrize("name", ["cpu", "cuda:", "cuda:x", "cuda:-1"])
+def test_names_of_devices(runtime: FakeRuntime, name: str) -> None:
+    assert cuda.find_device("cuda") == cuda.find_device("cuda:0") == 0
+    with pytest.raises(fastrt.TargetError, match="tensorrt runs on cuda:0"):
+        cuda.find_device(name)
+    with pytest.raises(fastrt.TargetError, match="there is no cuda:7; this machine has cuda:0"):
+        cuda.find_device("cuda:7")

@@ -1,0 +1,90 @@
+"""What stays in float32 when a network is computed in half, and that nothing changes but rounding."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import fastrt
+from fastrt.arrays import Array
+from fastrt.engine_info import EngineInfo
+from fastrt.network import Network
+from fastrt.ops import Cast, Convolution, Power
+from fastrt.passes import prepare
+from fastrt.passes.half import compute_in_half
+from fastrt.passes.instance_norm import split_before_slices
+from fastrt.targets.reference import Reference
+from fastrt.untrained import draw_weights
+
+SPEC = fastrt.load_spec("sbs_R50-ibn", ["INPUT.SIZE_TEST", [64, 32]])
+INFO = EngineInfo(
+    target="tensorrt",
+    precision="fp32",
+    io="u8_nhwc_bgr",
+    image_size=(64, 32),
+    embedding_dim=2048,
+    normalized=True,
+)
+IMAGES = np.random.default_rng(0).integers(0, 256, (3, 64, 32, 3)).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def network() -> Network:
+    return prepare(fastrt.build_network(SPEC, draw_weights(SPEC)), INFO)
+
+
+def _run(network: Network) -> Array:
+    *_, (_, embeddings) = Reference(IMAGES).lower(network)
+    return embeddings
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_only_what_half_can_hold_is_in_half(network: Network, dtype: str) -> None:
+    half = compute_in_half(network, dtype)
+    assert half.output.dtype == "float32"
+    assert half["embedding.raw"].dtype == "float32"
+    assert half["heads.pool_layer.clamp"].dtype == half["heads.pool_layer.power"].dtype == "float32"
+    assert half["backbone.NL_2.0.f"].dtype == half["backbone.NL_2.0.y"].dtype == "float32"
+    assert half["backbone.NL_2.0.phi_g"].dtype == dtype
+    convolutions = [tensor for tensor in half if isinstance(tensor.operation, Convolution)]
+    assert {tensor.dtype for tensor in convolutions} == {dtype}
+    assert all(tensor.dtype == "float32" for tensor in half if isinstance(tensor.operation, Power))
+    dtypes = {tensor.name: tensor.dtype for tensor in half}
+    mixed = [
+        tensor.name
+        for tensor in half
+        if not isinstance(tensor.operation, Cast) and {dtypes[name] for name in tensor.inputs} - {tensor.dtype}
+    ]
+    assert not mixed
+
+
+def test_half_changes_nothing_but_rounding(network: Network) -> None:
+    want = _run(network)
+    got = _run(compute_in_half(network, "float16"))
+    assert np.abs(got - want).max() < 5e-3 * np.abs(want).max()
+
+
+def test_products_of_a_non_local_block_stay_in_range(network: Network) -> None:
+    """Scaled down by a power of two before the product and up after it, exactly."""
+    half = compute_in_half(network, "float16")
+    before, after = (net["backbone.NL_2.0.phi"].operation.arrays() for net in (network, half))
+    pixels = 8 * 4
+    scale = before["weight"] / after["weight"]
+    assert np.allclose(scale, scale.flat[0])
+    assert float(scale.flat[0]) == 2.0 ** round(np.log2(pixels) / 2)
+    ends = (net["backbone.NL_2.0.W.1"].operation.arrays() for net in (network, half))
+    first, last = (arrays["weight"] for arrays in ends)
+    assert np.array_equal(last, first * scale.flat[0] ** 2)
+
+
+def test_a_convolution_is_split_where_its_halves_part(network: Network) -> None:
+    split = split_before_slices(network)
+    assert not [tensor for tensor in split if tensor.operation.kind == "slice"]
+    assert np.array_equal(_run(split), _run(network))
+
+
+def test_large_batches_split_and_small_ones_do_not() -> None:
+    described = fastrt.build_network(SPEC, draw_weights(SPEC))
+    for batches, kind in (((1,), "slice"), ((1, 4), "slice"), ((1, 8), "convolution")):
+        prepared = prepare(described, INFO.model_copy(update={"batches": batches}), typed=True)
+        assert prepared["backbone.layer1.0.bn1.IN.slice"].operation.kind == kind
