@@ -97,7 +97,7 @@ def build(
         what = f"the suffix {path.suffix}" if path.suffix else "no suffix"
         if not wanted:
             find_target(str(target))
-        raise TargetError(f"{path} has {what}; name the engine file {' or '.join(wanted)}")
+        raise TargetError(f"{path} has {what}; name the engine file {_either(wanted)}")
     chosen = find_target(by_suffix)
     refuse_precision(chosen, precision)
     options = _settle(chosen, options or BuildOptions())
@@ -125,6 +125,11 @@ def build(
             if not report:
                 raise EngineError(f"{path} is not written, as the engine that was built is found wanting:\n{report}")
     return info
+
+
+def _either(words: list[str]) -> str:
+    *most, last = words
+    return f"{', '.join(most)} or {last}" if most else last
 
 
 def default_timing_cache() -> Path:

@@ -101,7 +101,11 @@ def test_an_engine_of_somebody_elses_making_loads_from_its_tensors(small: Small,
 @pytest.mark.parametrize(
     ("path", "target", "sentence"),
     [
-        ("engine.foo", None, "engine.foo has the suffix .foo; name the engine file .xml or .onnx or .npz or .engine"),
+        (
+            "engine.foo",
+            None,
+            "engine.foo has the suffix .foo; name the engine file .xml, .onnx, .npz, .engine, .plan, .trt or .rtx",
+        ),
         ("engine", "onnx", "engine has no suffix; name the engine file .onnx"),
         ("engine.xml", "onnx", "engine.xml has the suffix .xml; name the engine file .onnx"),
         (

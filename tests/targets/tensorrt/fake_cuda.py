@@ -77,7 +77,11 @@ class FakeRuntime:
         return (0,)
 
     def cudaMemcpyAsync(self, destination: int, source: int, size: int, _kind: int, _stream: int) -> tuple[int]:
-        return self._ask(lambda: ctypes.memmove(destination, source, size) and None)
+
+        def work() -> None:
+            ctypes.memmove(destination, source, size)
+
+        return self._ask(work)
 
     def cudaStreamBeginCapture(self, _stream: int, _mode: int) -> tuple[int]:
         self.capturing = []
