@@ -9,6 +9,7 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
+VERSIONS = ("openvino", "onnxruntime", "numpy", "python")
 PLACE = re.compile(r"<!-- table: (\w+) -->\n.*?<!-- end -->", re.DOTALL)
 
 
@@ -18,9 +19,12 @@ def draw_table(result: dict[str, Any]) -> str:
     lines = [columns, ["---"] * len(columns), *([row.get(column, "") for column in columns] for row in result["rows"])]
     table = "\n".join(f"| {' | '.join(str(cell).replace('_', ' ') for cell in line)} |" for line in lines)
     machine = result["machine"]
-    versions = ", ".join(f"{name} {machine[name]}" for name in ("openvino", "onnxruntime", "numpy", "python"))
+    named = [f"{name} {machine[name]}" for name in VERSIONS if machine.get(name)]
     extensions = " ".join(machine["vector_extensions"])
-    return f"{table}\n\nMeasured on {machine['processor']}, {machine['cores']} cores ({extensions}); {versions}."
+    devices = [machine["gpu"]] if "gpu" in machine else []
+    devices.append(f"{machine['processor']}, {machine['cores']} cores ({extensions})")
+    versions = ", ".join([machine["tensorrt"], *named] if "tensorrt" in machine else named)
+    return f"{table}\n\nMeasured on {' with '.join(devices)}; {versions}."
 
 
 def fill(text: str) -> str:

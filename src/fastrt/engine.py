@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from fastrt import __version__
 from fastrt.engine_info import EngineInfo, Io, Precision, Resampler
@@ -16,6 +18,9 @@ from fastrt.network import Network
 from fastrt.passes import prepare
 from fastrt.session import Session
 from fastrt.targets.base import BuildOptions, Layer, Runner, Target, refuse_precision
+from fastrt.verify import verify
+
+logger = logging.getLogger("fastrt")
 
 TARGETS = {
     "openvino": ("fastrt.targets.openvino", "OpenVinoTarget"),
@@ -64,7 +69,7 @@ def build(
     io: Io = "u8_nhwc_bgr",
     resampler: Resampler = "pil-bicubic",
     options: BuildOptions | None = None,
-    check: Checking | None = None,
+    check: Checking | Literal[False] | None = None,
 ) -> EngineInfo:
     """Build an engine file, whole or not at all.
 
@@ -80,7 +85,8 @@ def build(
         resampler: how a session brings images to its size; it stands in the file.
         options: batches to tune for, compatibility, a timing cache, progress; the target's own if None.
         check: called with a session of the new engine before the file appears; if what it returns is false, there is no
-            file. ``lambda session: fastrt.verify(session, network)`` compares it with the reference.
+            file. None is `fastrt.verify` for targets that choose their kernels by measuring, tensorrt, and nothing for
+            the others; False is nothing.
 
     Returns:
         What the file says of itself.
@@ -119,7 +125,9 @@ def build(
     )
     with placed_whole(path) as temporary:
         chosen.build(prepare(network, info, typed=chosen.typed), temporary, info, options)
-        if check is not None:
+        if check is None and chosen.measures:
+            check = _find_check(chosen, network)
+        if check:
             with load(temporary) as session:
                 report = check(session)
             if not report:
@@ -136,6 +144,13 @@ def default_timing_cache() -> Path:
     """Where TensorRT's timings are kept: in the user's cache folder, which ``XDG_CACHE_HOME`` may move."""
     root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(root) / "fastrt" / "tensorrt-timing.cache"
+
+
+def _find_check(target: Target, network: Network) -> Checking | None:
+    if not target.at_hand():
+        logger.warning("there is no GPU here to run the engine on: it is not checked; run fastrt verify where there is")
+        return None
+    return lambda session: verify(session, network)
 
 
 def _settle(target: Target, options: BuildOptions) -> BuildOptions:

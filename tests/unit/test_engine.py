@@ -8,6 +8,7 @@ import pytest
 import fastrt
 from conftest import Small
 from fastrt.engine import find_target, list_layers
+from fastrt.targets.base import BuildOptions
 
 SUFFIXES = [".xml", ".onnx", ".npz"]
 
@@ -156,3 +157,22 @@ def test_onnx_and_reference_are_fp32_alone(small: Small, tmp_path: Path) -> None
     for suffix in (".onnx", ".npz"):
         with pytest.raises(fastrt.TargetError, match="computes in fp32, not in fp16"):
             fastrt.build(small.network, tmp_path / f"engine{suffix}", precision="fp16")
+
+
+def test_an_engine_that_is_found_wanting_is_not_written(small: Small, tmp_path: Path) -> None:
+    def refuse(_: fastrt.Session) -> str:
+        return ""
+
+    path = tmp_path / "engine.xml"
+    with pytest.raises(fastrt.EngineError, match="is not written, as the engine that was built is found wanting"):
+        fastrt.build(small.network, path, check=refuse)
+    assert not list(tmp_path.iterdir())
+    fastrt.build(small.network, path, check=lambda session: fastrt.verify(session, small.network))
+    assert path.is_file()
+
+
+def test_options_that_a_target_lacks_are_refused(small: Small, tmp_path: Path) -> None:
+    with pytest.raises(fastrt.TargetError, match="openvino has no version_compatible: its engines take any batch"):
+        fastrt.build(small.network, tmp_path / "engine.xml", options=BuildOptions(version_compatible=True))
+    with pytest.raises(fastrt.TargetError, match="openvino has no batches"):
+        fastrt.build(small.network, tmp_path / "engine.xml", options=BuildOptions(batches=(1, 8)))

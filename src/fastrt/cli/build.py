@@ -65,7 +65,7 @@ def run(
         bool | None,
         typer.Option(
             "--check/--no-check",
-            help="Measure the engine against the reference; by default on a GPU.",
+            help="Measure the engine against the reference; by default for tensorrt.",
             show_default=False,
         ),
     ] = None,
@@ -76,7 +76,6 @@ def run(
         say_note(note)
     network = model.network()
     chosen = target or fastrt.engine.SUFFIXES.get(output.suffix.lower(), "")
-    on_gpu = chosen.startswith("tensorrt")
     reports: list[Report] = []
 
     def measure(session: Session) -> Report:
@@ -108,7 +107,7 @@ def run(
             io=io,
             resampler=resampler,
             options=options,
-            check=measure if (on_gpu if check is None else check) else None,
+            check=measure if check or (check is None and chosen == "tensorrt") else check,
         )
     for report in reports:
         say(str(report))

@@ -131,6 +131,7 @@ class Target(ABC):
         typed: whether precision must stand in the network, as casts.
         batches: what its engines are tuned for, unless the user says otherwise; see `BuildOptions`.
         device: where its engines run, unless the user says otherwise.
+        measures: whether it chooses what an engine is made of by measuring, so that no two builds need be alike.
     """
 
     name: ClassVar[str]
@@ -138,6 +139,7 @@ class Target(ABC):
     typed: ClassVar[bool] = False
     batches: ClassVar[tuple[int, ...]] = ()
     device: ClassVar[str] = "cpu"
+    measures: ClassVar[bool] = False
 
     @abstractmethod
     def precisions(self) -> Sequence[str]:
@@ -146,6 +148,10 @@ class Target(ABC):
     @abstractmethod
     def version(self) -> str:
         """The runtime and its version: ``openvino 2026.4.1``."""
+
+    def at_hand(self) -> bool:
+        """Whether an engine can be run on this machine, so far as devices go."""
+        return True
 
     def built_for(self, options: BuildOptions) -> str | None:
         """The device that an engine built now would be bound to; None if to none."""

@@ -118,6 +118,29 @@ def test_arrays_of_a_gpu_are_taken_and_left(runtime: FakeRuntime) -> None:
             session(OnDevice(IMAGES[:0]))  # type: ignore[arg-type]
 
 
+class ByDlpack:
+    """An array of a GPU, as libraries give them that know DLPack alone."""
+
+    def __init__(self, array: Array) -> None:
+        self.array = array
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 2, 0
+
+    def __dlpack__(self, stream: int) -> Any:
+        return self.array.__dlpack__()
+
+
+def test_dlpack_is_read(runtime: FakeRuntime) -> None:
+    session, _ = _open(runtime)
+    with session:
+        images: Any = ByDlpack(IMAGES[:11])
+        assert np.array_equal(session(images), embed(IMAGES[:11].astype(np.float32)))
+        wrong: Any = ByDlpack(IMAGES[:3].astype(np.float32))
+        with pytest.raises(fastrt.ImageError, match=r"shape \(3, 4, 3, 3\) float32 does not fit"):
+            session(wrong)
+
+
 def test_threads_share_two_lanes(runtime: FakeRuntime) -> None:
     session, engine = _open(runtime, [(1, 4, 4)])
     want = embed(IMAGES.astype(np.float32))

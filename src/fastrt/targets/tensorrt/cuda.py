@@ -175,4 +175,4 @@ def destroy_graph(graph: Handle) -> None:
 
 def wait_for_stream(handle: int) -> None:
     """Until all is done that was asked of a stream of somebody else's, given as its number."""
-    call("cudaStreamSynchronize", _runtime().cudaStream_t(handle) if handle > 2 else handle)
+    call("cudaStreamSynchronize", handle)

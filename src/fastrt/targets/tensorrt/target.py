@@ -29,12 +29,16 @@ class TensorRtTarget(Target):
     typed: ClassVar[bool] = True
     batches: ClassVar[tuple[int, ...]] = (1, 8, 32)
     device: ClassVar[str] = "cuda:0"
+    measures: ClassVar[bool] = True
 
     def precisions(self) -> tuple[str, ...]:
         return find_dialect(self.name).precisions()
 
     def version(self) -> str:
         return find_dialect(self.name).version
+
+    def at_hand(self) -> bool:
+        return cuda.count_devices() > 0
 
     def built_for(self, options: BuildOptions) -> str | None:
         return cuda.describe_device(0) if cuda.count_devices() else None
