@@ -131,6 +131,14 @@ class ByDlpack:
         return self.array.__dlpack__()
 
 
+def test_arrays_of_the_host_may_be_embedded_to_the_gpu(runtime: FakeRuntime) -> None:
+    session, _ = _open(runtime)
+    with session:
+        assert len(session.embed_on_device(IMAGES[::2])) == 25
+        with pytest.raises(fastrt.ImageError, match="a list is no ready batch"):
+            session.embed_on_device(list(IMAGES))
+
+
 def test_dlpack_is_read(runtime: FakeRuntime) -> None:
     session, _ = _open(runtime)
     with session:

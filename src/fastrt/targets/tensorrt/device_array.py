@@ -18,7 +18,7 @@ CUDA_KINDS = (2, 13)
 
 @dataclass(frozen=True)
 class DeviceView:
-    """An array on a GPU, row-major without gaps.
+    """An array on a GPU, or where a GPU can copy from, row-major without gaps.
 
     Attributes:
         pointer: its address.
@@ -84,6 +84,20 @@ def view_device_array(value: Any) -> DeviceView:
     if hasattr(value, "__cuda_array_interface__"):
         return _view_interface(value)
     return _view_dlpack(value)
+
+
+def view_host_array(value: Any) -> DeviceView:
+    """An array on the host, of NumPy or by DLPack, as a view; one with gaps is copied.
+
+    Raises:
+        ImageError: it is no array.
+    """
+    if not isinstance(value, np.ndarray):
+        if not hasattr(value, "__dlpack__"):
+            raise ImageError(f"a {type(value).__name__} is no ready batch; give an array (n, ...) of the engine's size")
+        value = np.from_dlpack(value)
+    array = np.ascontiguousarray(value)
+    return DeviceView(array.ctypes.data, array.shape, array.dtype.name, array)
 
 
 def _view_interface(value: Any) -> DeviceView:

@@ -16,7 +16,7 @@ from fastrt.engine_info import EngineInfo
 from fastrt.errors import EngineError, ImageError
 from fastrt.targets.base import Runner
 from fastrt.targets.tensorrt import cuda
-from fastrt.targets.tensorrt.device_array import DeviceArray, is_on_device, view_device_array
+from fastrt.targets.tensorrt.device_array import DeviceArray, is_on_device, view_device_array, view_host_array
 from fastrt.targets.tensorrt.dialect import Dialect, Trt
 from fastrt.targets.tensorrt.lane import Lane, Ports
 
@@ -83,19 +83,14 @@ class TensorRtRunner(Runner):
             ImageError: another shape or dtype than the engine's.
         """
         cuda.set_device(self.device)
-        view = view_device_array(images) if is_on_device(images) else None
-        pointer, shape, dtype = (
-            (images.ctypes.data, images.shape, images.dtype.name)
-            if view is None
-            else (view.pointer, view.shape, view.dtype)
-        )
+        view = view_device_array(images) if is_on_device(images) else view_host_array(images)
         wanted = "uint8" if self.info.io == "u8_nhwc_bgr" else "float32"
-        if shape[1:] != self._ports.input_shape or dtype != wanted:
+        if view.shape[1:] != self._ports.input_shape or view.dtype != wanted:
             raise ImageError(
-                f"an array of shape {shape} {dtype} does not fit the engine,"
+                f"an array of shape {view.shape} {view.dtype} does not fit the engine,"
                 f" which wants (n, {', '.join(map(str, self._ports.input_shape))}) {wanted}"
             )
-        count = shape[0]
+        count = view.shape[0]
         if count == 0:
             raise ImageError("a batch of 0 images has no embeddings; give at least one")
         result = DeviceArray((count, self._ports.dimension), self.device) if stay else None
@@ -103,7 +98,7 @@ class TensorRtRunner(Runner):
         for start in range(0, count, self.batch):
             part = min(self.batch, count - start)
             with self._lane() as lane:
-                lane.submit(pointer + start * self._ports.input_bytes, part, self._padded(part))
+                lane.submit(view.pointer + start * self._ports.input_bytes, part, self._padded(part))
                 if result is None:
                     rows[start : start + part] = lane.collect(part)
                 else:

@@ -1,0 +1,58 @@
+"""What a plan says of itself is found without TensorRT, and believed only as far as it can be read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import fastrt
+from fastrt.engine_info import EngineInfo
+from fastrt.targets.tensorrt.plan import MARK, find_description, profile_ranges
+
+INFO = EngineInfo(
+    target="tensorrt",
+    built_with="tensorrt 10.3.0",
+    precision="fp16",
+    io="u8_nhwc_bgr",
+    image_size=(256, 128),
+    embedding_dim=512,
+    device="NVIDIA H100 80GB HBM3, sm90",
+    batches=(1, 8),
+    spec={"depth": '50x}{"', "nested": {"a": [1, 2]}},
+)
+
+
+def _plan(text: str) -> bytes:
+    return b"ftrt\0\1\2" + bytes(range(256)) + (MARK + text).encode() + b"\0\xff\xfe{}" + bytes(range(256))
+
+
+def test_a_description_is_found_among_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "r50.engine"
+    path.write_bytes(_plan(INFO.to_text()))
+    assert fastrt.describe(path) == INFO
+
+
+@pytest.mark.parametrize("text", ["", '{"format"', '{"format":1', "{" * 100_000, '{"format":' + "[" * 60_000])
+def test_what_is_no_description_is_none(text: str) -> None:
+    assert find_description(_plan(text)) is None
+
+
+@pytest.mark.parametrize("text", ['{"format":2}', '{"format":1}', '{"format":1,"batches":[0]}'])
+def test_a_description_of_another_kind_is_refused(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "r50.engine"
+    path.write_bytes(_plan(text))
+    with pytest.raises(fastrt.EngineError, match="describes itself in a way this fastrt cannot read"):
+        fastrt.describe(path)
+
+
+def test_a_plan_wants_a_gpu(tmp_path: Path) -> None:
+    path = tmp_path / "r50.engine"
+    path.write_bytes(_plan(INFO.to_text()))
+    with pytest.raises(fastrt.TargetError, match="tensorrt runs on cuda:0, cuda:1 and so on, not on cpu"):
+        fastrt.load(path, "cpu")
+
+
+def test_ranges_of_batches() -> None:
+    assert profile_ranges((4,)) == [(1, 4, 4)]
+    assert profile_ranges((1, 4, 32, 128)) == [(1, 1, 1), (2, 4, 4), (5, 32, 32), (33, 128, 128)]
