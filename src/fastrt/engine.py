@@ -13,7 +13,7 @@ from typing import Literal
 from fastrt import __version__
 from fastrt.engine_info import EngineInfo, Io, Precision, Resampler
 from fastrt.errors import EngineError, TargetError
-from fastrt.files import placed_whole
+from fastrt.files import written_whole
 from fastrt.network import Network
 from fastrt.passes import prepare
 from fastrt.session import Session
@@ -123,7 +123,7 @@ def build(
         version_compatible=options.version_compatible,
         spec=network.spec,
     )
-    with placed_whole(path) as temporary:
+    with written_whole(path) as temporary:
         chosen.build(prepare(network, info, typed=chosen.typed), temporary, info, options)
         if check is None and chosen.measures:
             check = _find_check(chosen, network)

@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.progress import Progress, TaskID
+from rich.progress import TaskID
 
 import fastrt.engine
 from fastrt.cli.arguments import Checkpoint, Config, Overrides, split_pairs
-from fastrt.cli.output import progress_console, say, say_note
+from fastrt.cli.output import progress_bar, say, say_note
 from fastrt.engine import default_timing_cache
 from fastrt.engine_info import Io, Precision, Resampler
 from fastrt.errors import TargetError
@@ -82,7 +82,7 @@ def run(
         reports.append(verify(session, network))
         return reports[-1]
 
-    with Progress(console=progress_console(), transient=True) as progress:
+    with progress_bar() as progress:
         tasks: dict[str, TaskID] = {}
 
         def advance(phase: str, done: int, steps: int) -> None:

@@ -4,10 +4,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import Progress
 
 from fastrt.cli.arguments import Device, Engine
-from fastrt.cli.output import progress_console, say, say_note
+from fastrt.cli.output import progress_bar, say, say_note
 from fastrt.embed import embed_files, find_images, save_embeddings
 from fastrt.engine import load
 
@@ -29,7 +28,7 @@ def run(
         say_note(
             f"{len(found.passed_over)} files are no images by their suffix, first {found.passed_over[0]}: left out"
         )
-    with load(engine, device, batch=batch) as session, Progress(console=progress_console(), transient=True) as progress:
+    with load(engine, device, batch=batch) as session, progress_bar() as progress:
         task = progress.add_task("embedding", total=len(found.images))
         embedded = embed_files(session, found.images, lambda count: progress.advance(task, count))
         names, table = save_embeddings(embedded, output, session.info)

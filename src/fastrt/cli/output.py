@@ -6,6 +6,7 @@ import json
 import sys
 
 from rich.console import Console
+from rich.progress import Progress
 
 
 def result_console() -> Console:
@@ -16,6 +17,12 @@ def result_console() -> Console:
 def progress_console() -> Console:
     """For progress, notes and errors."""
     return Console(stderr=True, soft_wrap=True)
+
+
+def progress_bar() -> Progress:
+    """A bar that goes away when it is done, and is not drawn where nobody looks."""
+    console = progress_console()
+    return Progress(console=console, transient=True, disable=not console.is_terminal)
 
 
 def say(text: str) -> None:

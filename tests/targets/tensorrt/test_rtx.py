@@ -81,6 +81,7 @@ def test_progress_is_told(tmp_path: Path) -> None:
         (["--batch", "many"], "--batch many is no list of numbers; write --batch 1,8,32"),
         (["--capability", "sm1"], "knows no compute capability sm1"),
         (["--check"], "there is no CUDA device here"),
+        (["--version-compatible"], "makes no version-compatible plans without its lean runtime"),
     ],
 )
 def test_wrong_options_are_refused(

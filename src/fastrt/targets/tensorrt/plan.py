@@ -55,7 +55,10 @@ def build_plan(dialect: Dialect, network: Network, info: EngineInfo, options: Bu
     plan = builder.build_serialized_network(definition, config)
     del monitor
     if plan is None:
-        raise EngineError(f"{dialect.version} cannot build the network: {last_fault(logger.errors)}")
+        fault = last_fault(logger.errors)
+        if "nvinfer_lean" in fault:
+            raise TargetError(f"{dialect.version} makes no version-compatible plans without its lean runtime ({fault})")
+        raise EngineError(f"{dialect.version} cannot build the network: {fault}")
     if cache is not None and options.timing_cache is not None:
         _save_timing_cache(config, options.timing_cache)
     return bytes(plan)
