@@ -15,8 +15,8 @@ from fastrt.errors import OutputError
 def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give a path of that name in an empty folder, and move what was written there into place if the block ends well.
 
-    For a file that others may come beside. If they do, an old file of that name goes first and the new one comes last, so no
-    old file ever stands beside another's new one.
+    For a file that others may come beside. If they do, an old file of that name goes first and the new one comes last,
+    so no old file ever stands beside another's new one.
 
     Raises:
         OutputError: the folder does not exist, or a file cannot be written or moved.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,21 +11,26 @@ from fastrt.arrays import Array, Image
 from fastrt.drawing import draw_person
 from fastrt.engine_info import EngineInfo
 from fastrt.errors import EngineError
-from fastrt.network import Network
+from fastrt.network import Network, Tensor
+from fastrt.passes.fold import fold_scales
+from fastrt.passes.half import compute_in_half
 from fastrt.session import Session
 from fastrt.targets.base import Runner
-from fastrt.targets.reference import Reference
+from fastrt.targets.reference import Reference, RoundingReference
 
 TOLERANCE = 1e-4
 """Of fp32: the largest difference, divided by the largest absolute value of the reference."""
 
 ROUNDING = 3.0
-"""Of fp32, for networks that amplify rounding: times what float32 instead of float64 does to the reference itself."""
+"""For networks that amplify rounding: times what the precision alone does to the reference itself."""
 
 COSINE = {"tf32": 0.9995, "fp16": 0.999, "bf16": 0.99}
 """Below fp32: the least cosine between embeddings from which the reference's mean embedding is subtracted.
 
 Raw cosines hide breakage, as all embeddings of a network point in much the same direction."""
+
+ROUNDED_LIKE = {"tf32": "float16", "fp16": "float16", "bf16": "bfloat16"}
+"""The type that shows what a precision does to a network; tf32 has as many bits after the point as float16."""
 
 PICTURES = 4
 
@@ -73,17 +78,16 @@ def verify(session: Session, network: Network, images: Sequence[Image] | None = 
     info = session.info
     batch = _pictures(session, network, images)
     got = session(batch)
-    want, noise = _reference(network, batch), None
+    want = _reference(network, batch)
     normalized = info.normalized if info.normalized is not None else _is_unit(got)
     if normalized:
         want = _unit(want)
-    if _compares_values(info):
-        rounded = _reference(network, batch, np.float32)
-        noise = _distance(_unit(rounded) if normalized else rounded, want)
+    rounded = list(_rounded(network, _pixels(batch), info))[-1][1]
+    noise = _differ(info, _unit(rounded) if normalized else rounded, want, want.mean(0))
     return Report(
         (
             _check_fingerprint(info, network),
-            _check_values(info, got, want, noise),
+            _check("values", info, got, want, want.mean(0), noise),
             _check_places(session, batch, got, noise),
         )
     )
@@ -106,14 +110,15 @@ def verify_layers(runner: Runner, network: Network, images: Sequence[Image] | No
         batch = _pictures(session, network, images)[:2]
         taps = runner.run_tapped(session.prepare(batch))
     pixels = _pixels(batch)
+    near = {tensor.name: value for tensor, value in _rounded(network, pixels, runner.info)}
     checks: list[Check] = []
-    reference, rounded = Reference(pixels).lower(network), Reference(pixels, np.float32).lower(network)
-    for (tensor, want), (_, near) in zip(reference, rounded, strict=True):
+    for tensor, want in Reference(pixels).lower(network):
         name = tensor.name if tensor is not network.output or not runner.info.normalized else f"{tensor.name}.raw"
         got = taps.get(name)
         if got is None or got.shape != want.shape or tensor is network.input:
             continue
-        checks.append(_check_tensor(tensor.name, runner.info, got, want, near))
+        noise = _differ(runner.info, near[tensor.name], want, want.mean(0)) if tensor.name in near else 0.0
+        checks.append(_check(tensor.name, runner.info, got, want, want.mean(0), noise))
         if not checks[-1].passed:
             break
     if not checks:
@@ -141,9 +146,17 @@ def _pixels(batch: Array) -> Array:
     return batch[..., ::-1].transpose(0, 3, 1, 2).astype(np.float32)
 
 
-def _reference(network: Network, batch: Array, dtype: type[np.floating] = np.float64) -> Array:
-    *_, (_, embeddings) = Reference(_pixels(batch), dtype).lower(network)
+def _reference(network: Network, batch: Array) -> Array:
+    *_, (_, embeddings) = Reference(_pixels(batch)).lower(network)
     return embeddings
+
+
+def _rounded(network: Network, pixels: Array, info: EngineInfo) -> Iterator[tuple[Tensor, Array]]:
+    """The reference as the engine's precision rounds it, whatever the runtime: what no engine can be blamed for."""
+    if _compares_values(info):
+        return Reference(pixels, np.float32).lower(network)
+    half = compute_in_half(fold_scales(network), ROUNDED_LIKE[str(info.precision)])
+    return RoundingReference(pixels).lower(half)
 
 
 def _compares_values(info: EngineInfo) -> bool:
@@ -158,42 +171,34 @@ def _check_fingerprint(info: EngineInfo, network: Network) -> Check:
     return Check("fingerprint", same, figures)
 
 
-def _check_values(info: EngineInfo, got: Array, want: Array, noise: float | None) -> Check:
-    if not np.isfinite(got).all():
-        return Check("values", False, "embeddings have NaN or infinity")
-    if noise is None:
-        return _check_cosine("values", str(info.precision), got, want, want.mean(0))
-    return _check_distance("values", _distance(got, want), noise)
-
-
-def _check_places(session: Session, batch: Array, got: Array, noise: float | None) -> Check:
+def _check_places(session: Session, batch: Array, got: Array, noise: float) -> Check:
     """The last image must give what it gave among others, in every place of every size of batch that was tuned for."""
     sizes = sorted({1, session.batch, *(size for size in session.info.batches or () if size <= session.batch)})
     rows = np.concatenate([session(np.repeat(batch[-1:], size, axis=0)) for size in sizes])
-    want = np.repeat(got[-1:], len(rows), axis=0)
-    if noise is None:
-        return _check_cosine("places", str(session.info.precision), rows, want, got.mean(0))
-    return _check_distance("places", _distance(rows, want), noise)
+    return _check("places", session.info, rows, np.repeat(got[-1:], len(rows), axis=0), got.mean(0), noise)
 
 
-def _check_tensor(name: str, info: EngineInfo, got: Array, want: Array, near: Array) -> Check:
+def _check(name: str, info: EngineInfo, got: Array, want: Array, centre: Array, noise: float) -> Check:
+    """Whether ``got`` is ``want`` as near as the precision allows, of which ``noise`` is what rounding alone does."""
     if not np.isfinite(got).all():
         return Check(name, False, "has NaN or infinity")
+    difference = _differ(info, got, want, centre)
     if _compares_values(info):
-        return _check_distance(name, _distance(got, want), _distance(near, want))
-    got, want = (rows.reshape(len(rows), -1) for rows in (got, want))
-    return _check_cosine(name, str(info.precision), got, want, want.mean(0))
+        allowed = max(TOLERANCE, ROUNDING * noise)
+        figures = f"differ by {difference:.1e} of the largest value, {allowed:.1e} allowed"
+    else:
+        allowed = max(1 - COSINE[str(info.precision)], ROUNDING * noise)
+        wanted = f"at least {1 - allowed:.5f} wanted in {info.precision}"
+        figures = f"mean-centred cosine {1 - difference:.5f}, {wanted}"
+    return Check(name, difference <= allowed, figures)
 
 
-def _check_distance(name: str, difference: float, noise: float) -> Check:
-    allowed = max(TOLERANCE, ROUNDING * noise)
-    return Check(name, difference <= allowed, f"differ by {difference:.1e} of the largest value, {allowed:.1e} allowed")
-
-
-def _check_cosine(name: str, precision: str, got: Array, want: Array, centre: Array) -> Check:
-    cosine = float((_unit(got - centre) * _unit(want - centre)).sum(1).min())
-    wanted = COSINE[precision]
-    return Check(name, cosine >= wanted, f"mean-centred cosine {cosine:.5f}, at least {wanted} wanted in {precision}")
+def _differ(info: EngineInfo, got: Array, want: Array, centre: Array) -> float:
+    """In fp32 the largest difference by the largest value; below, one less the least mean-centred cosine."""
+    if _compares_values(info):
+        return _distance(got, want)
+    got, want, centre = (array.reshape(len(array), -1) for array in (got, want, centre[None]))
+    return float(1 - (_unit(got - centre) * _unit(want - centre)).sum(1).min())
 
 
 def _distance(got: Array, want: Array) -> float:

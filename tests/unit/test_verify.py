@@ -8,9 +8,16 @@ import pytest
 
 import fastrt
 from conftest import Small
+from fastrt.arrays import Array
 from fastrt.engine import open_runner
+from fastrt.engine_info import EngineInfo, Precision
 from fastrt.ops import Convolution, ScaleShift
+from fastrt.passes.fold import fold_scales
+from fastrt.passes.half import compute_in_half
+from fastrt.targets.base import Runner
+from fastrt.targets.reference import RoundingReference
 from fastrt.verify import verify_layers
+from golden.cases import load_golden
 
 SUFFIXES = [".xml", ".onnx", ".npz"]
 
@@ -71,7 +78,7 @@ def test_nan_is_found(small: Small, tmp_path: Path) -> None:
     fastrt.build(replace(small.network, tensors=tensors), tmp_path / "engine.xml")
     with fastrt.load(tmp_path / "engine.xml") as session:
         report = fastrt.verify(session, small.network)
-    assert "embeddings have NaN or infinity" in str(report)
+    assert "values       FAIL  has NaN or infinity" in str(report)
     assert not report
 
 
@@ -89,3 +96,53 @@ def test_another_networks_engine_cannot_be_compared(small: Small, tmp_path: Path
 def test_one_image_is_too_few(small: Small) -> None:
     with fastrt.load(small.engine) as session, pytest.raises(fastrt.EngineError, match="give at least 2"):
         fastrt.verify(session, small.network, [np.zeros((9, 9, 3), np.uint8)])
+
+
+def test_half_is_judged_by_what_rounding_alone_does() -> None:
+    """A network that amplifies rounding may differ as much as rounding makes it, and no more."""
+    case = load_golden("bagtricks_R50")
+    runner = Disturbed(case.network, "fp16")
+    runner.embeddings = _half(case.network, case.images)
+    with fastrt.Session(runner) as session:
+        assert fastrt.verify(session, case.network, list(case.images))
+    runner.embeddings = np.roll(runner.embeddings, 1, axis=1)
+    with fastrt.Session(runner) as session:
+        report = fastrt.verify(session, case.network, list(case.images))
+    assert not report
+    assert "mean-centred cosine" in str(report)
+
+
+class Disturbed(Runner):
+    """An engine that gives embeddings which were computed elsewhere."""
+
+    def __init__(self, network: fastrt.Network, precision: Precision) -> None:
+        self.batch = 4
+        self.info = EngineInfo(
+            target="openvino",
+            precision=precision,
+            io="u8_nhwc_bgr",
+            image_size=(256, 128),
+            embedding_dim=network.output.shape[0],
+            normalized=False,
+            fingerprint=network.fingerprint(),
+        )
+        self.embeddings = np.empty(0)
+        self.images = np.empty(0)
+
+    def run(self, batch: Array) -> Array:
+        if self.images.size == 0:
+            self.images = batch
+        rows = [int(np.flatnonzero((self.images == image).all((1, 2, 3)))[0]) for image in batch]
+        return self.embeddings[rows].astype(np.float32)
+
+    def run_tapped(self, batch: Array) -> dict[str, Array]:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        pass
+
+
+def _half(network: fastrt.Network, images: Array) -> Array:
+    half = compute_in_half(fold_scales(network), "float16")
+    *_, (_, embeddings) = RoundingReference(images[..., ::-1].transpose(0, 3, 1, 2).astype(np.float32)).lower(half)
+    return embeddings

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+import ml_dtypes
 import numpy as np
 
 from fastrt.arrays import Array, Embeddings
 from fastrt.engine_info import EngineInfo, read_info
 from fastrt.errors import EngineError, TargetError
-from fastrt.network import Network
+from fastrt.network import Network, Tensor
 from fastrt.ops import (
     Add,
     Cast,
@@ -150,6 +152,42 @@ class Reference(Lowering[Array]):
 
     def _per_channel(self, array: Array, x: Array) -> Array:
         return array.astype(self.dtype).reshape(1, -1, *(1,) * (x.ndim - 2))
+
+
+class RoundingReference(Reference):
+    """Computes in float32, and rounds what the network has in half: feature maps, and convolutions' weights.
+
+    So it shows what half precision alone does to a network, whatever the runtime.
+    """
+
+    def __init__(self, batch: Array) -> None:
+        super().__init__(batch, np.float32)
+
+    def lower(self, network: Network) -> Iterator[tuple[Tensor, Array]]:
+        return super().lower(round_weights(network))
+
+    def named(self, tensor: Tensor, value: Array) -> Array:
+        return _round(value, tensor.dtype) if tensor.dtype in HALVES else value
+
+
+HALVES: dict[str, Any] = {"float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
+
+
+def _round(array: Array, dtype: str) -> Array:
+    with np.errstate(over="ignore"):  # what half cannot hold becomes infinity, as it does everywhere
+        return array.astype(HALVES[dtype]).astype(np.float32)
+
+
+def round_weights(network: Network) -> Network:
+    """The same network, the weights of each convolution rounded to the type of its output."""
+    return replace(network, tensors=tuple(map(_round_weights, network)))
+
+
+def _round_weights(tensor: Tensor) -> Tensor:
+    operation = tensor.operation
+    if not isinstance(operation, Convolution) or tensor.dtype not in HALVES:
+        return tensor
+    return replace(tensor, operation=replace(operation, weight=_round(operation.weight, tensor.dtype)))
 
 
 class ReferenceTarget(Target):
