@@ -110,3 +110,14 @@ def test_a_plan_without_a_gpu_says_what_is_missing(tmp_path: Path) -> None:
         fastrt.load(tmp_path / "a.rtx")
     with pytest.raises(fastrt.TargetError, match="tensorrt runs on cuda:0"):
         fastrt.load(tmp_path / "a.rtx", "cpu")
+
+
+def test_a_timing_cache_is_kept_and_a_spoilt_one_begun_anew(tmp_path: Path) -> None:
+    network = load_golden("kd-r18-r101_ibn").network
+    cache = tmp_path / "made" / "timing.cache"
+    options = BuildOptions(batches=(1,), timing_cache=cache)
+    fastrt.build(network, tmp_path / "a.rtx", options=options)
+    kept = cache.read_bytes()
+    cache.write_bytes(b"spoilt")
+    fastrt.build(network, tmp_path / "a.rtx", options=options)
+    assert len(cache.read_bytes()) == len(kept)

@@ -50,7 +50,9 @@ def build_plan(dialect: Dialect, network: Network, info: EngineInfo, options: Bu
         profile = builder.create_optimization_profile()
         profile.set_shape(network.input.name, *((size, *network.input.shape) for size in (shortest, best, longest)))
         config.add_optimization_profile(profile)
+    faults = len(logger.errors)
     cache = _open_timing_cache(config, options.timing_cache)
+    del logger.errors[faults:]  # a cache of another GPU or version is no fault of the network
     monitor = _watch(trt, config, options.progress)
     plan = builder.build_serialized_network(definition, config)
     del monitor
