@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import importlib
-import logging
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -19,8 +19,6 @@ from fastrt.passes import prepare
 from fastrt.session import Session
 from fastrt.targets.base import BuildOptions, Layer, Runner, Target, refuse_precision
 from fastrt.verify import verify
-
-logger = logging.getLogger("fastrt")
 
 TARGETS = {
     "openvino": ("fastrt.targets.openvino", "OpenVinoTarget"),
@@ -126,7 +124,7 @@ def build(
     with written_whole(path) as temporary:
         chosen.build(prepare(network, info, typed=chosen.typed), temporary, info, options)
         if check is None and chosen.measures:
-            check = _find_check(chosen, network)
+            check = partial(verify, network=network)
         if check:
             with load(temporary) as session:
                 report = check(session)
@@ -146,13 +144,6 @@ def default_timing_cache() -> Path:
     return Path(root) / "fastrt" / "tensorrt-timing.cache"
 
 
-def _find_check(target: Target, network: Network) -> Checking | None:
-    if not target.at_hand():
-        logger.warning("there is no GPU here to run the engine on: it is not checked; run fastrt verify where there is")
-        return None
-    return lambda session: verify(session, network)
-
-
 def _settle(target: Target, options: BuildOptions) -> BuildOptions:
     """Options with the target's own in place of what was left open.
 
@@ -164,6 +155,8 @@ def _settle(target: Target, options: BuildOptions) -> BuildOptions:
             if getattr(options, name):
                 raise TargetError(f"{target.name} has no {name}: its engines take any batch on any CPU; leave it out")
         return options
+    if options.timing_cache and not target.measures:
+        raise TargetError(f"{target.name} measures nothing when it builds, so it keeps no timing cache; leave it out")
     batches = options.batches or target.batches
     if min(batches) < 1 or list(batches) != sorted(set(batches)):
         raise TargetError(f"batches are {batches}; numbers of images are wanted, each larger than the one before")

@@ -149,10 +149,6 @@ class Target(ABC):
     def version(self) -> str:
         """The runtime and its version: ``openvino 2026.4.1``."""
 
-    def at_hand(self) -> bool:
-        """Whether an engine can be run on this machine, so far as devices go."""
-        return True
-
     def built_for(self, options: BuildOptions) -> str | None:
         """The device that an engine built now would be bound to; None if to none."""
         return None

@@ -37,9 +37,6 @@ class TensorRtTarget(Target):
     def version(self) -> str:
         return find_dialect(self.name).version
 
-    def at_hand(self) -> bool:
-        return cuda.count_devices() > 0
-
     def built_for(self, options: BuildOptions) -> str | None:
         return cuda.describe_device(0) if cuda.count_devices() else None
 
@@ -117,6 +114,7 @@ class TensorRtRtxTarget(TensorRtTarget):
 
     name: ClassVar[str] = "tensorrt-rtx"
     suffix: ClassVar[str] = ".rtx"
+    measures: ClassVar[bool] = False
 
 
 def _peek(plan: bytes) -> EngineInfo | None:
