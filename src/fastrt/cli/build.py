@@ -9,7 +9,7 @@ from rich.progress import TaskID
 import fastrt.engine
 from fastrt.cli.arguments import Checkpoint, Config, Overrides, split_pairs
 from fastrt.cli.output import progress_bar, say, say_note
-from fastrt.engine import default_timing_cache
+from fastrt.engine import SUFFIXES, TARGETS, default_timing_cache, find_target
 from fastrt.engine_info import Io, Precision, Resampler
 from fastrt.errors import TargetError
 from fastrt.model import load_model
@@ -75,7 +75,8 @@ def run(
     for note in model.notes:
         say_note(note)
     network = model.network()
-    chosen = target or fastrt.engine.SUFFIXES.get(output.suffix.lower(), "")
+    chosen = target or SUFFIXES.get(output.suffix.lower(), "")
+    measures = chosen in TARGETS and find_target(chosen).measures
     reports: list[Report] = []
 
     def measure(session: Session) -> Report:
@@ -95,7 +96,7 @@ def run(
             version_compatible=version_compatible,
             hardware_compatible=hardware_compatible,
             compute_capabilities=tuple(capability or ()),
-            timing_cache=timing_cache or (default_timing_cache() if chosen == "tensorrt" else None),
+            timing_cache=timing_cache or (default_timing_cache() if measures else None),
             progress=advance,
         )
         info = fastrt.engine.build(
@@ -107,7 +108,7 @@ def run(
             io=io,
             resampler=resampler,
             options=options,
-            check=measure if check or (check is None and chosen == "tensorrt") else check,
+            check=measure if check or (check is None and measures) else False,
         )
     for report in reports:
         say(str(report))

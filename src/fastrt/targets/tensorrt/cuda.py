@@ -100,27 +100,20 @@ class Buffer:
 
 
 class Pinned:
-    """Page-locked host memory, which a GPU reads and writes by itself, as a NumPy array: ``array``."""
+    """Page-locked host memory, of ``size`` bytes at ``pointer``, which a GPU reads and writes by itself.
 
-    def __init__(self, shape: Shape, dtype: Any) -> None:
-        dtype = np.dtype(dtype)
-        count = int(np.prod(shape))
-        # Arrays made from the memory hold on to this object, so it is not freed under them.
-        self._memory = _PinnedMemory(max(count * dtype.itemsize, 1))
-        self.array: Array = np.frombuffer(self._memory.view, dtype, count).reshape(shape)
+    Arrays made of it hold on to it, and it is freed with the last of them.
+    """
 
-    @property
-    def pointer(self) -> int:
-        """Its address."""
-        return self._memory.pointer
-
-
-class _PinnedMemory:
     def __init__(self, size: int) -> None:
-        self.pointer: int = int(call("cudaHostAlloc", size, _runtime().cudaHostAllocDefault))
-        buffer = (ctypes.c_ubyte * size).from_address(self.pointer)
+        self.size = size
+        self.pointer: int = int(call("cudaHostAlloc", max(size, 1), _runtime().cudaHostAllocDefault))
+
+    def array(self, shape: Shape, dtype: Any) -> Array:
+        """The memory as an array."""
+        buffer = (ctypes.c_ubyte * self.size).from_address(self.pointer)
         buffer.owner = self  # type: ignore[attr-defined]  # a ctypes array takes attributes
-        self.view = memoryview(buffer)
+        return np.asarray(np.ctypeslib.as_array(buffer).view(dtype).reshape(shape))
 
     def __del__(self) -> None:
         if getattr(self, "pointer", 0):

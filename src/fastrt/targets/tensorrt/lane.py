@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fastrt.arrays import Embeddings
+from fastrt.arrays import Array, Embeddings
 from fastrt.errors import EngineError
 from fastrt.targets.tensorrt import cuda
 from fastrt.targets.tensorrt.dialect import Trt
@@ -50,12 +50,18 @@ class Lane:
         self.ports = ports
         self.stream = cuda.Stream()
         self.scratch = cuda.Buffer(scratch)
-        self.staged = cuda.Pinned((longest * ports.input_bytes,), np.uint8)
+        self._staged = cuda.Pinned(longest * ports.input_bytes)
         self._images = cuda.Buffer(longest * ports.input_bytes)
         self._embeddings = cuda.Buffer(longest * ports.output_bytes)
-        self._result = cuda.Pinned((longest, ports.dimension), np.float32)
+        self._result = cuda.Pinned(longest * ports.output_bytes)
+        self._rows = self._result.array((longest, ports.dimension), np.float32)
         self._create_context = create_context
         self._captured: dict[int, Captured] = {}
+
+    def stage(self, batch: Array) -> int:
+        """Copy a batch to page-locked memory of the lane's own; its address there."""
+        self._staged.array((self._staged.size,), np.uint8)[: batch.nbytes] = batch.reshape(-1).view(np.uint8)
+        return self._staged.pointer
 
     def submit(self, source: int, count: int, size: int) -> None:
         """Ask for the embeddings of ``count`` images at address ``source``, run as a batch of ``size``."""
@@ -69,7 +75,7 @@ class Lane:
     def collect(self, count: int) -> Embeddings:
         """Wait for what was submitted last; its embeddings, in memory of the caller's own."""
         self.stream.wait()
-        return self._result.array[:count].copy()
+        return self._rows[:count].copy()
 
     def collect_on_device(self, destination: int, count: int) -> None:
         """The same, left on the GPU at ``destination``."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from queue import LifoQueue
+from contextlib import contextmanager, suppress
+from queue import Empty, LifoQueue
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 
@@ -39,7 +40,7 @@ class TensorRtRunner(Runner):
         self._profiles = _profiles(engine, ports.input_name)
         self.batch = max(longest for _, _, longest in self._profiles)
         self._sizes = _sizes([(shortest, longest) for shortest, _, longest in self._profiles])
-        self._pinned: list[cuda.Pinned] = []
+        self._pinned: WeakSet[cuda.Pinned] = WeakSet()  # what callers still hold
         self._idle: LifoQueue[Lane | None] = LifoQueue()  # None is a lane that is not made yet
         for _ in range(LANES):
             self._idle.put(None)
@@ -68,8 +69,9 @@ class TensorRtRunner(Runner):
             while flying:
                 yield self._collect(flying)
         finally:
-            for lane, _ in flying:  # only after an error
-                lane.stream.wait()
+            for lane, _ in flying:  # only after an error, which may have come from the stream itself
+                with suppress(EngineError):
+                    lane.stream.wait()
                 self._idle.put(lane)
 
     def run_on_device(self, images: Any, *, stay: bool) -> Embeddings | DeviceArray:
@@ -110,9 +112,9 @@ class TensorRtRunner(Runner):
         self._open()
         cuda.set_device(self.device)
         dtype = np.uint8 if self.info.io == "u8_nhwc_bgr" else np.float32
-        memory = cuda.Pinned((count, *self._ports.input_shape), dtype)
-        self._pinned.append(memory)
-        return memory.array
+        memory = cuda.Pinned(count * self._ports.input_bytes)
+        self._pinned.add(memory)
+        return memory.array((count, *self._ports.input_shape), dtype)
 
     def run_tapped(self, batch: Array) -> Mapping[str, Array]:
         raise EngineError("tensorrt fuses layers, so a plan has no tensors inside to compare; verify it whole")
@@ -127,7 +129,6 @@ class TensorRtRunner(Runner):
                 if lane is not None:
                     lane.close()
             self._engine = None
-            self._pinned.clear()
             for _ in range(LANES):
                 self._idle.put(None)  # whoever waits for a lane finds the engine closed
 
@@ -142,9 +143,10 @@ class TensorRtRunner(Runner):
 
     def _take(self, *, wait: bool) -> Lane | None:
         """An idle lane, for the calling thread; None if there is none and it is not to wait."""
-        if not wait and self._idle.empty():
+        try:
+            lane = self._idle.get(block=wait)
+        except Empty:
             return None
-        lane = self._idle.get()
         try:
             engine = self._open()
             cuda.set_device(self.device)
@@ -166,11 +168,9 @@ class TensorRtRunner(Runner):
         """Where the lane can copy a batch from: where it lies, if that is page-locked, or the lane's own memory."""
         address = batch.ctypes.data
         for memory in self._pinned:
-            if memory.pointer <= address < memory.pointer + memory.array.nbytes:
+            if memory.pointer <= address < memory.pointer + memory.size:
                 return address
-        staged = lane.staged.array[: batch.nbytes].view(batch.dtype).reshape(batch.shape)
-        np.copyto(staged, batch)
-        return lane.staged.pointer
+        return lane.stage(batch)
 
     def _padded(self, count: int) -> int:
         return next(size for size in self._sizes if size >= count)
