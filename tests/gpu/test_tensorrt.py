@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -176,6 +178,39 @@ def test_a_damaged_plan_is_refused(engine: Path, tmp_path: Path) -> None:
 def test_there_is_no_such_gpu(engine: Path) -> None:
     with pytest.raises(fastrt.TargetError, match="there is no cuda:99"):
         fastrt.load(engine, "cuda:99")
+
+
+def test_every_gpu_has_sessions_of_its_own(engine: Path, images: Array) -> None:
+    from fastrt.targets.tensorrt import cuda
+
+    if cuda.count_devices() < 2:
+        pytest.skip("one GPU alone")
+    sessions = [fastrt.load(engine, f"cuda:{i}") for i in range(cuda.count_devices())]
+    want = sessions[0](images)
+    for session in sessions[1:]:
+        assert np.allclose(session(images), want, atol=5e-3)
+    for session in sessions:
+        session.close()
+
+
+def test_a_version_compatible_plan_runs_on_the_lean_runtime(
+    network: fastrt.Network, images: Array, tmp_path: Path
+) -> None:
+    pytest.importorskip("tensorrt_lean")
+    path = tmp_path / "travels.engine"
+    options = BuildOptions(batches=(4,), version_compatible=True)
+    fastrt.build(network, path, precision="fp16", options=options, check=False)
+    with fastrt.load(path) as session:
+        want = session(images)
+    np.save(tmp_path / "images.npy", images)
+    code = (
+        "import sys; sys.modules['tensorrt'] = None\n"  # a machine that has the lean runtime alone
+        "import numpy as np, fastrt\n"
+        "with fastrt.load('travels.engine') as session:\n"
+        "    np.save('rows.npy', session(np.load('images.npy')))\n"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+    assert np.allclose(np.load(tmp_path / "rows.npy"), want, atol=5e-3)
 
 
 def test_a_plan_of_somebody_elses_loads(network: fastrt.Network, images: Array, tmp_path: Path) -> None:

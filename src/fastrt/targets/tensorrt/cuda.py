@@ -121,6 +121,16 @@ class Pinned:
             call("cudaFreeHost", pointer)
 
 
+def is_pinned(array: Array) -> bool:
+    """Whether an array lies in memory that `Pinned` made."""
+    owner: Any = array
+    while isinstance(owner, np.ndarray):
+        owner = owner.base
+    if isinstance(owner, memoryview):
+        owner = owner.obj
+    return isinstance(getattr(owner, "owner", None), Pinned)
+
+
 class Stream:
     """A stream of its own, which waits for no other."""
 

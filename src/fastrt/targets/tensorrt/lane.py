@@ -41,9 +41,10 @@ class Captured:
 
 
 class Lane:
-    """Runs one batch at a time: copy in, compute, copy out, one after the other on one stream.
+    """Runs one batch at a time: copy in, then compute, on one stream.
 
-    Contexts share one scratch memory, as only one of them runs at a time.
+    Contexts share one scratch memory, as only one of them runs at a time. Embeddings that are wanted on the host the
+    GPU writes there itself, into page-locked memory: no copy has to wait for them.
     """
 
     def __init__(self, ports: Ports, longest: int, scratch: int, create_context: Callable[[int, Lane], Trt]) -> None:
@@ -56,21 +57,24 @@ class Lane:
         self._result = cuda.Pinned(longest * ports.output_bytes)
         self._rows = self._result.array((longest, ports.dimension), np.float32)
         self._create_context = create_context
-        self._captured: dict[int, Captured] = {}
+        self._captured: dict[tuple[int, bool], Captured] = {}
 
     def stage(self, batch: Array) -> int:
         """Copy a batch to page-locked memory of the lane's own; its address there."""
         self._staged.array((self._staged.size,), np.uint8)[: batch.nbytes] = batch.reshape(-1).view(np.uint8)
         return self._staged.pointer
 
-    def submit(self, source: int, count: int, size: int) -> None:
-        """Ask for the embeddings of ``count`` images at address ``source``, run as a batch of ``size``."""
-        captured = self._captured.get(size) or self._capture(size)
+    def submit(self, source: int, count: int, size: int, *, stay: bool = False) -> None:
+        """Ask for the embeddings of ``count`` images at address ``source``, run as a batch of ``size``.
+
+        Left on the GPU if they are to ``stay``, and then collected by `collect_on_device`.
+        """
+        captured = self._captured.get((size, stay)) or self._capture(size, stay)
         self.stream.copy(self._images.pointer, source, count * self.ports.input_bytes)
         if captured.graph is not None:
             self.stream.launch(captured.graph)
         else:
-            self._run(captured.context, size)
+            _run(captured.context, self.stream, size)
 
     def collect(self, count: int) -> Embeddings:
         """Wait for what was submitted last; its embeddings, in memory of the caller's own."""
@@ -78,7 +82,7 @@ class Lane:
         return self._rows[:count].copy()
 
     def collect_on_device(self, destination: int, count: int) -> None:
-        """The same, left on the GPU at ``destination``."""
+        """The same, brought to ``destination`` on the GPU."""
         self.stream.copy(destination, self._embeddings.pointer, count * self.ports.output_bytes)
         self.stream.wait()
 
@@ -95,25 +99,20 @@ class Lane:
             buffer.free()
         self.stream.close()
 
-    def _capture(self, size: int) -> Captured:
+    def _capture(self, size: int, stay: bool) -> Captured:
         context = self._create_context(size, self)
         context.set_input_shape(self.ports.input_name, (size, *self.ports.input_shape))
         context.set_tensor_address(self.ports.input_name, self._images.pointer)
-        context.set_tensor_address(self.ports.output_name, self._embeddings.pointer)
-        self._run(context, size)  # the first run makes what later ones take for granted
+        context.set_tensor_address(self.ports.output_name, (self._embeddings if stay else self._result).pointer)
+        _run(context, self.stream, size)  # the first run makes what later ones take for granted
         self.stream.wait()
-        graph = self.stream.capture(lambda: self._enqueue(context, size))
+        graph = self.stream.capture(lambda: context.execute_async_v3(int(self.stream.handle)))
         if graph is None:
             logger.warning("a batch of %d cannot be captured as a CUDA graph; it runs without, somewhat slower", size)
-        self._captured[size] = Captured(context, graph)
-        return self._captured[size]
+        self._captured[size, stay] = Captured(context, graph)
+        return self._captured[size, stay]
 
-    def _run(self, context: Trt, size: int) -> None:
-        if not self._enqueue(context, size):
-            raise EngineError(f"tensorrt cannot run a batch of {size}")
 
-    def _enqueue(self, context: Trt, size: int) -> bool:
-        if not context.execute_async_v3(int(self.stream.handle)):
-            return False
-        self.stream.copy(self._result.pointer, self._embeddings.pointer, size * self.ports.output_bytes)
-        return True
+def _run(context: Trt, stream: cuda.Stream, size: int) -> None:
+    if not context.execute_async_v3(int(stream.handle)):
+        raise EngineError(f"tensorrt cannot run a batch of {size}")

@@ -63,11 +63,16 @@ class TensorRtLowering(Lowering[Trt]):
         self._half = half and not dialect.strongly_typed
         self._kept: list[Array] = []  # TensorRT reads arrays at the build, and copies none
         self._layers: list[Trt] = []
-        self._borders: set[str] = set()
+        self._borders: set[str] = set()  # casts that the builder is to place
+        self._made: dict[str, Trt] = {}  # by the name of its tensor, the layer that makes it
 
     def named(self, tensor: Tensor, value: Trt) -> Trt:
-        if isinstance(tensor.operation, Cast):
+        if isinstance(tensor.operation, Cast) and not self._layers:
             self._borders.add(tensor.name)
+            if tensor.dtype == "float32":
+                # Else what follows in float32 is fused into a convolution, which then computes in float32 too.
+                self._made[tensor.inputs[0]].precision = self._trt.DataType.HALF
+                self.bound = True
         bind = (
             self._half and tensor.dtype == "float32" and not self._borders.intersection((tensor.name, *tensor.inputs))
         )
@@ -84,6 +89,7 @@ class TensorRtLowering(Lowering[Trt]):
                 self.bound = True
         if self._layers:
             value.name = tensor.name
+            self._made[tensor.name] = self._layers[-1]
         self._layers = []
         return value
 
@@ -122,9 +128,9 @@ class TensorRtLowering(Lowering[Trt]):
         return layer.get_output(0)
 
     def scale_shift(self, op: ScaleShift, x: Trt) -> Trt:
-        if len(x.shape) < 4:  # a Scale layer wants a feature map
-            product = self._elementwise("PROD", x, self._constant(self._per_channel(op.scale, x), x))
-            return self._elementwise("SUM", product, self._constant(self._per_channel(op.shift, x), x))
+        if not _is_map(x) or op.axis != 0:  # a Scale layer wants a feature map, and is a kernel of its own
+            scale, shift = (self._constant(array, x) for array in op.aligned(len(x.shape)))
+            return self._elementwise("SUM", self._elementwise("PROD", x, scale), shift)
         dtype = self._numpy_dtype(x)
         power = self._trt.Weights(x.dtype if self._dialect.strongly_typed else self._trt.DataType.FLOAT)
         mode = self._trt.ScaleMode.CHANNEL
@@ -239,9 +245,6 @@ class TensorRtLowering(Lowering[Trt]):
     def _scalar(self, value: float, like: Trt) -> Trt:
         return self._constant(np.full([1] * len(like.shape), value), like)
 
-    def _per_channel(self, array: Array, x: Trt) -> Array:
-        return array.reshape(1, -1, *(1,) * (len(x.shape) - 2))
-
     def _size(self, x: Trt, rest: list[int]) -> Trt:
         """The shape ``(batch, *rest)`` as a tensor, the batch being that of ``x``."""
         shape = self._add("add_shape", x)
@@ -251,3 +254,8 @@ class TensorRtLowering(Lowering[Trt]):
         layer = self._layer("add_concatenation", [batch, constant])
         layer.axis = 0
         return layer.get_output(0)
+
+
+def _is_map(x: Trt) -> bool:
+    """Whether a tensor has more than one pixel for each channel."""
+    return len(x.shape) == 4 and tuple(x.shape)[2:] != (1, 1)

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from queue import Empty, LifoQueue
 from typing import Any
-from weakref import WeakSet
 
 import numpy as np
 
@@ -40,7 +39,6 @@ class TensorRtRunner(Runner):
         self._profiles = _profiles(engine, ports.input_name)
         self.batch = max(longest for _, _, longest in self._profiles)
         self._sizes = _sizes([(shortest, longest) for shortest, _, longest in self._profiles])
-        self._pinned: WeakSet[cuda.Pinned] = WeakSet()  # what callers still hold
         self._idle: LifoQueue[Lane | None] = LifoQueue()  # None is a lane that is not made yet
         for _ in range(LANES):
             self._idle.put(None)
@@ -100,7 +98,7 @@ class TensorRtRunner(Runner):
         for start in range(0, count, self.batch):
             part = min(self.batch, count - start)
             with self._lane() as lane:
-                lane.submit(view.pointer + start * self._ports.input_bytes, part, self._padded(part))
+                lane.submit(view.pointer + start * self._ports.input_bytes, part, self._padded(part), stay=stay)
                 if result is None:
                     rows[start : start + part] = lane.collect(part)
                 else:
@@ -112,9 +110,7 @@ class TensorRtRunner(Runner):
         self._open()
         cuda.set_device(self.device)
         dtype = np.uint8 if self.info.io == "u8_nhwc_bgr" else np.float32
-        memory = cuda.Pinned(count * self._ports.input_bytes)
-        self._pinned.add(memory)
-        return memory.array((count, *self._ports.input_shape), dtype)
+        return cuda.Pinned(count * self._ports.input_bytes).array((count, *self._ports.input_shape), dtype)
 
     def run_tapped(self, batch: Array) -> Mapping[str, Array]:
         raise EngineError("tensorrt fuses layers, so a plan has no tensors inside to compare; verify it whole")
@@ -166,10 +162,8 @@ class TensorRtRunner(Runner):
 
     def _address(self, batch: Array, lane: Lane) -> int:
         """Where the lane can copy a batch from: where it lies, if that is page-locked, or the lane's own memory."""
-        address = batch.ctypes.data
-        for memory in self._pinned:
-            if memory.pointer <= address < memory.pointer + memory.size:
-                return address
+        if cuda.is_pinned(batch):
+            return int(batch.ctypes.data)
         return lane.stage(batch)
 
     def _padded(self, count: int) -> int:
