@@ -1,8 +1,8 @@
 """TensorRT engines on this machine's GPU, host to host.
 
-``python -m benchmarks.tensorrt_speed build FOLDER MODEL BATCH`` builds one, for one batch, with a timing cache beside
-it; ``python -m benchmarks.tensorrt_speed measure FOLDER`` measures those that stand there, one after the other: uint8
-images in page-locked memory to float32 embeddings, through a session. Throughput is that of one call with sixteen
+``python -m benchmarks.tensorrt_speed build FOLDER MODEL BATCH`` builds one, for one batch, with the model's timing
+cache beside it, and notes the seconds; built again, it notes those with the cache. ``python -m
+benchmarks.tensorrt_speed measure FOLDER`` measures those that stand there, one after the other: uint8 images in page-locked memory to float32 embeddings, through a session. Throughput is that of one call with sixteen
 batches, whose copies and computations overlap.
 """
 
@@ -38,16 +38,26 @@ RUNS = 200
 BATCHES_IN_FLIGHT = 16
 
 
-def build(title: str, batch: int, folder: Path) -> float:
-    """Build an engine; the seconds that it took."""
+def build(title: str, batch: int, folder: Path) -> dict[str, float]:
+    """Build an engine; the seconds that it took, and what it took before."""
     preset, overrides = MODELS[title]
     spec = fastrt.load_spec(preset, [*overrides, "INPUT.SIZE_TEST", SIZE])
     network = fastrt.build_network(spec, draw_weights(spec))
+    path = folder / f"{title}-{batch}.engine"
+    options = BuildOptions(batches=(batch,), timing_cache=folder / f"{title}.cache")
+    seconds = read_seconds(path)
     start = time.perf_counter()
-    name = f"{title}-{batch}"
-    options = BuildOptions(batches=(batch,), timing_cache=folder / f"{name}.cache")
-    fastrt.build(network, folder / f"{name}.engine", precision=PRECISION, options=options, check=False)
-    return time.perf_counter() - start
+    fastrt.build(network, path, precision=PRECISION, options=options, check=False)
+    seconds["build_cached_s" if seconds else "build_s"] = round(time.perf_counter() - start, 1)
+    path.with_suffix(".json").write_text(json.dumps(seconds))
+    return seconds
+
+
+def read_seconds(path: Path) -> dict[str, float]:
+    """How long an engine took to build, if that was noted."""
+    note = path.with_suffix(".json")
+    seconds: dict[str, float] = json.loads(note.read_text()) if note.is_file() else {}
+    return seconds
 
 
 def measure(path: Path, batch: int) -> dict[str, float]:
@@ -83,7 +93,7 @@ def measure_all(folder: Path) -> None:
         for batch in BATCHES:
             path = folder / f"{title}-{batch}.engine"
             if path.is_file():
-                rows.append({"model": title, "batch": batch, **measure(path, batch)})
+                rows.append({"model": title, "batch": batch, **measure(path, batch), **read_seconds(path)})
                 print(rows[-1], flush=True)
                 save(rows)  # at once: time on a GPU may end at any moment
 
@@ -97,7 +107,6 @@ def save(rows: list[dict[str, object]]) -> None:
 if __name__ == "__main__":
     verb, folder = sys.argv[1], Path(sys.argv[2])
     if verb == "build":
-        seconds = build(sys.argv[3], int(sys.argv[4]), folder)
-        print(f"{sys.argv[3]} for {sys.argv[4]}: built in {seconds:.1f} s", flush=True)
+        print(sys.argv[3], sys.argv[4], build(sys.argv[3], int(sys.argv[4]), folder), flush=True)
     else:
         measure_all(folder)
