@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
+import time
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -18,6 +20,13 @@ def describe_machine() -> dict[str, object]:
         "python": platform.python_version(),
         **{name: _version(name) for name in ("fastrt", "openvino", "onnxruntime", "numpy")},
     }
+
+
+def warm_up(work: Callable[[], object], seconds: float = 2.0) -> None:
+    """Do what will be timed until a GPU has reached its full clocks, which takes it a second."""
+    until = time.perf_counter() + seconds
+    while time.perf_counter() < until:
+        work()
 
 
 def _processor() -> str:

@@ -2,8 +2,9 @@
 
 ``python -m benchmarks.tensorrt_speed build FOLDER MODEL BATCH`` builds one, for one batch, with the model's timing
 cache beside it, and notes the seconds; built again, it notes those with the cache. ``python -m
-benchmarks.tensorrt_speed measure FOLDER`` measures those that stand there, one after the other: uint8 images in page-locked memory to float32 embeddings, through a session. Throughput is that of one call with sixteen
-batches, whose copies and computations overlap.
+benchmarks.tensorrt_speed measure FOLDER`` measures those that stand there, one after the other: uint8 images in
+page-locked memory to float32 embeddings, through a session. Throughput is that of one call with sixteen batches, whose
+copies and computations overlap.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 import fastrt
-from benchmarks.machine import describe_machine
+from benchmarks.machine import describe_machine, warm_up
 from fastrt.drawing import draw_person
 from fastrt.engine_info import Precision
 from fastrt.targets.base import BuildOptions
@@ -67,8 +68,7 @@ def measure(path: Path, batch: int) -> dict[str, float]:
         images = session.pinned(batch * BATCHES_IN_FLIGHT)
         images[:] = np.resize(people, images.shape)
         one = images[:batch]
-        for _ in range(30):
-            session(one)
+        warm_up(lambda: session(one))
         times = []
         for _ in range(RUNS):
             start = time.perf_counter()

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 import fastrt
-from benchmarks.machine import describe_machine
+from benchmarks.machine import describe_machine, warm_up
 from fastrt.passes.fold import fold_scales
 from fastrt.untrained import draw_weights
 
@@ -107,12 +107,16 @@ def main(models: list[str]) -> None:
             compiled = torch.compile(module, mode="reduce-overhead", dynamic=False)
             host = torch.randint(0, 256, (batch, *SIZE, 3), dtype=torch.uint8).pin_memory()
             times = []
+
+            def embed(compiled: Any = compiled, host: Any = host) -> None:
+                compiled(host.cuda(non_blocking=True)).cpu()
+
             with torch.inference_mode():
-                for i in range(RUNS + 20):
+                warm_up(embed)
+                for _ in range(RUNS):
                     start = time.perf_counter()
-                    compiled(host.cuda(non_blocking=True)).cpu()
-                    if i >= 20:
-                        times.append(1e3 * (time.perf_counter() - start))
+                    embed()
+                    times.append(1e3 * (time.perf_counter() - start))
             rows.append({"model": title, "batch": batch, "median_ms": round(statistics.median(times), 3)})
             print(rows[-1], flush=True)
             machine = {**describe_machine(), "gpu": torch.cuda.get_device_name(0), "torch": torch.__version__}

@@ -148,26 +148,18 @@ class Concat(Operation):
 class ScaleShift(Operation):
     """``x * scale + shift``, a scale and a shift for each channel: ``(C,)`` float64 each, rounded by the target alone.
 
-    What a batch norm is at inference, and the standardisation of pixels. Channels are ``axis``: 0, or 2 for pixels that
-    still lie as images do.
+    What a batch norm is at inference, and the standardisation of pixels.
     """
 
     scale: Array
     shift: Array
-    axis: int = 0
 
     def infer(self, *inputs: Shape) -> Shape:
-        if not self.scale.shape == self.shift.shape == inputs[0][self.axis : self.axis + 1]:
+        if not self.scale.shape == self.shift.shape == inputs[0][:1]:
             raise NetworkError(
                 f"scale_shift of {self.scale.shape[0]} channels does not fit a tensor of shape {inputs[0]}"
             )
         return inputs[0]
-
-    def aligned(self, rank: int) -> tuple[Array, Array]:
-        """Scale and shift in a shape that fits a batch of ``rank`` axes, the first being the images."""
-        shape = [1] * rank
-        shape[self.axis + 1] = -1
-        return self.scale.reshape(shape), self.shift.reshape(shape)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,8 +1,8 @@
 """Half precision, written into the network: casts stand where float32 begins and ends.
 
-What overflows in half, or loses what matters, stays in float32: the pixels' standardisation, GeM's powers, the means of
-a non-local block and of SE, and everything after the pooling, which is a vector for each image and costs nothing. (An
-instance norm's statistics are float32 in every runtime, whatever goes in.)
+What overflows in half, or loses what matters, stays in float32: GeM's powers, the means of a non-local block and of SE,
+and everything after the pooling, which is a vector for each image and costs nothing. (An instance norm's statistics are
+float32 in every runtime, whatever goes in.)
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from fastrt.network import Network, Tensor, make_tensor
-from fastrt.ops import Cast, Clamp, Convolution, Input, Multiply, Power, ScaleShift
+from fastrt.ops import Cast, Clamp, Convolution, Input, Multiply, Power
 
 WIDE = "float32"
 
@@ -50,16 +50,11 @@ def _wide(network: Network) -> set[str]:
         # What a mean is multiplied with is computed in the mean's own precision.
         by_vector = isinstance(operation, Multiply) and any(name in wide for name in tensor.inputs)
         is_vector = math.prod(tensor.shape) == max(tensor.shape)
-        if by_vector or is_vector or isinstance(operation, Input | Power) or _standardises(tensor, wide):
+        if by_vector or is_vector or isinstance(operation, Input | Power):
             wide.add(tensor.name)
         if isinstance(operation, Power):
             wide.update(name for name in tensor.inputs if isinstance(network[name].operation, Clamp))
     return wide
-
-
-def _standardises(tensor: Tensor, wide: set[str]) -> bool:
-    """Whether a tensor is pixels on their way to be standardised; before the first convolution, only these are wide."""
-    return isinstance(tensor.operation, Cast | ScaleShift) and tensor.inputs[0] in wide
 
 
 def _shrink_products(network: Network) -> Network:

@@ -15,7 +15,7 @@ def take_bytes(network: Network) -> Network:
     """The same network, taking ``(H, W, 3)`` uint8 BGR pixels, as OpenCV gives them, not ``(3, H, W)`` float32 RGB.
 
     The channels' order costs nothing: the standardisation is reversed, and so are the input channels of the
-    convolutions that take it. Pixels are standardised where they lie, so that a runtime reads them once.
+    convolutions that take it.
     """
     pixels, *others = network.consumers()[network.input.name]
     if others or not isinstance(pixels.operation, ScaleShift):
@@ -23,13 +23,13 @@ def take_bytes(network: Network) -> Network:
     channels, height, width = network.input.shape
     image = make_tensor(network.input.name, Input((height, width, channels), "uint8"), [])
     values = make_tensor(f"{image.name}.float", Cast("float32"), [image])
-    standardised = make_tensor(f"{pixels.name}_bgr", _reversed_scale(pixels.operation), [values])
-    planes = make_tensor(f"{pixels.name}_planes", Transpose((2, 0, 1)), [standardised])
-    result = [image, values, standardised, planes]
+    planes = make_tensor(f"{image.name}.planes", Transpose((2, 0, 1)), [values])
+    standardised = make_tensor(f"{pixels.name}_bgr", _reversed_scale(pixels.operation), [planes])
+    result = [image, values, planes, standardised]
     for tensor in network:
         if tensor.name in (network.input.name, pixels.name):
             continue
-        result.append(_reversed_convolution(tensor, planes.name) if pixels.name in tensor.inputs else tensor)
+        result.append(_reversed_convolution(tensor, standardised.name) if pixels.name in tensor.inputs else tensor)
     return replace(network, tensors=tuple(result))
 
 
@@ -41,7 +41,7 @@ def normalize_embedding(network: Network) -> Network:
 
 
 def _reversed_scale(operation: ScaleShift) -> ScaleShift:
-    return ScaleShift(operation.scale[::-1].copy(), operation.shift[::-1].copy(), axis=2)
+    return ScaleShift(operation.scale[::-1].copy(), operation.shift[::-1].copy())
 
 
 def _reversed_convolution(tensor: Tensor, source: str) -> Tensor:

@@ -83,6 +83,10 @@ class OnnxLowering(Lowering[str]):
     def _float(self, value: float) -> str:
         return self._constant(np.asarray(value, np.float32))
 
+    def _scale_shift(self, scale: Array, shift: Array, x: str, rank: int) -> str:
+        scale, shift = (array.astype(np.float32).reshape(1, -1, *(1,) * (rank - 2)) for array in (scale, shift))
+        return self._node("Add", self._node("Mul", x, self._constant(scale)), self._constant(shift))
+
     def input(self, _: Input) -> str:
         return ""  # named after the tensor; a graph's input is no node
 
@@ -102,8 +106,7 @@ class OnnxLowering(Lowering[str]):
         return self._node("Concat", *xs, axis=1)
 
     def scale_shift(self, op: ScaleShift, x: str) -> str:
-        scale, shift = (self._constant(array.astype(np.float32)) for array in op.aligned(self.ranks[x]))
-        return self._node("Add", self._node("Mul", x, scale), shift)
+        return self._scale_shift(op.scale, op.shift, x, self.ranks[x])
 
     def convolution(self, op: Convolution, x: str) -> str:
         arrays = [self._constant(op.weight)] + ([] if op.bias is None else [self._constant(op.bias)])

@@ -81,9 +81,7 @@ class OpenVinoLowering(Lowering[Node]):
         return op14.concat(list(xs), 1)
 
     def scale_shift(self, op: ScaleShift, x: Node) -> Node:
-        rank = x.get_output_partial_shape(0).rank.get_length()
-        scale, shift = (op14.constant(array.astype(np.float32)) for array in op.aligned(rank))
-        return op14.add(op14.multiply(x, scale), shift)
+        return op14.add(op14.multiply(x, _per_channel(op.scale, x)), _per_channel(op.shift, x))
 
     def convolution(self, op: Convolution, x: Node) -> Node:
         padding = [op.padding, op.padding]

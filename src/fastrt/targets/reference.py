@@ -85,8 +85,7 @@ class Reference(Lowering[Array]):
         return np.concatenate(xs, axis=1)
 
     def scale_shift(self, op: ScaleShift, x: Array) -> Array:
-        scale, shift = (array.astype(self.dtype) for array in op.aligned(x.ndim))
-        return x * scale + shift
+        return x * self._per_channel(op.scale, x) + self._per_channel(op.shift, x)
 
     def convolution(self, op: Convolution, x: Array) -> Array:
         outputs, _, kernel_height, kernel_width = op.weight.shape

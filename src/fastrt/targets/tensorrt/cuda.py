@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -169,6 +172,30 @@ class Stream:
         if self.handle is not None:
             handle, self.handle = self.handle, None
             call("cudaStreamDestroy", handle)
+
+
+@contextmanager
+def kept_awake() -> Iterator[None]:
+    """Keep a GPU at its full clocks while something measures it: it is given a little to do, on a stream of its own."""
+    done = threading.Event()
+
+    def work() -> None:
+        set_device(device)
+        buffer, stream = Buffer(4096), Stream()
+        while not done.is_set():
+            call("cudaMemsetAsync", buffer.pointer, 0, buffer.size, stream.handle)
+            stream.wait()
+        buffer.free()
+        stream.close()
+
+    device = int(call("cudaGetDevice"))
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 def destroy_graph(graph: Handle) -> None:

@@ -128,8 +128,9 @@ class TensorRtLowering(Lowering[Trt]):
         return layer.get_output(0)
 
     def scale_shift(self, op: ScaleShift, x: Trt) -> Trt:
-        if not _is_map(x) or op.axis != 0:  # a Scale layer wants a feature map, and is a kernel of its own
-            scale, shift = (self._constant(array, x) for array in op.aligned(len(x.shape)))
+        if len(x.shape) < 4:  # a Scale layer wants a feature map
+            shape = (1, -1, *(1,) * (len(x.shape) - 2))
+            scale, shift = (self._constant(array.reshape(shape), x) for array in (op.scale, op.shift))
             return self._elementwise("SUM", self._elementwise("PROD", x, scale), shift)
         dtype = self._numpy_dtype(x)
         power = self._trt.Weights(x.dtype if self._dialect.strongly_typed else self._trt.DataType.FLOAT)
@@ -254,8 +255,3 @@ class TensorRtLowering(Lowering[Trt]):
         layer = self._layer("add_concatenation", [batch, constant])
         layer.axis = 0
         return layer.get_output(0)
-
-
-def _is_map(x: Trt) -> bool:
-    """Whether a tensor has more than one pixel for each channel."""
-    return len(x.shape) == 4 and tuple(x.shape)[2:] != (1, 1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from fastrt.engine_info import EngineInfo
@@ -15,6 +16,7 @@ from fastrt.errors import EngineError, OutputError, TargetError
 from fastrt.files import written_whole
 from fastrt.network import Network
 from fastrt.targets.base import BuildOptions
+from fastrt.targets.tensorrt.cuda import kept_awake
 from fastrt.targets.tensorrt.dialect import Dialect, Trt
 from fastrt.targets.tensorrt.lowering import TensorRtLowering
 from fastrt.targets.tensorrt.messages import last_fault, make_logger
@@ -23,6 +25,9 @@ MARK = "fastrt:"
 """What a network's name begins with, before the description."""
 
 MAX_DESCRIPTION = 1 << 16
+TIMINGS = 8
+"""How often the builder times a kernel; once is too much of a gamble where kernels take microseconds."""
+
 WORKSPACE = 4 << 30
 """Bytes that the builder may use for a layer's scratch memory."""
 
@@ -54,7 +59,8 @@ def build_plan(dialect: Dialect, network: Network, info: EngineInfo, options: Bu
     cache = _open_timing_cache(config, options.timing_cache)
     del logger.errors[faults:]  # a cache of another GPU or version is no fault of the network
     monitor = _watch(trt, config, options.progress)
-    plan = builder.build_serialized_network(definition, config)
+    with kept_awake() if dialect.target == "tensorrt" else nullcontext():
+        plan = builder.build_serialized_network(definition, config)
     del monitor
     if plan is None:
         fault = last_fault(logger.errors)
@@ -82,6 +88,7 @@ def _configure(dialect: Dialect, builder: Trt, info: EngineInfo, options: BuildO
     trt = dialect.trt
     config = builder.create_builder_config()
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, WORKSPACE)
+    config.avg_timing_iterations = TIMINGS
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     flags = trt.BuilderFlag
     if info.precision == "tf32":
