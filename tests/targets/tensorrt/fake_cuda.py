@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,18 +18,38 @@ from fastrt.arrays import Array
 
 SHAPE = (4, 3, 3)
 
+Graph = list[Callable[[], None]]
+Executable = dict[int, Callable[[], None]]
+"""What a graph asks for, by the identity of the graph's node."""
+
+
+@dataclass(frozen=True, eq=False)
+class Copy:
+    """A copy of memory, as a node of a graph too."""
+
+    destination: int
+    source: int
+    size: int
+
+    def __call__(self) -> None:
+        ctypes.memmove(self.destination, self.source, self.size)
+
 
 class FakeRuntime:
     """What `fastrt.targets.tensorrt.cuda` asks of ``cuda.bindings.runtime``."""
 
     def __init__(self) -> None:
         self.memory: dict[int, Any] = {}
-        self.graphs: list[list[Callable[[], None]]] = []
-        self.capturing: list[Callable[[], None]] | None = None
+        self.graphs: list[Graph] = []
+        self.executables: list[Executable] = []
+        self.capturing: Graph | None = None
+        self.capturable = True
+        self.pointed = 0
         self.launches = 0
         self.streams = 0
         self.cudaError_t = SimpleNamespace(cudaSuccess=0)
         self.cudaMemcpyKind = SimpleNamespace(cudaMemcpyDefault=4)
+        self.cudaGraphNodeType = SimpleNamespace(cudaGraphNodeTypeKernel=0, cudaGraphNodeTypeMemcpy=1)
         self.cudaStreamCaptureMode = SimpleNamespace(cudaStreamCaptureModeThreadLocal=1)
         self.cudaHostAllocDefault = 0
         self.cudaStreamNonBlocking = 1
@@ -77,34 +98,52 @@ class FakeRuntime:
         return (0,)
 
     def cudaMemcpyAsync(self, destination: int, source: int, size: int, _kind: int, _stream: int) -> tuple[int]:
-
-        def work() -> None:
-            ctypes.memmove(destination, source, size)
-
-        return self._ask(work)
+        return self._ask(Copy(destination, source, size))
 
     def cudaStreamBeginCapture(self, _stream: int, _mode: int) -> tuple[int]:
         self.capturing = []
         return (0,)
 
-    def cudaStreamEndCapture(self, _stream: int) -> tuple[int, list[Callable[[], None]]]:
+    def cudaStreamEndCapture(self, _stream: int) -> tuple[int, Graph | None]:
         graph, self.capturing = self.capturing or [], None
-        return 0, graph
-
-    def cudaGraphInstantiate(self, graph: list[Callable[[], None]], _: int) -> tuple[int, list[Callable[[], None]]]:
+        if not self.capturable:
+            return 901, None
         self.graphs.append(graph)
         return 0, graph
 
-    def cudaGraphDestroy(self, _: object) -> tuple[int]:
+    def cudaGetLastError(self) -> tuple[int]:
         return (0,)
 
-    def cudaGraphExecDestroy(self, graph: list[Callable[[], None]]) -> tuple[int]:
+    def cudaGraphInstantiate(self, graph: Graph, _: int) -> tuple[int, Executable]:
+        self.executables.append({id(node): node for node in graph})
+        return 0, self.executables[-1]
+
+    def cudaGraphGetRootNodes(self, graph: Graph, count: int = 0) -> tuple[int, Graph, int]:
+        return 0, graph[: min(count, 1)], 1
+
+    def cudaGraphNodeGetType(self, node: object) -> tuple[int, int]:
+        return 0, int(isinstance(node, Copy))
+
+    def cudaGraphExecMemcpyNodeSetParams1D(
+        self, executable: Executable, node: Copy, destination: int, source: int, size: int, _kind: int
+    ) -> tuple[int]:
+        assert any(node in graph for graph in self.graphs), "the node's graph is destroyed"
+        assert id(node) in executable
+        executable[id(node)] = Copy(destination, source, size)
+        self.pointed += 1
+        return (0,)
+
+    def cudaGraphDestroy(self, graph: Graph) -> tuple[int]:
         self.graphs.remove(graph)
         return (0,)
 
-    def cudaGraphLaunch(self, graph: list[Callable[[], None]], _stream: int) -> tuple[int]:
+    def cudaGraphExecDestroy(self, executable: Executable) -> tuple[int]:
+        self.executables.remove(executable)
+        return (0,)
+
+    def cudaGraphLaunch(self, executable: Executable, _stream: int) -> tuple[int]:
         self.launches += 1
-        for work in graph:
+        for work in executable.values():
             work()
         return (0,)
 

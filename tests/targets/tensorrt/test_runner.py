@@ -67,6 +67,7 @@ def test_everything_is_freed(runtime: FakeRuntime) -> None:
     session.close()
     assert runtime.streams == 0
     assert not runtime.graphs
+    assert not runtime.executables
     pinned[:] = 1  # still the caller's
     del pinned
     assert not runtime.memory  # at once, and not when the garbage is collected
@@ -86,6 +87,36 @@ def test_pinned_memory_is_copied_from_where_it_lies(runtime: FakeRuntime) -> Non
         pinned[:] = IMAGES[:20]
         assert np.array_equal(session(pinned), embed(IMAGES[:20].astype(np.float32)))
         assert np.array_equal(session(pinned[3:5]), embed(IMAGES[3:5].astype(np.float32)))
+
+
+def test_one_graph_copies_from_anywhere_in_pinned_memory(runtime: FakeRuntime) -> None:
+    session, engine = _open(runtime)
+    want = embed(IMAGES.astype(np.float32))
+    with session:
+        first, second = session.pinned(12), session.pinned(12)
+        first[:], second[:] = IMAGES[:12], IMAGES[12:24]
+        assert np.array_equal(session(first), want[:12])
+        assert np.array_equal(session(first), want[:12])
+        assert runtime.pointed == 0
+        assert np.array_equal(session(second), want[12:24])
+        assert np.array_equal(session(second[:11]), want[12:23])
+        assert np.array_equal(session(first[1:]), want[1:12])
+        assert np.array_equal(session(IMAGES[30:42]), want[30:42])  # through the lane's own memory
+        assert runtime.pointed == 4
+        assert len(runtime.graphs) == len(engine.contexts) == 1
+        images: Any = OnDevice(IMAGES[24:36])
+        assert np.array_equal(session(images), want[24:36])  # copied before a graph that does not copy
+        assert np.array_equal(session(first), want[:12])
+        assert (len(runtime.graphs), len(engine.contexts)) == (2, 1)
+
+
+def test_what_cannot_be_captured_runs_without_a_graph(runtime: FakeRuntime) -> None:
+    runtime.capturable = False
+    session, _ = _open(runtime)
+    with session:
+        for count in (11, 12, 11):
+            assert np.array_equal(session(IMAGES[:count]), embed(IMAGES[:count].astype(np.float32)))
+        assert runtime.launches == 0
 
 
 class OnDevice:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -134,6 +132,38 @@ def is_pinned(array: Array) -> bool:
     return isinstance(getattr(owner, "owner", None), Pinned)
 
 
+class Graph:
+    """A captured graph, made ready to `Stream.launch`."""
+
+    def __init__(self, captured: Handle) -> None:
+        self._captured = captured  # kept, as its nodes are what names those of the executable
+        self._copy: Handle | None = None
+        self.executable: Handle = call("cudaGraphInstantiate", captured, 0)
+
+    def point_copy(self, destination: int, source: int, size: int) -> None:
+        """Let the copy that the graph begins with be another one, from its next launch on."""
+        if self._copy is None:
+            self._copy = self._find_copy()
+        kind = _runtime().cudaMemcpyKind.cudaMemcpyDefault
+        call("cudaGraphExecMemcpyNodeSetParams1D", self.executable, self._copy, destination, source, size, kind)
+
+    def destroy(self) -> None:
+        """Free it. Twice does nothing."""
+        if self.executable is not None:
+            executable, self.executable = self.executable, None
+            call("cudaGraphExecDestroy", executable)
+            call("cudaGraphDestroy", self._captured)
+
+    def _find_copy(self) -> Handle:
+        copy = _runtime().cudaGraphNodeType.cudaGraphNodeTypeMemcpy
+        _, count = call("cudaGraphGetRootNodes", self._captured)
+        roots, _ = call("cudaGraphGetRootNodes", self._captured, count)
+        for node in roots:  # other copies may be TensorRT's, but none of those is a root
+            if call("cudaGraphNodeGetType", node) == copy:
+                return node
+        raise EngineError("a captured CUDA graph does not begin with the copy that was captured first")
+
+
 class Stream:
     """A stream of its own, which waits for no other."""
 
@@ -148,7 +178,7 @@ class Stream:
         """Until all that was asked of it is done."""
         call("cudaStreamSynchronize", self.handle)
 
-    def capture(self, work: Any) -> Handle | None:
+    def capture(self, work: Callable[[], bool]) -> Graph | None:
         """What ``work()`` asks of this stream, as a graph to `launch`; None if it cannot be captured."""
         runtime = _runtime()
         call("cudaStreamBeginCapture", self.handle, runtime.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal)
@@ -159,48 +189,17 @@ class Stream:
         if not captured or error != runtime.cudaError_t.cudaSuccess:
             runtime.cudaGetLastError()
             return None
-        executable = call("cudaGraphInstantiate", graph, 0)
-        call("cudaGraphDestroy", graph)
-        return executable
+        return Graph(graph)
 
-    def launch(self, graph: Handle) -> None:
+    def launch(self, graph: Graph) -> None:
         """Ask for all that a graph holds."""
-        call("cudaGraphLaunch", graph, self.handle)
+        call("cudaGraphLaunch", graph.executable, self.handle)
 
     def close(self) -> None:
         """Destroy the stream. Twice does nothing."""
         if self.handle is not None:
             handle, self.handle = self.handle, None
             call("cudaStreamDestroy", handle)
-
-
-@contextmanager
-def kept_awake() -> Iterator[None]:
-    """Keep a GPU at its full clocks while something measures it: it is given a little to do, on a stream of its own."""
-    done = threading.Event()
-
-    def work() -> None:
-        set_device(device)
-        buffer, stream = Buffer(4096), Stream()
-        while not done.is_set():
-            call("cudaMemsetAsync", buffer.pointer, 0, buffer.size, stream.handle)
-            stream.wait()
-        buffer.free()
-        stream.close()
-
-    device = int(call("cudaGetDevice"))
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
-
-
-def destroy_graph(graph: Handle) -> None:
-    """Free a captured graph."""
-    call("cudaGraphExecDestroy", graph)
 
 
 def wait_for_stream(handle: int) -> None:

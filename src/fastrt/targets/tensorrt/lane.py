@@ -32,12 +32,16 @@ class Ports:
         return 4 * self.dimension
 
 
-@dataclass(frozen=True)
+@dataclass
 class Captured:
-    """A batch size made ready: its context, which must outlive its graph, and the graph, if it could be captured."""
+    """A batch size made ready: its context, which must outlive its graph, and the graph, if it could be captured.
+
+    A graph for page-locked images begins with their copy, now from ``copied``: an address, and a number of bytes.
+    """
 
     context: Trt
-    graph: cuda.Handle | None
+    graph: cuda.Graph | None
+    copied: tuple[int, int]
 
 
 class Lane:
@@ -57,20 +61,26 @@ class Lane:
         self._result = cuda.Pinned(longest * ports.output_bytes)
         self._rows = self._result.array((longest, ports.dimension), np.float32)
         self._create_context = create_context
-        self._captured: dict[tuple[int, bool], Captured] = {}
+        self._captured: dict[tuple[int, bool, bool], Captured] = {}
 
     def stage(self, batch: Array) -> int:
         """Copy a batch to page-locked memory of the lane's own; its address there."""
         self._staged.array((self._staged.size,), np.uint8)[: batch.nbytes] = batch.reshape(-1).view(np.uint8)
         return self._staged.pointer
 
-    def submit(self, source: int, count: int, size: int, *, stay: bool = False) -> None:
+    def submit(self, source: int, count: int, size: int, *, pinned: bool = False, stay: bool = False) -> None:
         """Ask for the embeddings of ``count`` images at address ``source``, run as a batch of ``size``.
 
-        Left on the GPU if they are to ``stay``, and then collected by `collect_on_device`.
+        Left on the GPU if they are to ``stay``, and then collected by `collect_on_device`. Images in ``pinned`` memory
+        of the host are copied by the graph itself, which costs less than a copy before it.
         """
-        captured = self._captured.get((size, stay)) or self._capture(size, stay)
-        self.stream.copy(self._images.pointer, source, count * self.ports.input_bytes)
+        copied = source, count * self.ports.input_bytes
+        captured = self._captured.get((size, stay, pinned)) or self._capture(size, stay, pinned, copied)
+        if captured.graph is None or not pinned:
+            self.stream.copy(self._images.pointer, *copied)
+        elif captured.copied != copied:
+            captured.graph.point_copy(self._images.pointer, *copied)
+            captured.copied = copied
         if captured.graph is not None:
             self.stream.launch(captured.graph)
         else:
@@ -93,24 +103,35 @@ class Lane:
         self.stream.wait()
         for captured in self._captured.values():
             if captured.graph is not None:
-                cuda.destroy_graph(captured.graph)
+                captured.graph.destroy()
         self._captured.clear()
         for buffer in (self._images, self._embeddings, self.scratch):
             buffer.free()
         self.stream.close()
 
-    def _capture(self, size: int, stay: bool) -> Captured:
+    def _capture(self, size: int, stay: bool, pinned: bool, copied: tuple[int, int]) -> Captured:
+        other = self._captured.get((size, stay, not pinned))
+        context = self._prepare(size, stay) if other is None else other.context
+
+        def work() -> bool:
+            if pinned:
+                self.stream.copy(self._images.pointer, *copied)
+            return bool(context.execute_async_v3(int(self.stream.handle)))
+
+        graph = self.stream.capture(work)
+        if graph is None:
+            logger.warning("a batch of %d cannot be captured as a CUDA graph; it runs without, somewhat slower", size)
+        self._captured[size, stay, pinned] = Captured(context, graph, copied)
+        return self._captured[size, stay, pinned]
+
+    def _prepare(self, size: int, stay: bool) -> Trt:
         context = self._create_context(size, self)
         context.set_input_shape(self.ports.input_name, (size, *self.ports.input_shape))
         context.set_tensor_address(self.ports.input_name, self._images.pointer)
         context.set_tensor_address(self.ports.output_name, (self._embeddings if stay else self._result).pointer)
         _run(context, self.stream, size)  # the first run makes what later ones take for granted
         self.stream.wait()
-        graph = self.stream.capture(lambda: context.execute_async_v3(int(self.stream.handle)))
-        if graph is None:
-            logger.warning("a batch of %d cannot be captured as a CUDA graph; it runs without, somewhat slower", size)
-        self._captured[size, stay] = Captured(context, graph)
-        return self._captured[size, stay]
+        return context
 
 
 def _run(context: Trt, stream: cuda.Stream, size: int) -> None:

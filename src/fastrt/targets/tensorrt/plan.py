@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 
 from fastrt.engine_info import EngineInfo
@@ -16,7 +15,6 @@ from fastrt.errors import EngineError, OutputError, TargetError
 from fastrt.files import written_whole
 from fastrt.network import Network
 from fastrt.targets.base import BuildOptions
-from fastrt.targets.tensorrt.cuda import kept_awake
 from fastrt.targets.tensorrt.dialect import Dialect, Trt
 from fastrt.targets.tensorrt.lowering import TensorRtLowering
 from fastrt.targets.tensorrt.messages import last_fault, make_logger
@@ -59,8 +57,7 @@ def build_plan(dialect: Dialect, network: Network, info: EngineInfo, options: Bu
     cache = _open_timing_cache(config, options.timing_cache)
     del logger.errors[faults:]  # a cache of another GPU or version is no fault of the network
     monitor = _watch(trt, config, options.progress)
-    with kept_awake() if dialect.target == "tensorrt" else nullcontext():
-        plan = builder.build_serialized_network(definition, config)
+    plan = builder.build_serialized_network(definition, config)
     del monitor
     if plan is None:
         fault = last_fault(logger.errors)

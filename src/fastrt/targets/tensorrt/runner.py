@@ -46,7 +46,7 @@ class TensorRtRunner(Runner):
 
     def run(self, batch: Array) -> Embeddings:
         with self._lane() as lane:
-            lane.submit(self._address(batch, lane), len(batch), self._padded(len(batch)))
+            lane.submit(self._address(batch, lane), len(batch), self._padded(len(batch)), pinned=True)
             return lane.collect(len(batch))
 
     def run_all(self, batches: Iterable[Array]) -> Iterator[Embeddings]:
@@ -63,7 +63,7 @@ class TensorRtRunner(Runner):
                         yield self._collect(flying)
                     lane = self._take(wait=not flying)
                 flying.append((lane, len(batch)))
-                lane.submit(self._address(batch, lane), len(batch), self._padded(len(batch)))
+                lane.submit(self._address(batch, lane), len(batch), self._padded(len(batch)), pinned=True)
             while flying:
                 yield self._collect(flying)
         finally:
