@@ -9,6 +9,7 @@
     ├── NetworkError             a network description that does not hold together
     ├── TargetError              a target, precision or device that this machine does not have
     ├── EngineError              an engine file that cannot be read, built or run
+    ├── CalibrationError         a calibration table, or images for one, that cannot be used
     ├── ImageError               an image, or a batch of them, that no embedding can come from
     └── OutputError              an output that cannot be written
 
@@ -44,6 +45,10 @@ class TargetError(FastrtError):
 
 class EngineError(FastrtError):
     """An engine file that cannot be read, built or run."""
+
+
+class CalibrationError(FastrtError):
+    """A calibration table, or images for one, that cannot be used: of another network, too few, damaged."""
 
 
 class ImageError(FastrtError):

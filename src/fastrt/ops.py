@@ -163,18 +163,48 @@ class ScaleShift(Operation):
 
 
 @dataclass(frozen=True, eq=False)
+class QuantizeDequantize(Operation):
+    """A Q/DQ pair: ``(clip(round(x / scale) + zero_point) - zero_point) * scale``, halves rounded to even.
+
+    ``grid`` is ``int8`` or ``uint8``. What runs between such pairs a runtime computes in 8 bits.
+    """
+
+    scale: float
+    zero_point: int = 0
+    grid: str = "int8"
+
+    def infer(self, *inputs: Shape) -> Shape:
+        if not self.scale > 0 or self.grid not in ("int8", "uint8"):
+            raise NetworkError(f"a Q/DQ pair of scale {self.scale} on {self.grid}; a scale above 0 is wanted")
+        return inputs[0]
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The least and the largest value that it can give."""
+        grid = np.iinfo(self.grid)
+        return (grid.min - self.zero_point) * self.scale, (grid.max - self.zero_point) * self.scale
+
+
+@dataclass(frozen=True, eq=False)
 class Convolution(Operation):
-    """Cross-correlation with ``weight`` ``(O, I, kh, kw)`` and ``bias`` ``(O,)`` or None; zeros pad both sides."""
+    """Cross-correlation with ``weight`` ``(O, I, kh, kw)`` and ``bias`` ``(O,)`` or None; zeros pad both sides.
+
+    An int8 ``weight`` comes with a ``scale`` ``(O,)`` float32, by which each output channel's is multiplied.
+    """
 
     weight: Array
     bias: Array | None = None
     stride: int = 1
     padding: int = 0
+    scale: Array | None = None
 
     def infer(self, *inputs: Shape) -> Shape:
         channels, height, width = _map_shape(self, inputs[0])
         out, wanted, kernel_height, kernel_width = self.weight.shape
-        if channels != wanted or (self.bias is not None and self.bias.shape != (out,)):
+        vectors = [array for array in (self.bias, self.scale) if array is not None]
+        if (self.weight.dtype == np.int8) != (self.scale is not None):
+            raise NetworkError(f"convolution with {self.weight.dtype} weights; int8 weights have a scale, others none")
+        if channels != wanted or any(array.shape != (out,) for array in vectors):
             raise NetworkError(
                 f"convolution of {wanted} channels to {out} does not fit a feature map of shape {inputs[0]}"
             )
@@ -183,6 +213,10 @@ class Convolution(Operation):
             _windows(self.kind, height, kernel_height, self.stride, self.padding),
             _windows(self.kind, width, kernel_width, self.stride, self.padding),
         )
+
+    def dequantized(self) -> Array:
+        """The weight, as floating point."""
+        return self.weight if self.scale is None else self.weight * self.scale[:, None, None, None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -334,8 +368,8 @@ class L2Normalize(Operation):
 OPERATIONS: dict[str, type[Operation]] = {
     operation.kind: operation
     for operation in (
-        Input, Cast, Transpose, Reshape, Slice, Concat, ScaleShift, Convolution, MaxPool, InstanceNorm, Relu, LeakyRelu,
-        Sigmoid, Clamp, Power, Add, Multiply, MatMul, ReduceMean, ReduceMax, L2Normalize,
+        Input, Cast, QuantizeDequantize, Transpose, Reshape, Slice, Concat, ScaleShift, Convolution, MaxPool,
+        InstanceNorm, Relu, LeakyRelu, Sigmoid, Clamp, Power, Add, Multiply, MatMul, ReduceMean, ReduceMax, L2Normalize,
     )
 }  # fmt: skip
 """Every operation by its kind: what a target has to know."""

@@ -36,6 +36,12 @@ UNARY: dict[str, Operation] = {
     "convolution": ops.Convolution(_floats(5, 3, 3, 3), _floats(5), 2, 1),
     "convolution without bias": ops.Convolution(_floats(4, 3, 1, 1), None, 1, 0),
     "convolution 7x7": ops.Convolution(_floats(4, 3, 7, 7), None, 2, 3),
+    "quantize_dequantize": ops.QuantizeDequantize(0.013, 0, "int8"),
+    "quantize_dequantize bytes": ops.QuantizeDequantize(0.013, 128, "uint8"),
+    "quantize_dequantize positive": ops.QuantizeDequantize(0.011, 0, "uint8"),
+    "convolution of int8": ops.Convolution(
+        RNG.integers(-127, 128, (5, 3, 3, 3)).astype(np.int8), _floats(5), 1, 1, scale=np.abs(_floats(5)) + 0.01
+    ),
     "max_pool": ops.MaxPool(3, 2, 0, ceil=True),
     "max_pool padded": ops.MaxPool(3, 2, 1),
     "max_pool 2x2": ops.MaxPool(2, 2, 0, ceil=True),

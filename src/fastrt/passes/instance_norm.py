@@ -42,5 +42,7 @@ def split_before_slices(network: Network) -> Network:
 def _take_rows(tensor: Tensor, rows: slice) -> Convolution:
     operation = tensor.operation
     assert isinstance(operation, Convolution)
-    bias = None if operation.bias is None else np.ascontiguousarray(operation.bias[rows])
-    return replace(operation, weight=np.ascontiguousarray(operation.weight[rows]), bias=bias)
+    bias, scale = (
+        None if array is None else np.ascontiguousarray(array[rows]) for array in (operation.bias, operation.scale)
+    )
+    return replace(operation, weight=np.ascontiguousarray(operation.weight[rows]), bias=bias, scale=scale)

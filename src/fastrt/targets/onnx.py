@@ -29,6 +29,7 @@ from fastrt.ops import (
     MaxPool,
     Multiply,
     Power,
+    QuantizeDequantize,
     ReduceMax,
     ReduceMean,
     Relu,
@@ -109,10 +110,18 @@ class OnnxLowering(Lowering[str]):
         return self._scale_shift(op.scale, op.shift, x, self.ranks[x])
 
     def convolution(self, op: Convolution, x: str) -> str:
-        arrays = [self._constant(op.weight)] + ([] if op.bias is None else [self._constant(op.bias)])
+        weight = self._constant(op.weight)
+        if op.scale is not None:
+            zero = self._constant(np.zeros(len(op.scale), np.int8))
+            weight = self._node("DequantizeLinear", weight, self._constant(op.scale), zero, axis=0)
+        arrays = [weight] + ([] if op.bias is None else [self._constant(op.bias)])
         return self._node(
             "Conv", x, *arrays, strides=[op.stride] * 2, pads=[op.padding] * 4, kernel_shape=op.weight.shape[2:]
         )
+
+    def quantize_dequantize(self, op: QuantizeDequantize, x: str) -> str:
+        grid = self._float(op.scale), self._constant(np.asarray(op.zero_point, op.grid))
+        return self._node("DequantizeLinear", self._node("QuantizeLinear", x, *grid), *grid)
 
     def max_pool(self, op: MaxPool, x: str) -> str:
         return self._node(
@@ -173,7 +182,7 @@ class OnnxTarget(Target):
     suffix: ClassVar[str] = ".onnx"
 
     def precisions(self) -> tuple[str, ...]:
-        return ("fp32",)
+        return ("fp32", "int8")
 
     def version(self) -> str:
         return f"onnx {_import_onnx().__version__} opset {OPSET}"

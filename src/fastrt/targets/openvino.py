@@ -33,6 +33,7 @@ from fastrt.ops import (
     MaxPool,
     Multiply,
     Power,
+    QuantizeDequantize,
     ReduceMax,
     ReduceMean,
     Relu,
@@ -47,7 +48,7 @@ from fastrt.targets.base import BuildOptions, Layer, Lowering, Runner, Target, r
 Node = Any
 """An openvino node; openvino publishes no types for what its opsets return."""
 
-HINTS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16"}
+HINTS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16", "int8": "f32"}
 CAPABILITIES = {"fp32": "FP32", "bf16": "BF16", "fp16": "FP16"}
 FLOAT_MAX = float(np.finfo(np.float32).max)
 
@@ -85,8 +86,15 @@ class OpenVinoLowering(Lowering[Node]):
 
     def convolution(self, op: Convolution, x: Node) -> Node:
         padding = [op.padding, op.padding]
-        y = op14.convolution(x, op14.constant(op.weight), [op.stride, op.stride], padding, padding, [1, 1])
+        weight = op14.constant(op.weight)
+        if op.scale is not None:
+            weight = op14.multiply(op14.convert(weight, "f32"), op14.constant(op.scale[:, None, None, None]))
+        y = op14.convolution(x, weight, [op.stride, op.stride], padding, padding, [1, 1])
         return y if op.bias is None else op14.add(y, _per_channel(op.bias, y))
+
+    def quantize_dequantize(self, op: QuantizeDequantize, x: Node) -> Node:
+        low, high = (op14.constant(np.float32(limit)) for limit in op.limits)
+        return op14.fake_quantize(x, low, high, low, high, 256)
 
     def max_pool(self, op: MaxPool, x: Node) -> Node:
         height, width = (op.padding_after(axis.get_length()) for axis in list(x.get_output_partial_shape(0))[2:])
@@ -152,7 +160,8 @@ class OpenVinoTarget(Target):
 
     def precisions(self) -> tuple[str, ...]:
         capabilities = ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        return tuple(precision for precision, capability in CAPABILITIES.items() if capability in capabilities)
+        floating = (precision for precision, capability in CAPABILITIES.items() if capability in capabilities)
+        return (*floating, "int8")
 
     def version(self) -> str:
         return f"openvino {ov.get_version().split('-')[0]}"

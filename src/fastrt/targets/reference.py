@@ -28,6 +28,7 @@ from fastrt.ops import (
     MaxPool,
     Multiply,
     Power,
+    QuantizeDequantize,
     ReduceMax,
     ReduceMean,
     Relu,
@@ -93,13 +94,16 @@ class Reference(Lowering[Array]):
         windows = np.lib.stride_tricks.sliding_window_view(x, (kernel_height, kernel_width), PIXELS)
         windows = windows[:, :, :: op.stride, :: op.stride]
         height, width = windows.shape[2:4]
-        weight = op.weight.reshape(outputs, -1).astype(self.dtype)
+        weight = op.dequantized().reshape(outputs, -1).astype(self.dtype)
         y = np.empty((len(x), outputs, height * width), self.dtype)
         for image, row in zip(windows, y, strict=True):  # one image at a time bounds the memory
             columns = image.transpose(0, 3, 4, 1, 2).reshape(weight.shape[1], -1)
             np.matmul(weight, columns, out=row)
         y = y.reshape(len(x), outputs, height, width)
         return y if op.bias is None else y + self._per_channel(op.bias, y)
+
+    def quantize_dequantize(self, op: QuantizeDequantize, x: Array) -> Array:
+        return np.asarray(np.clip(np.rint(x / op.scale) * op.scale, *op.limits))
 
     def max_pool(self, op: MaxPool, x: Array) -> Array:
         after = [(op.padding, op.padding_after(size)) for size in x.shape[2:]]
@@ -185,7 +189,7 @@ def round_weights(network: Network) -> Network:
 
 def _round_weights(tensor: Tensor) -> Tensor:
     operation = tensor.operation
-    if not isinstance(operation, Convolution) or tensor.dtype not in HALVES:
+    if not isinstance(operation, Convolution) or operation.scale is not None or tensor.dtype not in HALVES:
         return tensor
     return replace(tensor, operation=replace(operation, weight=_round(operation.weight, tensor.dtype)))
 
@@ -197,7 +201,7 @@ class ReferenceTarget(Target):
     suffix: ClassVar[str] = ".npz"
 
     def precisions(self) -> tuple[str, ...]:
-        return ("fp32",)
+        return ("fp32", "int8")
 
     def version(self) -> str:
         return f"numpy {np.__version__}"

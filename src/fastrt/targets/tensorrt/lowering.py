@@ -28,6 +28,7 @@ from fastrt.ops import (
     MaxPool,
     Multiply,
     Power,
+    QuantizeDequantize,
     ReduceMax,
     ReduceMean,
     Relu,
@@ -140,18 +141,20 @@ class TensorRtLowering(Lowering[Trt]):
 
     def convolution(self, op: Convolution, x: Trt) -> Trt:
         dtype = self._numpy_dtype(x)
-        bias = np.zeros(len(op.weight)) if op.bias is None else op.bias
-        layer = self._layer(
-            "add_convolution_nd",
-            x,
-            len(op.weight),
-            op.weight.shape[2:],
-            self._weights(op.weight.astype(dtype)),
-            self._weights(bias.astype(dtype)),
-        )
+        bias = self._weights((np.zeros(len(op.weight)) if op.bias is None else op.bias).astype(dtype))
+        # Weights in 8 bits come as a second tensor.
+        weight = self._trt.Weights() if op.scale is not None else self._weights(op.weight.astype(dtype))
+        dequantized = None if op.scale is None else self._dequantized_weight(op, x)
+        layer = self._layer("add_convolution_nd", x, len(op.weight), op.weight.shape[2:], weight, bias)
+        if dequantized is not None:
+            layer.set_input(1, dequantized)
         layer.stride_nd = (op.stride, op.stride)
         layer.padding_nd = (op.padding, op.padding)
         return layer.get_output(0)
+
+    def quantize_dequantize(self, op: QuantizeDequantize, x: Trt) -> Trt:
+        scale = self._scale(np.full((), op.scale))
+        return self._dequantize(self._quantize(x, scale), scale, x)
 
     def max_pool(self, op: MaxPool, x: Trt) -> Trt:
         layer = self._layer("add_pooling_nd", x, self._trt.PoolingType.MAX, (op.kernel, op.kernel))
@@ -224,6 +227,31 @@ class TensorRtLowering(Lowering[Trt]):
 
     def _elementwise(self, operation: str, a: Trt, b: Trt) -> Trt:
         return self._add("add_elementwise", a, b, getattr(self._trt.ElementWiseOperation, operation))
+
+    def _dequantized_weight(self, op: Convolution, like: Trt) -> Trt:
+        assert op.scale is not None
+        scale = self._scale(op.scale)
+        # TensorRT 8 takes no constants of int8, and rounds these to the very same integers.
+        weight = op.dequantized().astype(np.float32)
+        constant = self._add("add_constant", weight.shape, self._weights(weight))
+        return self._dequantize(self._quantize(constant, scale, axis=0), scale, like, axis=0)
+
+    def _scale(self, scale: Array) -> Trt:
+        return self._add("add_constant", scale.shape, self._weights(scale.astype(np.float32)))
+
+    def _quantize(self, x: Trt, scale: Trt, axis: int | None = None) -> Trt:
+        int8 = (self._trt.DataType.INT8,) if self._dialect.strongly_typed else ()
+        layer = self._layer("add_quantize", x, scale, *int8)
+        if axis is not None:
+            layer.axis = axis
+        return layer.get_output(0)
+
+    def _dequantize(self, x: Trt, scale: Trt, like: Trt, axis: int | None = None) -> Trt:
+        dtype = (like.dtype,) if self._dialect.strongly_typed else ()
+        layer = self._layer("add_dequantize", x, scale, *dtype)
+        if axis is not None:
+            layer.axis = axis
+        return layer.get_output(0)
 
     def _numpy_dtype(self, x: Trt) -> Any:
         if x.dtype == getattr(self._trt.DataType, "BF16", None):
