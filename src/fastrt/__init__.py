@@ -12,10 +12,13 @@
 
 __version__ = "0.1.0"
 
+from fastrt.calibration.calibrate import calibrate
+from fastrt.calibration.table import CalibrationTable, read_table
 from fastrt.config import load_spec, preset_names
 from fastrt.engine import build, describe, load
 from fastrt.engine_info import EngineInfo
 from fastrt.errors import (
+    CalibrationError,
     CheckpointError,
     EngineError,
     FastrtError,
@@ -37,6 +40,8 @@ from fastrt.verify import Report, verify
 from fastrt.weights import Weights, load_weights, save_weights
 
 __all__ = [
+    "CalibrationError",
+    "CalibrationTable",
     "CheckpointError",
     "EngineError",
     "EngineInfo",
@@ -56,6 +61,7 @@ __all__ = [
     "WeightsError",
     "build",
     "build_network",
+    "calibrate",
     "describe",
     "guess_spec",
     "load",
@@ -64,6 +70,7 @@ __all__ = [
     "load_weights",
     "preset_names",
     "read_image",
+    "read_table",
     "save_weights",
     "verify",
 ]

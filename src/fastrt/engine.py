@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from fastrt import __version__
+from fastrt.calibration.table import CalibrationTable
 from fastrt.engine_info import EngineInfo, Io, Precision, Resampler
-from fastrt.errors import EngineError, TargetError
+from fastrt.errors import CalibrationError, EngineError, TargetError
 from fastrt.files import written_whole
 from fastrt.network import Network
 from fastrt.passes import prepare
+from fastrt.passes.quantize import quantize
 from fastrt.session import Session
 from fastrt.targets.base import BuildOptions, Layer, Runner, Target, refuse_precision
 from fastrt.verify import verify
@@ -68,6 +72,9 @@ def build(
     resampler: Resampler = "pil-bicubic",
     options: BuildOptions | None = None,
     check: Checking | Literal[False] | None = None,
+    table: CalibrationTable | None = None,
+    kept: Collection[str] = (),
+    min_similarity: float | None = None,
 ) -> EngineInfo:
     """Build an engine file, whole or not at all.
 
@@ -85,6 +92,9 @@ def build(
         check: called with a session of the new engine before the file appears; if what it returns is false, there is no
             file. None is `fastrt.verify` for targets that choose their kernels by measuring, tensorrt, and nothing for
             the others; False is nothing.
+        table: for int8, which values the tensors take: what `fastrt.calibrate` found.
+        kept: for int8, convolutions that stay in floating point, by name.
+        min_similarity: for int8, stands in the file: the mean-centred cosine to fp32 that `fastrt.verify` asks for.
 
     Returns:
         What the file says of itself.
@@ -92,6 +102,7 @@ def build(
     Raises:
         TargetError: no such target, its runtime is not installed, or the machine lacks the precision or an option.
         EngineError: the runtime cannot build the network, or the engine is found wanting.
+        CalibrationError: int8 without a table, or with another network's; a table with another precision.
         OutputError: the file cannot be written.
     """
     path = Path(path)
@@ -105,6 +116,7 @@ def build(
     chosen = find_target(by_suffix)
     refuse_precision(chosen, precision)
     options = _settle(chosen, options or BuildOptions())
+    quantized = _quantizer(chosen, network, precision, table, kept)
     info = EngineInfo(
         fastrt=__version__,
         target=chosen.name,
@@ -119,10 +131,13 @@ def build(
         device=chosen.built_for(options),
         batches=options.batches or None,
         version_compatible=options.version_compatible,
+        calibration=None if table is None else table.summary,
+        kept=tuple(kept) or None,
+        min_similarity=min_similarity,
         spec=network.spec,
     )
     with written_whole(path) as temporary:
-        chosen.build(prepare(network, info, typed=chosen.typed), temporary, info, options)
+        chosen.build(prepare(network, info, typed=chosen.typed, quantized=quantized), temporary, info, options)
         if check is None and chosen.measures:
             check = partial(verify, network=network)
         if check:
@@ -131,6 +146,23 @@ def build(
             if not report:
                 raise EngineError(f"{path} is not written, as the engine that was built is found wanting:\n{report}")
     return info
+
+
+def _quantizer(
+    target: Target, network: Network, precision: str, table: CalibrationTable | None, kept: Collection[str]
+) -> Callable[[Network], Network] | None:
+    """What brings a folded network to eight bits, if that is the precision."""
+    if precision != "int8":
+        if table is not None or kept:
+            raise CalibrationError(
+                f"a calibration table is for int8, and {precision} was asked for; leave one of them out"
+            )
+        return None
+    if table is None:
+        raise CalibrationError("int8 needs to know which values the tensors take; calibrate first: fastrt calibrate")
+    table.check(network)
+    means = {name: np.asarray(mean) for name, mean in table.means.items()}
+    return lambda folded: quantize(folded, table.ranges, target.placement, kept, means)
 
 
 def _either(words: list[str]) -> str:
@@ -178,8 +210,13 @@ def load(path: str | os.PathLike[str], device: str | None = None, *, batch: int 
     return Session(open_runner(path, device), batch)
 
 
-def open_runner(path: str | os.PathLike[str], device: str | None = None, *, taps: bool = False) -> Runner:
-    """The runner below a session; with ``taps``, every named tensor inside can be read. Raises as `load` does."""
+def open_runner(
+    path: str | os.PathLike[str], device: str | None = None, *, taps: bool | Collection[str] = False
+) -> Runner:
+    """The runner below a session; with ``taps``, named tensors inside can be read: all, or those of these names.
+
+    Raises as `load` does.
+    """
     target, path = _find_engine(path)
     return target.load(path, device or target.device, taps)
 

@@ -14,7 +14,7 @@ KEY = "fastrt"
 
 Io = Literal["u8_nhwc_bgr", "f32_nchw_rgb"]
 Resampler = Literal["pil-bicubic", "cv2-cubic", "cv2-linear"]
-Precision = Literal["fp32", "tf32", "fp16", "bf16"]
+Precision = Literal["fp32", "tf32", "fp16", "bf16", "int8"]
 
 
 class EngineInfo(BaseModel):
@@ -36,6 +36,9 @@ class EngineInfo(BaseModel):
         device: the device that it was built for, if it runs on no other.
         batches: the largest batch of each range that it was tuned for.
         version_compatible: whether later versions of its runtime load it.
+        calibration: of an engine in int8, what its ranges come from: ``entropy, 512 images``.
+        kept: the convolutions that it does not compute in int8, though they could be.
+        min_similarity: what its mean-centred cosine to fp32 was to be at least.
         spec: the model, as `ModelSpec` has it.
     """
 
@@ -55,6 +58,9 @@ class EngineInfo(BaseModel):
     device: str | None = None
     batches: tuple[Annotated[int, Field(ge=1)], ...] | None = None
     version_compatible: bool = False
+    calibration: str | None = None
+    kept: tuple[str, ...] | None = None
+    min_similarity: Annotated[float, Field(ge=-1, le=1)] | None = None
     spec: dict[str, Any] | None = None
 
     def to_text(self) -> str:

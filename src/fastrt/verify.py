@@ -24,7 +24,7 @@ TOLERANCE = 1e-4
 ROUNDING = 3.0
 """For networks that amplify rounding: times what the precision alone does to the reference itself."""
 
-COSINE = {"tf32": 0.9995, "fp16": 0.999, "bf16": 0.99}
+COSINE = {"tf32": 0.9995, "fp16": 0.999, "bf16": 0.99, "int8": 0.97}
 """Below fp32: the least cosine between embeddings from which the reference's mean embedding is subtracted.
 
 Raw cosines hide breakage, as all embeddings of a network point in much the same direction."""
@@ -155,7 +155,7 @@ def _rounded(network: Network, pixels: Array, info: EngineInfo) -> Iterator[tupl
     """The reference as the engine's precision rounds it, whatever the runtime: what no engine can be blamed for."""
     if _compares_values(info):
         return Reference(pixels, np.float32).lower(network)
-    half = compute_in_half(fold_scales(network), ROUNDED_LIKE[str(info.precision)])
+    half = compute_in_half(fold_scales(network), ROUNDED_LIKE.get(str(info.precision), "float16"))
     return RoundingReference(pixels).lower(half)
 
 
@@ -187,7 +187,9 @@ def _check(name: str, info: EngineInfo, got: Array, want: Array, centre: Array, 
         allowed = max(TOLERANCE, ROUNDING * noise)
         figures = f"differ by {difference:.1e} of the largest value, {allowed:.1e} allowed"
     else:
-        allowed = max(1 - COSINE[str(info.precision)], ROUNDING * noise)
+        allowed = 1 - (info.min_similarity or COSINE[str(info.precision)])
+        if info.precision != "int8":  # which is not excused by what half does
+            allowed = max(allowed, ROUNDING * noise)
         wanted = f"at least {1 - allowed:.5f} wanted in {info.precision}"
         figures = f"mean-centred cosine {1 - difference:.5f}, {wanted}"
     return Check(name, difference <= allowed, figures)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from fastrt.engine_info import EngineInfo
 from fastrt.network import Network
 from fastrt.passes.fold import fold_scales
@@ -12,12 +14,24 @@ from fastrt.passes.outside import normalize_embedding, take_bytes
 FEW = 4
 """Images in a batch up to which one large convolution before IBN-a is faster than two small ones, on an H100."""
 
-HALVES = {"fp16": "float16", "bf16": "bfloat16"}
+HALVES = {"fp16": "float16", "bf16": "bfloat16", "int8": "float16"}
+"""The half that a precision computes in; for int8, what is not in eight bits."""
 
 
-def prepare(network: Network, info: EngineInfo, *, typed: bool = False) -> Network:
-    """The network that an engine of this description holds; ``typed`` writes its precision into it."""
+def prepare(
+    network: Network, info: EngineInfo, *, typed: bool = False, quantized: Callable[[Network], Network] | None = None
+) -> Network:
+    """The network that an engine of this description holds.
+
+    Args:
+        network: as it was described.
+        info: of the engine.
+        typed: write its precision into it.
+        quantized: brings it to eight bits.
+    """
     network = fold_scales(network)
+    if quantized is not None:
+        network = quantized(network)
     if typed and max(info.batches or (1,)) > FEW:
         network = split_before_slices(network)
     if info.io == "u8_nhwc_bgr":

@@ -8,7 +8,7 @@ import numpy as np
 
 from fastrt.errors import NetworkError
 from fastrt.network import OUTPUT, Network, Tensor, make_tensor
-from fastrt.ops import Cast, Convolution, Input, L2Normalize, ScaleShift, Transpose
+from fastrt.ops import Cast, Convolution, Input, L2Normalize, QuantizeDequantize, ScaleShift, Transpose
 
 
 def take_bytes(network: Network) -> Network:
@@ -26,10 +26,17 @@ def take_bytes(network: Network) -> Network:
     planes = make_tensor(f"{image.name}.planes", Transpose((2, 0, 1)), [values])
     standardised = make_tensor(f"{pixels.name}_bgr", _reversed_scale(pixels.operation), [planes])
     result = [image, values, planes, standardised]
+    renamed = {pixels.name: standardised.name}
     for tensor in network:
         if tensor.name in (network.input.name, pixels.name):
             continue
-        result.append(_reversed_convolution(tensor, standardised.name) if pixels.name in tensor.inputs else tensor)
+        if not renamed.keys() & set(tensor.inputs):
+            result.append(tensor)
+        elif isinstance(tensor.operation, QuantizeDequantize):
+            renamed[tensor.name] = f"{tensor.name}_bgr"
+            result.append(replace(tensor, name=f"{tensor.name}_bgr", inputs=(standardised.name,)))
+        else:
+            result.append(_reversed_convolution(tensor, renamed[tensor.inputs[0]]))
     return replace(network, tensors=tuple(result))
 
 

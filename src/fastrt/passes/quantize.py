@@ -139,10 +139,10 @@ def place(found: Range, placement: Placement) -> QuantizeDequantize:
     """The pair for a range; one of nothing but zeros gets a scale of 1, as a scale must be positive.
 
     >>> from types import SimpleNamespace
-    >>> place(SimpleNamespace(low=0.0, amax=51.0), Placement(True, "int8", False))
-    QuantizeDequantize(scale=0.2, zero_point=0, grid='uint8')
-    >>> place(SimpleNamespace(low=-1.0, amax=25.4), Placement(True, "int8", False))
-    QuantizeDequantize(scale=0.2, zero_point=0, grid='int8')
+    >>> place(SimpleNamespace(low=0.0, amax=63.75), Placement(True, "int8", False))
+    QuantizeDequantize(scale=0.25, zero_point=0, grid='uint8')
+    >>> place(SimpleNamespace(low=-1.0, amax=31.75), Placement(True, "int8", False))
+    QuantizeDequantize(scale=0.25, zero_point=0, grid='int8')
     """
     grid = "uint8" if placement.unsigned and found.low >= 0 else placement.signed
     steps = 2 * LEVELS + 1 if grid == "uint8" and found.low >= 0 else LEVELS

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
@@ -14,6 +14,7 @@ from fastrt.arrays import Array, Embeddings, Shape
 from fastrt.engine_info import EngineInfo
 from fastrt.errors import ImageError, TargetError
 from fastrt.network import Network, Tensor
+from fastrt.passes.quantize import Placement
 
 Value = TypeVar("Value")
 
@@ -131,6 +132,7 @@ class Target(ABC):
         typed: whether precision must stand in the network, as casts.
         batches: what its engines are tuned for, unless the user says otherwise; see `BuildOptions`.
         device: where its engines run, unless the user says otherwise.
+        placement: how it wants its Q/DQ pairs.
         measures: whether it chooses what an engine is made of by measuring, so that no two builds need be alike.
     """
 
@@ -139,6 +141,7 @@ class Target(ABC):
     typed: ClassVar[bool] = False
     batches: ClassVar[tuple[int, ...]] = ()
     device: ClassVar[str] = "cpu"
+    placement: ClassVar[Placement]
     measures: ClassVar[bool] = False
 
     @abstractmethod
@@ -158,8 +161,8 @@ class Target(ABC):
         """Write an engine file that carries ``info``; the caller makes it, and what stands beside it, appear whole."""
 
     @abstractmethod
-    def load(self, path: Path, device: str, taps: bool = False) -> Runner:
-        """A runner of an engine file; with ``taps``, every named tensor can be read (slower).
+    def load(self, path: Path, device: str, taps: bool | Collection[str] = False) -> Runner:
+        """A runner of an engine file; with ``taps``, every named tensor can be read (slower), or those of these names.
 
         Raises:
             EngineError: the file is not one of this runtime's, or is damaged.

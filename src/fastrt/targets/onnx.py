@@ -5,7 +5,7 @@ The only file that imports onnx and onnxruntime.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -39,6 +39,7 @@ from fastrt.ops import (
     Slice,
     Transpose,
 )
+from fastrt.passes.quantize import Placement
 from fastrt.targets.base import BuildOptions, Layer, Lowering, Runner, Target
 
 OPSET = 17
@@ -180,6 +181,7 @@ class OnnxTarget(Target):
 
     name: ClassVar[str] = "onnx"
     suffix: ClassVar[str] = ".onnx"
+    placement: ClassVar[Placement] = Placement(unsigned=True, signed="uint8", both_sides=True)
 
     def precisions(self) -> tuple[str, ...]:
         return ("fp32", "int8")
@@ -206,7 +208,7 @@ class OnnxTarget(Target):
         onnx.checker.check_model(model)
         path.write_bytes(model.SerializeToString())
 
-    def load(self, path: Path, device: str, taps: bool = False) -> Runner:
+    def load(self, path: Path, device: str, taps: bool | Collection[str] = False) -> Runner:
         if device != "cpu":
             raise TargetError(f"onnx runs on cpu, not on {device}; build an engine for that device instead")
         if not taps:
@@ -217,6 +219,8 @@ class OnnxTarget(Target):
         model = _load_proto(onnx, path)
         output = model.graph.output[0].name
         names = [node.name for node in model.graph.node if [node.name] == list(node.output) and node.name != output]
+        if taps is not True:
+            names = [name for name in names if name in taps]
         model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names)
         return OnnxRunner(_open(model.SerializeToString(), path), info, [output, *names])
 

@@ -5,7 +5,7 @@ The only file that imports openvino.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from queue import Empty, LifoQueue
 from typing import Any, ClassVar
@@ -43,6 +43,7 @@ from fastrt.ops import (
     Slice,
     Transpose,
 )
+from fastrt.passes.quantize import Placement
 from fastrt.targets.base import BuildOptions, Layer, Lowering, Runner, Target, refuse_precision
 
 Node = Any
@@ -157,6 +158,7 @@ class OpenVinoTarget(Target):
 
     name: ClassVar[str] = "openvino"
     suffix: ClassVar[str] = ".xml"
+    placement: ClassVar[Placement] = Placement(unsigned=True, signed="int8", both_sides=False)
 
     def precisions(self) -> tuple[str, ...]:
         capabilities = ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
@@ -175,7 +177,7 @@ class OpenVinoTarget(Target):
         except RuntimeError as error:
             raise OutputError(f"cannot write {path}: {_first_line(error)}") from error
 
-    def load(self, path: Path, device: str, taps: bool = False) -> Runner:
+    def load(self, path: Path, device: str, taps: bool | Collection[str] = False) -> Runner:
         model = _read(path)
         info = _describe(model, path)
         core = ov.Core()
@@ -185,7 +187,7 @@ class OpenVinoTarget(Target):
             raise TargetError(f"openvino finds no device {device} here; it finds {known}")
         if name == "CPU" and info.precision is not None:
             refuse_precision(self, info.precision)
-        names = _tap(model) if taps else []
+        names = _tap(model, None if taps is True else taps) if taps else []
         # Left to itself OpenVINO computes in bfloat16 wherever the CPU can.
         config = {"INFERENCE_PRECISION_HINT": HINTS[info.precision or "fp32"], "PERFORMANCE_HINT": "LATENCY"}
         try:
@@ -272,13 +274,15 @@ def _dtype(port: Any) -> str:
     return str(np.dtype(port.get_element_type().to_dtype()))
 
 
-def _tap(model: Any) -> list[str]:
-    """Make an output of every node that bears a tensor's name; the names of all outputs, in order."""
+def _tap(model: Any, wanted: Collection[str] | None) -> list[str]:
+    """Make an output of every node that bears a (wanted) tensor's name; the names of all outputs, in order."""
     output = model.output(0)
     taps = {}
     for op in model.get_ordered_ops():
         name = op.get_friendly_name()
         if op.get_type_name() not in ("Result", "Constant", "Parameter") and name in op.output(0).get_names():
+            if wanted is not None and name not in wanted:
+                continue
             taps[name] = op.output(0)
     taps.pop(output.get_any_name(), None)
     model.add_outputs(list(taps.values()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -38,6 +38,7 @@ from fastrt.ops import (
     Slice,
     Transpose,
 )
+from fastrt.passes.quantize import Placement
 from fastrt.targets.base import BuildOptions, Layer, Lowering, Runner, Target
 from fastrt.targets.network_file import read_info_entry, read_network, write_network
 
@@ -199,6 +200,7 @@ class ReferenceTarget(Target):
 
     name: ClassVar[str] = "reference"
     suffix: ClassVar[str] = ".npz"
+    placement: ClassVar[Placement] = Placement(unsigned=True, signed="int8", both_sides=False)
 
     def precisions(self) -> tuple[str, ...]:
         return ("fp32", "int8")
@@ -209,7 +211,7 @@ class ReferenceTarget(Target):
     def build(self, network: Network, path: Path, info: EngineInfo, options: BuildOptions) -> None:
         write_network(network, path, info.to_text())
 
-    def load(self, path: Path, device: str, taps: bool = False) -> Runner:
+    def load(self, path: Path, device: str, taps: bool | Collection[str] = False) -> Runner:
         if device != "cpu":
             raise TargetError(f"reference runs on cpu, not on {device}")
         return ReferenceRunner(read_network(path), self.describe(path))

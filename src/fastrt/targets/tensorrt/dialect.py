@@ -58,7 +58,7 @@ class Dialect:
     def precisions(self) -> tuple[str, ...]:
         """What it can be asked to compute in, widest first."""
         bf16 = ("bf16",) if hasattr(self.trt.DataType, "BF16") else ()
-        return ("fp32", "tf32", "fp16", *bf16)
+        return ("fp32", "tf32", "fp16", *bf16, "int8")
 
     def create_network(self, builder: Trt) -> Trt:
         """An empty network, strongly typed where that exists, its batch explicit."""

@@ -14,6 +14,7 @@ from fastrt.engine_info import EngineInfo
 from fastrt.errors import EngineError, OutputError, TargetError
 from fastrt.files import written_whole
 from fastrt.network import Network
+from fastrt.passes import HALVES
 from fastrt.targets.base import BuildOptions
 from fastrt.targets.tensorrt.dialect import Dialect, Trt
 from fastrt.targets.tensorrt.lowering import TensorRtLowering
@@ -42,7 +43,7 @@ def build_plan(dialect: Dialect, network: Network, info: EngineInfo, options: Bu
         raise TargetError(f"{dialect.version} is a runtime without a builder; install the whole of it to build")
     logger = make_logger(trt)
     builder = trt.Builder(logger)
-    half = info.precision in ("fp16", "bf16")
+    half = info.precision in HALVES
     definition = dialect.create_network(builder)
     definition.name = MARK + info.to_text()
     lowering = TensorRtLowering(dialect, definition, logger.errors, half=half)
@@ -93,8 +94,10 @@ def _configure(dialect: Dialect, builder: Trt, info: EngineInfo, options: BuildO
     else:
         config.clear_flag(flags.TF32)
     if not dialect.strongly_typed:
-        if info.precision == "fp16":
+        if info.precision in ("fp16", "int8"):
             config.set_flag(flags.FP16)
+        if info.precision == "int8":
+            config.set_flag(flags.INT8)
         if bound:
             config.set_flag(flags.OBEY_PRECISION_CONSTRAINTS)
     if hasattr(trt.TacticSource, "CUDNN"):  # on by default until TensorRT 9; no layer of ours is faster with them

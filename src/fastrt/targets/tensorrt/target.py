@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,6 +13,7 @@ from fastrt.arrays import Shape
 from fastrt.engine_info import EngineInfo, read_info
 from fastrt.errors import EngineError, TargetError
 from fastrt.network import Network
+from fastrt.passes.quantize import Placement
 from fastrt.targets.base import BuildOptions, Layer, Runner, Target
 from fastrt.targets.tensorrt import cuda
 from fastrt.targets.tensorrt.dialect import Dialect, Trt, find_dialect
@@ -28,6 +30,7 @@ class TensorRtTarget(Target):
     suffix: ClassVar[str] = ".engine"
     typed: ClassVar[bool] = True
     batches: ClassVar[tuple[int, ...]] = (1, 8, 32)
+    placement: ClassVar[Placement] = Placement(unsigned=False, signed="int8", both_sides=False)
     device: ClassVar[str] = "cuda:0"
     measures: ClassVar[bool] = True
 
@@ -46,7 +49,7 @@ class TensorRtTarget(Target):
             raise TargetError("tensorrt builds on the GPU that the engine is for, and there is none here")
         path.write_bytes(build_plan(dialect, network, info, options))
 
-    def load(self, path: Path, device: str, taps: bool = False) -> Runner:
+    def load(self, path: Path, device: str, taps: bool | Collection[str] = False) -> Runner:
         if taps:
             raise TargetError("tensorrt fuses layers, so a plan has no tensors inside to compare; verify it whole")
         index = cuda.find_device(device)

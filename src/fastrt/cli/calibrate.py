@@ -1,0 +1,52 @@
+"""``fastrt calibrate``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fastrt.calibration.calibrate import calibrate
+from fastrt.calibration.images import ImageSample
+from fastrt.calibration.methods import Method
+from fastrt.cli.arguments import Checkpoint, Config, Overrides, split_pairs
+from fastrt.cli.output import progress_bar, say, say_note
+from fastrt.embed import find_images
+from fastrt.engine_info import Resampler
+from fastrt.model import load_model
+
+
+def run(
+    checkpoint: Checkpoint,
+    images: Annotated[
+        list[str],
+        typer.Option("--images", metavar="DIR", help="Images, folders, or patterns. Repeatable.", show_default=False),
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The table: a .json.")],
+    config: Config = None,
+    overrides: Overrides = None,
+    count: Annotated[int, typer.Option(min=1, help="How many images.")] = 512,
+    method: Annotated[Method, typer.Option(help="Which values are worth representing.")] = "entropy",
+    seed: Annotated[int, typer.Option(min=0, help="Draws the images.")] = 0,
+    resampler: Annotated[Resampler, typer.Option(help="How images are brought to its size.")] = "pil-bicubic",
+) -> None:
+    """Find the ranges of a network's tensors on images like those it will see, for int8."""
+    found = find_images(images)
+    if found.passed_over:
+        say_note(
+            f"{len(found.passed_over)} files are no images by their suffix, first {found.passed_over[0]}: left out"
+        )
+    model = load_model(checkpoint, config, split_pairs(overrides))
+    for note in model.notes:
+        say_note(note)
+    sample = ImageSample(found.images, count, seed)
+    with progress_bar() as progress:
+        task = progress.add_task("calibrating", total=count)
+        table = calibrate(
+            model.network(), sample, method, resampler=resampler, advance=lambda done: progress.advance(task, done)
+        )
+    table.save(output)
+    if sample.duplicates:
+        say_note(f"{len(sample.duplicates)} images repeat another, first {sample.duplicates[0]}: left out")
+    for _, reason in sample.unreadable:
+        say_note(f"{reason}: left out")
+    say(f"{output}: ranges of {len(table.ranges)} tensors by {table.summary} of {len(found.images)}")
