@@ -37,6 +37,7 @@ def calibrate(
     method: Method = "entropy",
     *,
     resampler: Resampler = "pil-bicubic",
+    correct_bias: bool = True,
     advance: Callable[[int], None] = lambda _: None,
 ) -> CalibrationTable:
     """Find the ranges of a network's tensors.
@@ -49,6 +50,7 @@ def calibrate(
         images: ``(h, w, 3)`` uint8 BGR arrays of any size, or one ``(n, H, W, 3)`` array; an `ImageSample` names them.
         method: ``minmax``, ``percentile``, ``entropy`` or ``mse``: which values are worth representing.
         resampler: how images are brought to the network's size; the engine's should be the same.
+        correct_bias: note the means by which biases take back what rounding weights moves outputs by.
         advance: called with how many more images are done.
 
     Raises:
@@ -89,19 +91,26 @@ def calibrate(
     if count == 0:
         raise CalibrationError("no images to calibrate on; some that look like those the network will see are wanted")
     find = find_method(method)
-    names = images.names if isinstance(images, ImageSample) else [str(i) for i in range(count)]
+    sample = images if isinstance(images, ImageSample) else None
     return CalibrationTable(
         fastrt=__version__,
         fingerprint=network.fingerprint(),
         method=method,
         image_size=(network.input.shape[1], network.input.shape[2]),
         resampler=resampler,
-        seed=images.seed if isinstance(images, ImageSample) else None,
-        images=tuple(names),
+        seed=None if sample is None else sample.seed,
+        images=tuple(map(str, range(count)) if sample is None else sample.names),
+        held_out=() if sample is None else tuple(sample.held_out),
         images_hash=digest.hexdigest(),
         ranges={name: _range(histogram, find) for name, histogram in histograms.items()},
-        means={name: tuple(float(f"{mean:.5g}") for mean in total / count) for name, total in sums.items()},
+        means={
+            name: tuple(float(f"{mean:.5g}") for mean in total / count) for name, total in sums.items() if correct_bias
+        },
     )
+
+
+def _rounded(values: Array) -> tuple[float, ...]:
+    return tuple(float(f"{value:.5g}") for value in values)
 
 
 def _batches(images: Iterable[Image]) -> Iterator[list[Image]]:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
 from fastrt.arrays import Image
+from fastrt.drawing import draw_person
 from fastrt.errors import CalibrationError, ImageError
 from fastrt.preprocess import read_image
+
+HELD_OUT = 64
+"""Images that an engine in int8 is judged on."""
 
 
 class ImageSample:
@@ -22,6 +27,7 @@ class ImageSample:
         names: of the images that were read, in order.
         unreadable: of files that could not be, each with the reason.
         duplicates: of files with the very content of one before.
+        held_out: files that were not looked at, `HELD_OUT` at most: to judge an engine on.
     """
 
     def __init__(self, paths: Sequence[Path], count: int, seed: int = 0) -> None:
@@ -30,6 +36,7 @@ class ImageSample:
         self.names: list[str] = []
         self.unreadable: list[tuple[str, str]] = []
         self.duplicates: list[str] = []
+        self.held_out: list[str] = []
         # By name, whatever order the files were found in.
         ordered = sorted(paths)
         self._paths = [ordered[i] for i in np.random.default_rng(seed).permutation(len(ordered))]
@@ -42,8 +49,9 @@ class ImageSample:
         """
         self.names, self.unreadable, self.duplicates = [], [], []
         seen: set[bytes] = set()
-        for path in self._paths:
+        for i, path in enumerate(self._paths):
             if len(self.names) == self.count:
+                self.held_out = [str(path) for path in self._paths[i : i + HELD_OUT]]
                 return
             try:
                 image = read_image(path)
@@ -66,3 +74,20 @@ class ImageSample:
 
     def _first(self) -> str:
         return f" (first: {self.unreadable[0][1]})" if self.unreadable else ""
+
+
+def read_held_out(paths: Sequence[Path], seen: Collection[str] = (), count: int = HELD_OUT) -> list[Image]:
+    """Up to ``count`` images that are not among those ``seen``, in order; what cannot be read is passed over."""
+    images: list[Image] = []
+    for path in paths:
+        if len(images) == count:
+            break
+        if str(path) not in seen:
+            with suppress(ImageError):
+                images.append(read_image(path))
+    return images
+
+
+def draw_held_out(size: tuple[int, int], count: int = HELD_OUT) -> list[Image]:
+    """Drawn pictures of people, two of each, where there are no images to judge on."""
+    return [draw_person(i // 2, i % 2, *size) for i in range(count)]

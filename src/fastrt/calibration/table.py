@@ -48,9 +48,10 @@ class CalibrationTable(BaseModel):
         resampler: how.
         seed: by which images were drawn from a folder; None if they were given one by one.
         images: their names, or as many numbers.
+        held_out: names of images of the same folder that were not looked at.
         images_hash: SHA-256 of their pixels, as read.
         ranges: by tensor name.
-        means: of each channel of what convolutions take, by tensor name.
+        means: of each channel of what convolutions take, by tensor name; empty to leave biases as they are.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -63,6 +64,7 @@ class CalibrationTable(BaseModel):
     resampler: Resampler
     seed: int | None = None
     images: tuple[str, ...]
+    held_out: tuple[str, ...] = ()
     images_hash: str
     ranges: dict[str, TensorRange]
     means: dict[str, tuple[Finite, ...]]

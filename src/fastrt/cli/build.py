@@ -7,11 +7,13 @@ import typer
 from rich.progress import TaskID
 
 import fastrt.engine
+from fastrt.calibration.table import read_table
 from fastrt.cli.arguments import Checkpoint, Config, Overrides, split_pairs
+from fastrt.cli.judge import Judge
 from fastrt.cli.output import progress_bar, say, say_note
 from fastrt.engine import SUFFIXES, TARGETS, default_timing_cache, find_target
 from fastrt.engine_info import Io, Precision, Resampler
-from fastrt.errors import TargetError
+from fastrt.errors import CalibrationError, TargetError
 from fastrt.model import load_model
 from fastrt.session import Session
 from fastrt.targets.base import BuildOptions
@@ -39,6 +41,28 @@ def run(
         Io, typer.Option(help="What it takes: OpenCV's bytes, or float planes of RGB from 0 to 255.")
     ] = "u8_nhwc_bgr",
     resampler: Annotated[Resampler, typer.Option(help="How images are brought to its size.")] = "pil-bicubic",
+    calibration: Annotated[
+        Path | None,
+        typer.Option(help="int8: the table that fastrt calibrate made of this checkpoint.", show_default=False),
+    ] = None,
+    min_similarity: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="int8: the least mean-centred cosine to fp32; convolutions are kept from int8 until it holds.",
+            show_default=False,
+        ),
+    ] = None,
+    images: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--images",
+            metavar="DIR",
+            help="int8: what it is judged on; those that calibration left over if left out. Repeatable.",
+            show_default=False,
+        ),
+    ] = None,
     raw: Annotated[
         bool, typer.Option("--raw", help="Embeddings as FastReID returns them, not of unit length.")
     ] = False,
@@ -75,6 +99,9 @@ def run(
     for note in model.notes:
         say_note(note)
     network = model.network()
+    table = read_table(calibration) if calibration is not None else None
+    if precision != "int8" and (min_similarity is not None or images):
+        raise CalibrationError(f"--min-similarity and --images are for int8, and {precision} was asked for")
     chosen = target or SUFFIXES.get(output.suffix.lower(), "")
     measures = chosen in TARGETS and find_target(chosen).measures
     reports: list[Report] = []
@@ -99,19 +126,28 @@ def run(
             timing_cache=timing_cache or (default_timing_cache() if measures else None),
             progress=advance,
         )
+        judge = Judge(network, table, images, advance) if table is not None and precision == "int8" else None
+        mix = judge.mix(chosen, min_similarity) if judge is not None and min_similarity is not None else None
         info = fastrt.engine.build(
             network,
             output,
             target,
             precision,
+            table=table,
+            kept=() if mix is None else mix.kept,
+            min_similarity=min_similarity,
             normalize=not raw,
             io=io,
             resampler=resampler,
             options=options,
             check=measure if check or (check is None and measures) else False,
         )
+        comparison = None if judge is None else judge.compare(output, mix)
     for report in reports:
         say(str(report))
+    if comparison is not None:
+        files = comparison.save(output)
+        say(f"{comparison}\nwritten down in {files[0]} and {files[1]}")
     height, width = info.image_size
     say(f"{output}: {model.spec.title}, {height}x{width} to {info.embedding_dim}, {info.target} {info.precision}")
 

@@ -27,6 +27,9 @@ def run(
     count: Annotated[int, typer.Option(min=1, help="How many images.")] = 512,
     method: Annotated[Method, typer.Option(help="Which values are worth representing.")] = "entropy",
     seed: Annotated[int, typer.Option(min=0, help="Draws the images.")] = 0,
+    correct_bias: Annotated[
+        bool, typer.Option("--bias-correction/--no-bias-correction", help="Let biases make up for rounded weights.")
+    ] = True,
     resampler: Annotated[Resampler, typer.Option(help="How images are brought to its size.")] = "pil-bicubic",
 ) -> None:
     """Find the ranges of a network's tensors on images like those it will see, for int8."""
@@ -42,7 +45,12 @@ def run(
     with progress_bar() as progress:
         task = progress.add_task("calibrating", total=count)
         table = calibrate(
-            model.network(), sample, method, resampler=resampler, advance=lambda done: progress.advance(task, done)
+            model.network(),
+            sample,
+            method,
+            resampler=resampler,
+            correct_bias=correct_bias,
+            advance=lambda done: progress.advance(task, done),
         )
     table.save(output)
     if sample.duplicates:

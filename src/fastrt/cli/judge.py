@@ -1,0 +1,55 @@
+"""Judges engines in int8 on images that calibration has not seen."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from fastrt.calibration.images import draw_held_out, read_held_out
+from fastrt.calibration.mixed import Mix, find_mix
+from fastrt.calibration.report import QuantizationReport, compare_int8
+from fastrt.calibration.table import CalibrationTable
+from fastrt.cli.output import say_note
+from fastrt.embed import find_images
+from fastrt.errors import CalibrationError
+from fastrt.network import Network
+
+FEWEST = 8
+"""Images of whom it makes sense to ask who is nearest."""
+
+
+class Judge:
+    """The images, and what is asked of them."""
+
+    def __init__(
+        self,
+        network: Network,
+        table: CalibrationTable,
+        images: Sequence[str] | None,
+        advance: Callable[[str, int, int], None],
+    ) -> None:
+        table.check(network)
+        self._network = network
+        self._table = table
+        self._advance = advance
+        if images:
+            self._images = read_held_out(find_images(images).images, table.images)
+            self.described = f"{len(self._images)} images that calibration has not seen"
+            if len(self._images) < FEWEST:
+                raise CalibrationError(
+                    f"{len(self._images)} images can be read that calibration has not seen; give at least {FEWEST}"
+                )
+            return
+        self._images = read_held_out([Path(name) for name in table.held_out])
+        self.described = f"{len(self._images)} images that calibration left over"
+        if len(self._images) < FEWEST:
+            self._images = draw_held_out(table.image_size)
+            self.described = f"{len(self._images)} drawn pictures"
+            say_note("calibration left no images over, so int8 is judged on drawn pictures; --images gives better ones")
+
+    def mix(self, target: str, min_similarity: float) -> Mix:
+        """The fewest convolutions to keep from int8."""
+        return find_mix(self._network, self._table, target, min_similarity, self._images, self._advance)
+
+    def compare(self, engine: Path, mix: Mix | None) -> QuantizationReport:
+        """What int8 changed."""
+        pure = mix.pure if mix is not None and mix.kept else None
+        return compare_int8(engine, self._network, self._table, self._images, self.described, pure, self._advance)

@@ -1,0 +1,64 @@
+"""How alike two engines' embeddings of the same images are: pure functions.
+
+Raw cosines hide breakage, since all embeddings of a network point in much the same direction: what tells people apart
+is what is left when their mean is taken away. And what is asked of embeddings in the end is who is nearest.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastrt.arrays import Array
+
+
+def centred_cosines(got: Array, want: Array) -> Array:
+    """The cosine of each row with the wanted one, after the mean of the wanted rows is taken from both: ``(n,)``.
+
+    >>> want = np.array([[10.0, 1.0], [10.0, -1.0]])
+    >>> got = np.array([[10.0, 0.1], [10.0, 0.3]])  # raw cosines 0.996 and 0.991
+    >>> centred_cosines(got, want).tolist()
+    [1.0, -1.0]
+    """
+    centre = want.mean(0)
+    return np.asarray((_unit(got - centre) * _unit(want - centre)).sum(1))
+
+
+def nearest_agreement(got: Array, want: Array) -> float:
+    """Which part of the images has the same image nearest, by cosine, among the others.
+
+    >>> rows = np.array([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0]])
+    >>> nearest_agreement(rows, rows)
+    1.0
+    """
+    return float((_similarities(got).argmax(1) == _similarities(want).argmax(1)).mean())
+
+
+def rank_agreement(got: Array, want: Array) -> float:
+    """Kendall's tau between the orders in which each image sees the others, averaged over the images.
+
+    1 where all pairs stand in the same order, 0 where half do, -1 where none does.
+
+    >>> want = np.array([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0]])
+    >>> rank_agreement(want, want)
+    1.0
+    """
+    a, b = _similarities(got), _similarities(want)
+    upper = np.triu_indices(len(a) - 1, 1)
+    taus = []
+    for i in range(len(a)):
+        x, y = (np.delete(row, i) for row in (a[i], b[i]))
+        agree = np.sign(x[:, None] - x)[upper] * np.sign(y[:, None] - y)[upper]
+        taus.append(agree.mean())
+    return float(np.mean(taus))
+
+
+def _similarities(rows: Array) -> Array:
+    """Cosines of all rows with each other, ``(n, n)``; a row with itself is never nearest."""
+    unit = _unit(rows)
+    cosines = unit @ unit.T
+    np.fill_diagonal(cosines, -np.inf)
+    return np.asarray(cosines)
+
+
+def _unit(rows: Array) -> Array:
+    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12))
