@@ -11,15 +11,17 @@ import numpy as np
 from fastrt.arrays import Array
 
 
-def centred_cosines(got: Array, want: Array) -> Array:
-    """The cosine of each row with the wanted one, after the mean of the wanted rows is taken from both: ``(n,)``.
+def centred_cosines(got: Array, want: Array, centre: Array | None = None) -> Array:
+    """The cosine of each row with the wanted one, after the centre is taken from both: ``(n,)``.
+
+    The centre is the mean of the wanted rows, unless another is given.
 
     >>> want = np.array([[10.0, 1.0], [10.0, -1.0]])
     >>> got = np.array([[10.0, 0.1], [10.0, 0.3]])  # raw cosines 0.996 and 0.991
     >>> centred_cosines(got, want).tolist()
     [1.0, -1.0]
     """
-    centre = want.mean(0)
+    centre = want.mean(0) if centre is None else centre
     return np.asarray((_unit(got - centre) * _unit(want - centre)).sum(1))
 
 

@@ -15,6 +15,7 @@ from fastrt.network import Network, Tensor
 from fastrt.passes.fold import fold_scales
 from fastrt.passes.half import compute_in_half
 from fastrt.session import Session
+from fastrt.similarity import centred_cosines, nearest_agreement, rank_agreement
 from fastrt.targets.base import Runner
 from fastrt.targets.reference import Reference, RoundingReference
 
@@ -32,7 +33,10 @@ Raw cosines hide breakage, as all embeddings of a network point in much the same
 ROUNDED_LIKE = {"tf32": "float16", "fp16": "float16", "bf16": "bfloat16"}
 """The type that shows what a precision does to a network; tf32 has as many bits after the point as float16."""
 
-PICTURES = 4
+PICTURES = {"int8": 16}
+"""How many are drawn, where ranks are looked at as well; else `FEW_PICTURES`."""
+
+FEW_PICTURES = 4
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,8 @@ def verify(session: Session, network: Network, images: Sequence[Image] | None = 
     """Measure an engine against the network it is said to be.
 
     Three checks: that its fingerprint is the network's; that its embeddings are the reference's, as near as the
-    precision allows; and that an image's embedding depends neither on the batch nor on its place in it.
+    precision allows; and that an image's embedding depends neither on the batch nor on its place in it. For int8, how
+    the images' order of neighbours changed is told as well.
 
     Args:
         session: the engine.
@@ -84,13 +89,16 @@ def verify(session: Session, network: Network, images: Sequence[Image] | None = 
         want = _unit(want)
     rounded = list(_rounded(network, _pixels(batch), info))[-1][1]
     noise = _differ(info, _unit(rounded) if normalized else rounded, want, want.mean(0))
-    return Report(
-        (
-            _check_fingerprint(info, network),
-            _check("values", info, got, want, want.mean(0), noise),
-            _check_places(session, batch, got, noise),
-        )
-    )
+    checks = [
+        _check_fingerprint(info, network),
+        _check("values", info, got, want, want.mean(0), noise),
+        _check_places(session, batch, got, noise),
+    ]
+    if info.precision == "int8":
+        same, tau = nearest_agreement(got, want), rank_agreement(got, want)
+        figures = f"same image nearest {same:.0%}, Kendall's tau of neighbours {tau:.3f}, of {len(batch)} images"
+        checks.append(Check("ranks", True, figures))
+    return Report(tuple(checks))
 
 
 def verify_layers(runner: Runner, network: Network, images: Sequence[Image] | None = None) -> Report:
@@ -136,7 +144,8 @@ def _pictures(session: Session, network: Network, images: Sequence[Image] | None
             f" the network {size} to {dimension}; verify an engine with its own checkpoint and config"
         )
     if images is None:
-        images = [draw_person(identity, 0, *size) for identity in range(PICTURES)]
+        count = PICTURES.get(str(info.precision), FEW_PICTURES)
+        images = [draw_person(i // 2, i % 2, *size) for i in range(count)]
     if len(images) < 2:
         raise EngineError(f"{len(images)} image is too few to verify with; give at least 2")
     return session.resize(images)
@@ -200,7 +209,7 @@ def _differ(info: EngineInfo, got: Array, want: Array, centre: Array) -> float:
     if _compares_values(info):
         return _distance(got, want)
     got, want, centre = (array.reshape(len(array), -1) for array in (got, want, centre[None]))
-    return float(1 - (_unit(got - centre) * _unit(want - centre)).sum(1).min())
+    return float(1 - centred_cosines(got, want, centre[0]).min())
 
 
 def _distance(got: Array, want: Array) -> float:

@@ -273,3 +273,79 @@ def test_the_installed_command_runs() -> None:
     assert command is not None
     done = subprocess.run([command, "--version"], capture_output=True, text=True, check=True)
     assert done.stdout == f"fastrt {fastrt.__version__}\n"
+
+
+@pytest.fixture(scope="module")
+def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("crops")
+    for i in range(30):
+        image = draw_person(i // 2, i % 2, 60 + i, 40)
+        PIL.Image.fromarray(image[..., ::-1]).save(folder / f"{i:02}.png")
+    shutil.copy(folder / "00.png", folder / "copy.png")
+    (folder / "broken.jpg").write_text("no image")
+    (folder / "Thumbs.db").write_text("no image")
+    return folder
+
+
+def test_calibrate_and_build_int8(run: Run, small: Small, crops: Path, tmp_path: Path) -> None:
+    table, engine = tmp_path / "table.json", tmp_path / "int8.xml"
+    model = (small.checkpoint, "--config", small.config)
+    result = run("calibrate", *model, "--images", crops, "--count", 30, "-o", table)
+    assert (result.code, result.out) == (0, f"{table}: ranges of 28 tensors by entropy, 30 images of 32\n")
+    assert "Thumbs.db: left out" in result.err
+    assert "broken.jpg is not an image" in result.err
+    assert "1 images repeat another" in result.err
+
+    result = run("build", *model, "--precision", "int8", "--calibration", table, "-o", engine)
+    assert result.code == 0, result.err
+    assert "judged on drawn pictures" in result.err
+    assert "mean-centred cosine to fp32: least " in result.out
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "table.json", "int8.xml", "int8.bin", "int8.report.json", "int8.report.md",
+    }  # fmt: skip
+    assert "calibration" in run("inspect", engine, "--json").out
+
+    run("calibrate", *model, "--images", crops, "--count", 12, "-o", table)
+    similarity = ("--min-similarity", "0.999", "--images", crops)
+    result = run("build", *model, "--precision", "int8", "--calibration", table, *similarity, "-o", engine)
+    assert result.code == 0, result.err
+    assert "kept in floating point: " in result.out
+    assert json.loads((tmp_path / "int8.report.json").read_text())["least_similarity"] >= 0.999
+
+    result = run("verify", engine, *model, "--images", crops)
+    assert "wanted in int8" in result.out
+    assert "Kendall's tau of neighbours" in result.out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--precision", "int8"), "int8 needs to know which values the tensors take"),
+        (("--precision", "int8", "--calibration", "nowhere.json"), "cannot read the calibration table nowhere.json"),
+        (("--min-similarity", "0.99"), "--min-similarity and --images are for int8, and fp32 was asked for"),
+    ],
+)
+def test_int8_asked_for_wrongly(run: Run, small: Small, tmp_path: Path, words: tuple[str, ...], message: str) -> None:
+    result = run("build", small.checkpoint, "--config", small.config, *words, "-o", tmp_path / "engine.xml")
+    assert (result.code, result.out) == (2, "")
+    assert message in result.err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--count", "500"), "where 500 are wanted"),
+        (("--images", "nowhere"), "there is no image or folder nowhere"),
+        (("--count", "0"), "0 is not in the range"),
+        (("--method", "magic"), "magic"),
+    ],
+)
+def test_calibrate_asked_wrongly(
+    run: Run, small: Small, crops: Path, tmp_path: Path, words: tuple[str, ...], message: str
+) -> None:
+    table = tmp_path / "table.json"
+    result = run("calibrate", small.checkpoint, "--config", small.config, "--images", crops, *words, "-o", table)
+    assert result.code == 2
+    assert message in result.err
+    assert not list(tmp_path.iterdir())

@@ -31,6 +31,7 @@ WEAK_TYPING = "only of networks that are not strongly typed, which TensorRT 11 a
 
 GUARDED: dict[str, tuple[frozenset[str], str]] = {
     "BuilderFlag.FP16": (SINCE_11, WEAK_TYPING),
+    "BuilderFlag.INT8": (SINCE_11, WEAK_TYPING),
     "BuilderFlag.OBEY_PRECISION_CONSTRAINTS": (SINCE_11, WEAK_TYPING),
     "ILayer.precision": (SINCE_11, WEAK_TYPING),
     "ILayer.set_output_type": (SINCE_11, WEAK_TYPING),

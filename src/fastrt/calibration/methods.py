@@ -47,36 +47,33 @@ def percentile(counts: Array, width: float, kept: float = KEPT) -> float:
 def entropy(counts: Array, width: float, steps: int = STEPS) -> float:
     """The end that loses the least information: least Kullback-Leibler divergence of the rounded from the true.
 
-    What lies beyond an end is counted into its last bin, and does not come back by rounding. Zeros, of which a ReLU
-    makes many and which every grid has, count as their neighbours do.
+    What lies beyond an end is counted into the last bin that has any, and does not come back by rounding. Zeros, of
+    which a ReLU makes many and which every grid has, count as their neighbours do.
 
     >>> entropy(np.array([8, 8, 2, 6, 0, 0, 0, 1]), 0.5, steps=4)
     2.0
     """
-    counts = counts.astype(np.float64)
-    counts[0] = counts[1] if len(counts) > 1 else counts[0]
-    last = np.flatnonzero(counts)
-    if not len(last) or last[-1] + 1 <= steps:
+    filled = np.flatnonzero(counts)
+    if not len(filled) or filled[-1] + 1 <= steps:
         return minmax(counts, width)
-    ends = np.arange(steps, last[-1] + 2)
+    ends = np.arange(steps, filled[-1] + 2)
+    counts = counts.astype(np.float64)
+    counts[0] = counts[1]
     beyond = counts.sum() - np.cumsum(counts)
     losses = [_divergence(counts[:end], beyond[end - 1], steps) for end in ends]
     return float(ends[int(np.argmin(losses))] * width)
 
 
 def _divergence(counts: Array, beyond: float, steps: int) -> float:
-    """Of ``counts``, rounded to ``steps``, from the same with what lies beyond in its last bin."""
-    true = counts.copy()
-    true[-1] += beyond
-    starts = np.arange(steps) * len(counts) // steps
+    """Of ``counts``, rounded to ``steps``, from the same with what lies beyond in the last bin that has any."""
     filled = counts > 0
+    true = counts.copy()
+    true[np.flatnonzero(filled)[-1]] += beyond
+    starts = np.arange(steps) * len(counts) // steps
     mass, bins = np.add.reduceat(counts, starts), np.add.reduceat(filled.astype(np.float64), starts)
     spread = np.divide(mass, bins, out=np.zeros_like(mass), where=bins > 0)
     rounded = np.where(filled, np.repeat(spread, np.diff([*starts, len(counts)])), 0.0)
-    seen = true > 0
-    if (rounded[seen] <= 0).any():
-        return float("inf")
-    true, rounded = true[seen] / true.sum(), rounded[seen] / rounded.sum()
+    true, rounded = true[filled] / true.sum(), rounded[filled] / rounded.sum()
     return float((true * np.log(true / rounded)).sum())
 
 

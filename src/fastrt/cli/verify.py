@@ -4,11 +4,16 @@ from typing import Annotated
 
 import typer
 
+from fastrt.calibration.images import read_held_out
 from fastrt.cli.arguments import AsJson, Checkpoint, Config, Device, Engine, Overrides, split_pairs
 from fastrt.cli.output import say, say_json, say_note
+from fastrt.embed import find_images
 from fastrt.engine import describe, load, open_runner
 from fastrt.model import load_model
 from fastrt.verify import verify, verify_layers
+
+MOST = 64
+"""Images to measure on; the reference takes its time."""
 
 
 def run(
@@ -17,6 +22,15 @@ def run(
     config: Config = None,
     overrides: Overrides = None,
     layers: Annotated[bool, typer.Option("--layers", help="Tensor by tensor, to the first that disagrees.")] = False,
+    images: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--images",
+            metavar="DIR",
+            help=f"Images to measure on, {MOST} at most; drawn pictures if left out. Repeatable.",
+            show_default=False,
+        ),
+    ] = None,
     device: Device = None,
     as_json: AsJson = False,
 ) -> None:
@@ -26,11 +40,12 @@ def run(
     for note in model.notes:
         say_note(note)
     network = model.network()
+    measured_on = read_held_out(find_images(images).images, count=MOST) if images else None
     if layers:
-        report = verify_layers(open_runner(engine, device, taps=True), network)
+        report = verify_layers(open_runner(engine, device, taps=True), network, measured_on)
     else:
         with load(engine, device) as session:
-            report = verify(session, network)
+            report = verify(session, network, measured_on)
     if as_json:
         checks = [{"name": check.name, "passed": check.passed, "figures": check.figures} for check in report.checks]
         say_json({"verified": bool(report), "checks": checks})

@@ -1,0 +1,188 @@
+"""Where Q/DQ pairs stand, and what rounding weights does."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import fastrt
+from fastrt.network import Network
+from fastrt.ops import Convolution, QuantizeDequantize
+from fastrt.passes.fold import fold_scales
+from fastrt.passes.outside import take_bytes
+from fastrt.passes.quantize import (
+    Placement,
+    list_convolutions,
+    list_inputs,
+    list_sites,
+    place,
+    quantize,
+    quantize_weights,
+)
+from fastrt.targets.onnx import OnnxTarget
+from fastrt.targets.openvino import OpenVinoTarget
+from fastrt.targets.reference import Reference, run_reference
+from fastrt.targets.tensorrt.target import TensorRtTarget
+from fastrt.untrained import draw_weights
+
+PLACEMENTS = {target.name: target.placement for target in (OpenVinoTarget, OnnxTarget, TensorRtTarget)}
+SIZE: list[object] = ["INPUT.SIZE_TEST", [64, 32]]
+
+
+def _network(preset: str, *overrides: object) -> Network:
+    spec = fastrt.load_spec(preset, [*SIZE, *overrides])
+    return fold_scales(fastrt.build_network(spec, draw_weights(spec)))
+
+
+@pytest.fixture(scope="module")
+def network() -> Network:
+    return _network("sbs_R50-ibn")
+
+
+def _ranges(network: Network) -> dict[str, SimpleNamespace]:
+    return {
+        name: SimpleNamespace(low=0.0 if name.endswith(("relu", "relu1", "relu2")) else -2.0, amax=2.0)
+        for name in list_sites(network)
+    }
+
+
+def _pairs(network: Network) -> dict[str, QuantizeDequantize]:
+    return {
+        tensor.inputs[0]: tensor.operation for tensor in network if isinstance(tensor.operation, QuantizeDequantize)
+    }
+
+
+@pytest.mark.parametrize("target", PLACEMENTS)
+def test_each_tensor_has_one_pair_which_all_convolutions_share(target: str, network: Network) -> None:
+    quantized = quantize(network, _ranges(network), PLACEMENTS[target])
+    pairs = [tensor for tensor in quantized if isinstance(tensor.operation, QuantizeDequantize)]
+    assert len({tensor.inputs for tensor in pairs}) == len(pairs)
+    chosen = set(list_convolutions(network))
+    for tensor in quantized:
+        if tensor.name not in chosen:
+            continue
+        assert isinstance(tensor.operation, Convolution)
+        assert tensor.operation.weight.dtype == np.int8
+        source = quantized[tensor.inputs[0]]
+        source = quantized[source.inputs[0]] if source.operation.kind == "max_pool" else source
+        assert source.name.endswith(".quantized")
+
+
+def test_every_convolution_of_the_backbone_is_chosen_but_those_of_non_local_blocks(network: Network) -> None:
+    chosen = list_convolutions(network)
+    assert len(chosen) == 53
+    others = {tensor.name for tensor in network if isinstance(tensor.operation, Convolution)} - set(chosen)
+    assert others == {
+        f"backbone.NL_{stage}.{i}.{part}"
+        for stage, count in ((2, 2), (3, 3))
+        for i in range(count)
+        for part in ("g", "theta", "phi", "W.1")
+    }
+
+
+def test_wide_non_local_blocks_and_heads_are_left_alone() -> None:
+    spec = fastrt.load_spec("sbs_R50", [*SIZE, "MODEL.BACKBONE.WITH_NL", True, "MODEL.HEADS.EMBEDDING_DIM", 256])
+    arrays = draw_weights(spec)
+    network = fold_scales(fastrt.build_network(spec, arrays))
+    assert not [name for name in list_convolutions(network) if "NL" in name or "heads" in name]
+
+
+def test_squeeze_and_excitation_is_left_alone_and_the_rest_of_its_block_is_not() -> None:
+    network = _network("sbs_R50", "MODEL.BACKBONE.WITH_SE", True, "MODEL.BACKBONE.WITH_NL", False)
+    chosen = list_convolutions(network)
+    assert len(chosen) == 53
+    assert not [name for name in chosen if ".se." in name]
+
+
+def test_a_shortcut_is_quantized_and_the_branch_only_where_the_runtime_wants_it(network: Network) -> None:
+    for target, both in (("openvino", False), ("tensorrt", False), ("onnx", True)):
+        quantized = quantize(network, _ranges(network), PLACEMENTS[target])
+        first, other = quantized["backbone.layer1.0.add"].inputs
+        assert (first == "backbone.layer1.0.bn3.quantized") == both
+        assert other == "backbone.layer1.0.downsample.1.quantized"
+        assert quantized["backbone.layer1.1.add"].inputs[1] == "backbone.layer1.0.relu.quantized"
+        assert "backbone.layer4.2.relu" not in _pairs(quantized)  # GeM reads it in floating point
+        assert quantized["backbone.NL_2.0"].inputs == network["backbone.NL_2.0"].inputs
+        assert "backbone.relu" in _pairs(quantized)  # before the pooling
+        assert "backbone.maxpool" not in _pairs(quantized)
+
+
+def test_grids_are_the_runtimes(network: Network) -> None:
+    for target, positive, signed in (
+        ("openvino", ("uint8", 0, 255), ("int8", 0, 127)),
+        ("onnx", ("uint8", 0, 255), ("uint8", 128, 127)),
+        ("tensorrt", ("int8", 0, 127), ("int8", 0, 127)),
+    ):
+        pairs = _pairs(quantize(network, _ranges(network), PLACEMENTS[target]))
+        for name, (grid, zero, steps) in (("backbone.relu", positive), ("images.standardised", signed)):
+            pair = pairs[name]
+            assert (pair.grid, pair.zero_point) == (grid, zero)
+            assert pair.scale == pytest.approx(2.0 / steps)
+
+
+def test_what_is_kept_stays_and_so_do_tensors_that_nothing_else_reads(network: Network) -> None:
+    kept = ["backbone.layer1.0.bn2"]
+    quantized = quantize(network, _ranges(network), PLACEMENTS["openvino"], kept)
+    assert quantized[kept[0]].operation is network[kept[0]].operation
+    assert "backbone.layer1.0.relu1" not in _pairs(quantized)
+    with pytest.raises(fastrt.CalibrationError, match="nonsense is no convolution that is computed in int8"):
+        quantize(network, _ranges(network), PLACEMENTS["openvino"], ["nonsense"])
+
+
+def test_a_missing_range_is_said(network: Network) -> None:
+    ranges = _ranges(network)
+    del ranges["backbone.layer2.0.relu"]
+    with pytest.raises(fastrt.CalibrationError, match=r"no range of backbone\.layer2\.0\.relu"):
+        quantize(network, ranges, PLACEMENTS["openvino"])
+
+
+def test_bytes_are_taken_by_a_quantized_network_as_well() -> None:
+    network = _network("kd-r18-r101_ibn")
+    quantized = quantize(network, _ranges(network), PLACEMENTS["openvino"])
+    images = np.random.default_rng(0).integers(0, 256, (2, 64, 32, 3)).astype(np.uint8)
+    planes = images[..., ::-1].transpose(0, 3, 1, 2).astype(np.float32)
+    assert np.allclose(run_reference(take_bytes(quantized), images), run_reference(quantized, planes), rtol=1e-4)
+
+
+def test_tensors_of_zeros_get_a_positive_scale() -> None:
+    for placement in PLACEMENTS.values():
+        assert place(SimpleNamespace(low=0.0, amax=0.0), placement).scale == 1.0
+
+
+@given(seed=st.integers(0, 2**32 - 1), size=st.floats(1e-30, 1e30), dead=st.booleans())
+def test_weights_are_rounded_by_half_a_step_at_most(seed: int, size: float, dead: bool) -> None:
+    weight = (np.random.default_rng(seed).normal(0, size, (4, 3, 3, 3))).astype(np.float32)
+    if dead:
+        weight[1] = 0
+    quantized = quantize_weights(Convolution(weight, None, 1, 1))
+    assert quantized.scale is not None
+    assert (quantized.scale > 0).all()
+    assert quantized.weight.min() >= -127
+    error = np.abs(quantized.dequantized().astype(np.float64) - weight)
+    assert (error <= 0.501 * quantized.scale[:, None, None, None]).all()
+
+
+def test_the_bias_takes_back_what_rounding_weights_moves_an_output_by() -> None:
+    rng = np.random.default_rng(3)
+    operation = Convolution(rng.normal(0, 1, (8, 16, 1, 1)).astype(np.float32), None)
+    mean = rng.normal(2, 1, 16)
+    x = rng.normal(0, 1, (4, 16, 20, 10)) + mean[:, None, None]
+    lowering = Reference(x)
+    want = lowering.convolution(operation, x).mean((0, 2, 3))
+    plain, corrected = (
+        np.abs(lowering.convolution(quantize_weights(operation, given_mean), x).mean((0, 2, 3)) - want).max()
+        for given_mean in (None, x.mean((0, 2, 3)))
+    )
+    assert corrected < 1e-5
+    assert plain > 100 * corrected
+
+
+def test_sites_are_what_convolutions_and_additions_take(network: Network) -> None:
+    sites, inputs = list_sites(network), list_inputs(network)
+    assert "backbone.maxpool" in inputs
+    assert set(inputs) - {"backbone.maxpool"} <= set(sites)
+    assert Placement(True, "int8", True) == Placement(unsigned=True, signed="int8", both_sides=True)
