@@ -31,12 +31,12 @@ SECONDS = 6.0
 PAUSE = 0.05
 
 
-def measure(sessions: dict[str, fastrt.Session], batch: np.ndarray) -> dict[str, float]:
+def measure(sessions: dict[str, fastrt.Session], batch: np.ndarray, seconds: float = SECONDS) -> dict[str, float]:
     """The median latency of each session, in ms a batch."""
     times: dict[str, list[float]] = {name: [] for name in sessions}
     for session in sessions.values():
         session(batch)
-    end = time.perf_counter() + SECONDS * len(sessions)
+    end = time.perf_counter() + seconds * len(sessions)
     while time.perf_counter() < end or len(next(iter(times.values()))) < 5:
         for name, session in sessions.items():
             time.sleep(PAUSE)
