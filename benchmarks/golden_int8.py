@@ -1,7 +1,7 @@
 """int8 on the golden cases: ``python -m benchmarks.golden_int8``.
 
-Calibrated on 32 images of the golden cases' own kind, compared on the four that FastReID's embeddings are stored of, with
-those in float64: with every convolution of the backbone in eight bits, and with as many kept from it as a least
+Calibrated on 32 images of the golden cases' own kind, compared on the four that FastReID's embeddings are stored of,
+with those in float64: with every convolution of the backbone in eight bits, and with as many kept from it as a least
 mean-centred cosine of 0.99 takes. Beside it, what half-precision weights alone do to the same network.
 """
 

@@ -40,6 +40,9 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "crops").mkdir()
     for i in range(2):
         PIL.Image.fromarray(draw_person(i, 0)[..., ::-1]).save(folder / "crops" / f"{i}.jpg")
+    (folder / "archive").mkdir()
+    for i in range(530):
+        PIL.Image.fromarray(draw_person(i, 0, 64, 32)[..., ::-1]).save(folder / "archive" / f"{i}.png")
     PIL.Image.fromarray(draw_person(0, 1, 240, 320)[..., ::-1]).save(folder / "frame.jpg")
     return folder
 
