@@ -10,6 +10,7 @@
     ├── TargetError              a target, precision or device that this machine does not have
     ├── EngineError              an engine file that cannot be read, built or run
     ├── CalibrationError         a calibration table, or images for one, that cannot be used
+    ├── EvaluationError          identities, cameras or a data set that nothing can be measured on
     ├── ImageError               an image, or a batch of them, that no embedding can come from
     └── OutputError              an output that cannot be written
 
@@ -49,6 +50,10 @@ class EngineError(FastrtError):
 
 class CalibrationError(FastrtError):
     """A calibration table, or images for one, that cannot be used: of another network, too few, damaged."""
+
+
+class EvaluationError(FastrtError):
+    """Identities, cameras or a data set that nothing can be measured on: missing, partial, without a true match."""
 
 
 class ImageError(FastrtError):

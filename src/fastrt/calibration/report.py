@@ -28,6 +28,8 @@ BATCHES = (1, 8)
 ROUNDS = 15
 """Runs of each engine and batch, all engines in turn, so that a machine that changes its mind does so for all alike."""
 
+NOTHING_KEPT = "int8, nothing kept"
+
 COMPARED: tuple[Precision, ...] = ("fp32", "fp16")
 
 
@@ -88,7 +90,8 @@ class QuantizationReport(BaseModel):
             faster,
         ]
         if self.kept:
-            lines.append(f"kept in floating point: {', '.join(self.kept)}; without them {self.pure_similarity:.4f}")
+            lines.append(f"kept in floating point: {', '.join(self.kept)}")
+            lines.append(f"with nothing kept the least is {self.pure_similarity:.4f}")
         return "\n".join(lines)
 
     def to_markdown(self) -> str:
@@ -144,7 +147,6 @@ def compare_int8(
     table: CalibrationTable,
     images: Sequence[Image] | Array,
     described: str = "given images",
-    pure_similarity: float | None = None,
     advance: Callable[[str, int, int], None] = lambda *_: None,
 ) -> QuantizationReport:
     """Compare an engine in int8 with engines of the same network in the precisions that its target has.
@@ -155,7 +157,6 @@ def compare_int8(
         table: what it was built with.
         images: ``(h, w, 3)`` uint8 BGR, at least 3; best those that calibration has not seen.
         described: what they are, for the report.
-        pure_similarity: least similarity with nothing kept, if that was measured.
         advance: called with what is being done, steps done and steps in all.
     """
     info = describe(engine)
@@ -167,10 +168,14 @@ def compare_int8(
             paths[precision] = Path(folder) / f"{precision}{Path(engine).suffix}"
             _build_like(info, network, paths[precision], precision)
             advance("building engines to compare with", i + 1, len(precisions))
+        if info.kept:
+            paths[NOTHING_KEPT] = Path(folder) / f"pure{Path(engine).suffix}"
+            _build_like(info, network, paths[NOTHING_KEPT], "int8", table)
         sessions = {name: load(path) for name, path in paths.items()}
         try:
             batch = sessions["int8"].resize(images)
             got, want = sessions["int8"](batch), sessions["fp32"](batch)
+            pure = centred_cosines(sessions[NOTHING_KEPT](batch), want).min() if info.kept else None
             speeds = _measure(sessions, batch, advance)
         finally:
             for session in sessions.values():
@@ -187,16 +192,18 @@ def compare_int8(
         nearest=round(nearest_agreement(got, want), 4),
         ranks=round(rank_agreement(got, want), 4),
         kept=info.kept or (),
-        pure_similarity=pure_similarity,
+        pure_similarity=None if pure is None else round(float(pure), 5),
         saturated={name: found.saturated for name, found in table.ranges.items()},
         engines=tuple(rows),
     )
 
 
-def _build_like(info: EngineInfo, network: Network, path: Path, precision: Precision) -> None:
+def _build_like(
+    info: EngineInfo, network: Network, path: Path, precision: Precision, table: CalibrationTable | None = None
+) -> None:
     options = BuildOptions(batches=info.batches or ())
     shared: dict[str, Any] = {"normalize": bool(info.normalized), "io": info.io, "resampler": info.resampler}
-    build(network, path, precision=precision, options=options, check=False, **shared)
+    build(network, path, precision=precision, options=options, check=False, table=table, **shared)
 
 
 def _measure(

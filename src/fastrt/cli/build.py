@@ -142,7 +142,7 @@ def run(
             options=options,
             check=measure if check or (check is None and measures) else False,
         )
-        comparison = None if judge is None else judge.compare(output, mix)
+        comparison = None if judge is None else judge.compare(output)
     for report in reports:
         say(str(report))
     if comparison is not None:

@@ -49,7 +49,6 @@ class Judge:
         """The fewest convolutions to keep from int8."""
         return find_mix(self._network, self._table, target, min_similarity, self._images, self._advance)
 
-    def compare(self, engine: Path, mix: Mix | None) -> QuantizationReport:
+    def compare(self, engine: Path) -> QuantizationReport:
         """What int8 changed."""
-        pure = mix.pure if mix is not None and mix.kept else None
-        return compare_int8(engine, self._network, self._table, self._images, self.described, pure, self._advance)
+        return compare_int8(engine, self._network, self._table, self._images, self.described, self._advance)

@@ -214,7 +214,10 @@ def test_the_fewest_convolutions_are_kept_that_hold_the_bound(
         small.network, path, precision="int8", table=table, kept=mix.kept, min_similarity=bound, check=False
     )
     assert info.kept == mix.kept
-    report = compare_int8(path, small.network, table, held_out, "drawn pictures", mix.pure)
+    report = compare_int8(path, small.network, table, held_out, "drawn pictures")
+    assert report.pure_similarity == pytest.approx(mix.pure, abs=1e-3)
+    assert [row.name for row in report.engines][-1] == "int8, nothing kept"
+    assert "with nothing kept the least is" in str(report)
     assert report.least_similarity == pytest.approx(mix.similarity, abs=1e-3)
     with pytest.raises(fastrt.CalibrationError, match="1 image is too few"):
         find_mix(small.network, table, "openvino", bound, held_out[:1])

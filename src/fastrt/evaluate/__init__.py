@@ -1,0 +1,1 @@
+"""Evaluation: FastReID's own measures of how well embeddings find people."""
