@@ -1,8 +1,8 @@
 """CMC, mAP and mINP, as FastReID counts them.
 
 A query's own pictures by its own camera are junk: they are neither found nor missed. Where a true match stands is
-counted, from how many pictures are nearer, and not read off a sorted list. Of pictures at the very same distance the one
-that comes first in the gallery stands first; FastReID leaves their order to chance.
+counted, from how many pictures are nearer, and not read off a sorted list. Of pictures at the very same distance the
+one that comes first in the gallery stands first; FastReID leaves their order to chance.
 
 Source: fastreid/evaluation/rank.py, eval_market1501.
 """
@@ -50,6 +50,7 @@ def rank(
     gallery_pids: Array,
     query_camids: Array,
     gallery_camids: Array,
+    *,
     max_rank: int = MAX_RANK,
 ) -> Ranking:
     """Rank a gallery.
