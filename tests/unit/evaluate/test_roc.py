@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastrt.arrays import Array
+from fastrt.errors import EvaluationError
+from fastrt.evaluate.roc import RATES, split_pairs, true_positive_rates
+
+FOLDER = Path(__file__).parents[2] / "golden" / "evaluation"
+WANTED = json.loads((FOLDER / "case.json").read_text())
+with np.load(FOLDER / "case.npz") as _file:
+    CASE: dict[str, Array] = dict(_file)
+WHO = tuple(CASE[name] for name in ("query_pids", "gallery_pids", "query_camids", "gallery_camids"))
+
+
+def test_rates_are_fastreids() -> None:
+    got = true_positive_rates(*split_pairs([(0, CASE["dist_cosine"])], *WHO))
+    assert got == pytest.approx([WANTED["roc"][key] for key in ("0.0001", "0.001", "0.01")], abs=1e-6)
+
+
+def _brute(same: Array, different: Array) -> tuple[Array, Array]:
+    """scikit-learn's roc_curve, with its way of leaving points out."""
+    scores = np.concatenate([same, different])
+    labels = np.concatenate([np.zeros(len(same)), np.ones(len(different))])
+    bounds = np.unique(scores)[::-1]
+    tps = np.array([0, *[(labels[scores >= bound] == 1).sum() for bound in bounds]])
+    fps = np.array([0, *[(labels[scores >= bound] == 0).sum() for bound in bounds]])
+    corners = np.ones(len(fps), bool)
+    # Left out before the point of no pair at all is put in front.
+    corners[2:-1] = (np.diff(fps[1:], 2) != 0) | (np.diff(tps[1:], 2) != 0)
+    return fps[corners] / len(same), tps[corners] / len(different)
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1), sizes=st.tuples(st.integers(1, 30), st.integers(1, 30)), steps=st.integers(1, 60)
+)
+def test_rates_are_those_of_the_whole_curve(seed: int, sizes: tuple[int, int], steps: int) -> None:
+    rng = np.random.default_rng(seed)
+    same, different = (np.sort(rng.integers(0, steps, size) + shift) for size, shift in zip(sizes, (0, 3), strict=True))
+    false_positive, true_positive = _brute(same, different)
+    rates = [*RATES, 0.05, 0.2, 0.5, 1.0]
+    want = [true_positive[np.argmin(np.abs(false_positive - rate))] for rate in rates]
+    assert true_positive_rates(same, different, rates) == pytest.approx(want)
+
+
+def test_nothing_to_tell_apart() -> None:
+    with pytest.raises(EvaluationError, match="0 pairs of one identity and 1 of two"):
+        true_positive_rates(np.empty(0), np.ones(1))
