@@ -12,6 +12,7 @@
 
 __version__ = "0.1.0"
 
+from fastrt import datasets
 from fastrt.calibration.calibrate import calibrate
 from fastrt.calibration.table import CalibrationTable, read_table
 from fastrt.config import load_spec, preset_names
@@ -21,6 +22,7 @@ from fastrt.errors import (
     CalibrationError,
     CheckpointError,
     EngineError,
+    EvaluationError,
     FastrtError,
     ImageError,
     NetworkError,
@@ -29,6 +31,7 @@ from fastrt.errors import (
     TargetError,
     WeightsError,
 )
+from fastrt.evaluate.evaluate import Scores, evaluate
 from fastrt.guess import Guess, guess_spec
 from fastrt.model import Model, load_model
 from fastrt.models.reid import build_network
@@ -45,6 +48,7 @@ __all__ = [
     "CheckpointError",
     "EngineError",
     "EngineInfo",
+    "EvaluationError",
     "FastrtError",
     "Guess",
     "ImageError",
@@ -54,6 +58,7 @@ __all__ = [
     "NetworkError",
     "OutputError",
     "Report",
+    "Scores",
     "Session",
     "SpecError",
     "TargetError",
@@ -62,7 +67,9 @@ __all__ = [
     "build",
     "build_network",
     "calibrate",
+    "datasets",
     "describe",
+    "evaluate",
     "guess_spec",
     "load",
     "load_model",

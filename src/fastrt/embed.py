@@ -79,13 +79,20 @@ def _files(path: Path) -> list[Path]:
     return [file for match in matches for file in (_files(match) if match.is_dir() else [match])]
 
 
-def embed_files(session: Session, paths: Sequence[Path], advance: Callable[[int], None] = lambda _: None) -> Embedded:
+def embed_files(
+    session: Session,
+    paths: Sequence[Path],
+    advance: Callable[[int], None] = lambda _: None,
+    *,
+    mirrored: bool = False,
+) -> Embedded:
     """The embeddings of image files, decoded by threads while the engine runs.
 
     Args:
         session: the engine.
         paths: image files.
         advance: called with how many more files are done, for a progress bar.
+        mirrored: each image turned left to right, after it is brought to the engine's size.
 
     Raises:
         ImageError: not one of the files could be read; the message names the first.
@@ -101,7 +108,7 @@ def embed_files(session: Session, paths: Sequence[Path], advance: Callable[[int]
             ahead = [readers.submit(_read, path) for path in (chunks[i + 1] if i + 1 < len(chunks) else ())]
             images = [result for result in results if not isinstance(result, str)]
             if images:
-                rows.append(session(images))
+                rows.append(session(session.resize(images)[:, :, ::-1] if mirrored else images))
             for path, result in zip(chunk, results, strict=True):
                 if isinstance(result, str):
                     unreadable.append((path, result))

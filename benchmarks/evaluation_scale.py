@@ -1,0 +1,72 @@
+"""Ranking and re-ranking at the size of data sets: ``python -m benchmarks.evaluation_scale [MODE ...]``.
+
+Random embeddings, of people that are somewhat alike to themselves. Each in a process of its own, for its peak memory.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.machine import describe_machine
+from fastrt.arrays import Array
+from fastrt.evaluate.distances import distance_blocks
+from fastrt.evaluate.ranking import rank
+from fastrt.evaluate.rerank import rerank
+
+RESULT = Path(__file__).parent / "results" / "evaluation_scale.json"
+SIZES = {"Market-1501": (3368, 19732, 751, 6), "MSMT17": (11659, 82161, 3060, 15)}
+DIMENSION = 2048
+WORK = {
+    "rank Market-1501": ("Market-1501", False),
+    "rank MSMT17": ("MSMT17", False),
+    "re-rank Market-1501": ("Market-1501", True),
+}
+
+
+def draw(size: str) -> tuple[list[Array], list[Array], list[Array]]:
+    queries, gallery, people, cameras = SIZES[size]
+    rng = np.random.default_rng(0)
+    centres = rng.standard_normal((people, DIMENSION), np.float32)
+    pids = [rng.integers(0, people, count) for count in (queries, gallery)]
+    camids = [rng.integers(0, cameras, count) for count in (queries, gallery)]
+    features = [centres[who] + 4 * rng.standard_normal((len(who), DIMENSION), np.float32) for who in pids]
+    return features, pids, camids
+
+
+def work(title: str) -> dict[str, object]:
+    size, again = WORK[title]
+    features, pids, camids = draw(size)
+    start = time.perf_counter()
+    blocks = [(0, rerank(features[0], features[1]))] if again else distance_blocks(features[0], features[1])
+    result = rank(blocks, pids[0], pids[1], camids[0], camids[1])
+    seconds = time.perf_counter() - start
+    gigabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    return {"what": title, "seconds": round(seconds, 1), "peak_GB": round(gigabytes, 2), "mAP": round(result.mAP, 4)}
+
+
+def main(titles: list[str]) -> None:
+    rows = []
+    for title in titles:
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks.evaluation_scale", "--one", title],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        rows.append(json.loads(done.stdout))
+        print(rows[-1], flush=True)
+        RESULT.write_text(json.dumps({"machine": describe_machine(), "rows": rows}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--one"]:
+        print(json.dumps(work(sys.argv[2])))
+    else:
+        main(sys.argv[1:] or list(WORK))

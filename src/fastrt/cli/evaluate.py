@@ -1,0 +1,67 @@
+"""``fastrt evaluate``."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from fastrt.cli.arguments import AsJson, Device, Engine
+from fastrt.cli.output import progress_bar, say, say_json, say_note
+from fastrt.datasets import CUHK03NP, MSMT17, DataSet, DukeMTMC, Market1501, VehicleID, VeRi, VERIWild, read_data_set
+from fastrt.engine import load
+from fastrt.errors import EvaluationError
+from fastrt.evaluate.distances import Metric
+from fastrt.evaluate.evaluate import evaluate
+
+SETS: dict[str, Callable[[Path], DataSet]] = {
+    "market1501": Market1501,
+    "market1501-500k": partial(Market1501, distractors=True),
+    "dukemtmc": DukeMTMC,
+    "msmt17": MSMT17,
+    "cuhk03-np": CUHK03NP,
+    "cuhk03-np-detected": partial(CUHK03NP, labeled=False),
+    "veri776": VeRi,
+    **{f"vehicleid-{size}": partial(VehicleID, size=size) for size in ("small", "medium", "large")},
+    **{f"veriwild-{size}": partial(VERIWild, size=size) for size in ("small", "medium", "large")},
+    "csv": read_data_set,
+}
+
+
+def run(
+    engine: Engine,
+    dataset: Annotated[str, typer.Option("--dataset", help=f"{', '.join(SETS)}.", show_default=False)],
+    root: Annotated[Path, typer.Option("--root", help="Where it lies; of csv, the file.", show_default=False)],
+    rerank: Annotated[
+        Literal["none", "fastreid", "zhong"], typer.Option(help="Re-ranking: FastReID's, or the paper's.")
+    ] = "none",
+    metric: Annotated[Metric, typer.Option(help="Distance; euclidean is squared, as FastReID's.")] = "cosine",
+    expand: Annotated[bool, typer.Option("--expand", help="Alpha query expansion.")] = False,
+    flip: Annotated[bool, typer.Option("--flip", help="The mean of a picture and its mirror image.")] = False,
+    device: Device = None,
+    as_json: AsJson = False,
+) -> None:
+    """Score an engine on a data set: rank-1, mAP and mINP, as FastReID counts them."""
+    if dataset not in SETS:
+        raise EvaluationError(f"there is no data set {dataset}; known are {', '.join(SETS)}")
+    data_set = SETS[dataset](root)
+    for note in data_set.notes:
+        say_note(note)
+    count = (len(data_set.query) + len(data_set.gallery)) * (1 + flip)
+    with load(engine, device) as session, progress_bar() as progress:
+        task = progress.add_task("embedding", total=count)
+        scores = evaluate(
+            session,
+            data_set,
+            metric=metric,
+            reranking=None if rerank == "none" else rerank,
+            expand=expand,
+            flip=flip,
+            advance=lambda done: progress.advance(task, done),
+        )
+    if as_json:
+        cmc = [round(float(part), 6) for part in scores.cmc]
+        say_json({"title": scores.title, "queries": scores.ranking.valid, **scores.figures(), "cmc": cmc})
+    else:
+        say(str(scores))

@@ -1,0 +1,19 @@
+"""The data sets that people publish figures of, and any other as a table."""
+
+from fastrt.datasets.base import DataSet, Picture
+from fastrt.datasets.people import CUHK03NP, MSMT17, DukeMTMC, Market1501
+from fastrt.datasets.table import read_data_set
+from fastrt.datasets.vehicles import VehicleID, VeRi, VERIWild
+
+__all__ = [
+    "CUHK03NP",
+    "MSMT17",
+    "DataSet",
+    "DukeMTMC",
+    "Market1501",
+    "Picture",
+    "VERIWild",
+    "VeRi",
+    "VehicleID",
+    "read_data_set",
+]

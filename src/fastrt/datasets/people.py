@@ -1,0 +1,75 @@
+"""Data sets of people.
+
+Source: fastreid/data/datasets.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from fastrt.datasets.base import DataSet, Picture, find_root, make_data_set, read_folder, read_lines
+from fastrt.errors import EvaluationError
+
+Root = str | os.PathLike[str]
+BY_NAME = r"([-\d]+)_c(\d)"
+
+
+def Market1501(root: Root, *, distractors: bool = False) -> DataSet:  # noqa: N802  # as it is called everywhere
+    """Market-1501: 3,368 queries, 15,913 gallery pictures, junk left out, people outside of the 750 among it.
+
+    Args:
+        root: the folder ``Market-1501-v15.09.15``, or the one that it lies in.
+        distractors: with the 500,000 more of ``images``.
+
+    Raises:
+        EvaluationError: it is not there, or not whole; the message shows the layout.
+    """
+    name = "Market-1501+500k" if distractors else "Market-1501"
+    parts = ["query", "bounding_box_test", *(["images"] if distractors else [])]
+    folder = find_root(name, Path(root), ["Market-1501-v15.09.15"], parts)
+    gallery = [picture for part in parts[1:] for picture in read_folder(name, folder / part, BY_NAME)]
+    return make_data_set(
+        name, read_folder(name, folder / "query", BY_NAME), gallery, None if distractors else (3368, 15913)
+    )
+
+
+def DukeMTMC(root: Root) -> DataSet:  # noqa: N802
+    """DukeMTMC-reID: 2,228 queries, 17,661 gallery pictures. Arguments and errors as of `Market1501`."""
+    name = "DukeMTMC-reID"
+    folder = find_root(name, Path(root), ["DukeMTMC-reID"], ["query", "bounding_box_test"])
+    query, gallery = (read_folder(name, folder / part, BY_NAME) for part in ("query", "bounding_box_test"))
+    return make_data_set(name, query, gallery, (2228, 17661))
+
+
+def MSMT17(root: Root) -> DataSet:  # noqa: N802
+    """MSMT17, version 1 or 2: 11,659 queries, 82,161 gallery pictures. Arguments and errors as of `Market1501`."""
+    name = "MSMT17"
+    lists = ["list_query.txt", "list_gallery.txt"]
+    pictures = next((part for part in ("mask_test_v2", "test") if list(Path(root).glob(f"**/{part}"))), "test")
+    folder = find_root(name, Path(root), ["MSMT17_V2", "MSMT17_V1", "MSMT17"], [*lists, pictures])
+    query, gallery = (
+        [_parse_msmt17(line, folder / pictures, folder / part) for line in read_lines(folder / part)] for part in lists
+    )
+    return make_data_set(name, query, gallery, (11659, 82161))
+
+
+def _parse_msmt17(line: str, folder: Path, source: Path) -> Picture:
+    path, _, pid = line.partition(" ")
+    try:
+        return Picture(folder / path, int(pid), int(path.split("_")[2]) - 1)
+    except (ValueError, IndexError):
+        raise EvaluationError(f"{source} has a line that MSMT17's lists do not have: {line!r}") from None
+
+
+def CUHK03NP(root: Root, *, labeled: bool = True) -> DataSet:  # noqa: N802
+    """CUHK03 by its new protocol: 1,400 queries; 5,328 gallery pictures ``labeled``, or 5,332 detected.
+
+    Arguments and errors as of `Market1501`.
+    """
+    kind = "labeled" if labeled else "detected"
+    name = f"CUHK03-NP {kind}"
+    parts = ["query", "bounding_box_test"]
+    folder = find_root(name, Path(root), [f"cuhk03-np/{kind}", kind], parts)
+    query, gallery = (read_folder(name, folder / part, BY_NAME) for part in parts)
+    return make_data_set(name, query, gallery, (1400, 5328 if labeled else 5332))

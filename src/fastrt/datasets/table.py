@@ -1,0 +1,44 @@
+"""Any data set, as a table of paths, identities, cameras and roles."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from fastrt.datasets.base import DataSet, Picture, make_data_set
+from fastrt.datasets.people import Root
+from fastrt.errors import EvaluationError
+
+COLUMNS = ("path", "identity", "camera", "role")
+ROLES = ("query", "gallery")
+
+
+def read_data_set(path: Root) -> DataSet:
+    """A data set of a ``.csv`` with the columns path, identity, camera and role.
+
+    Args:
+        path: the file. Paths in it count from its folder; identities and cameras are any text; a role is ``query`` or
+            ``gallery``.
+
+    Raises:
+        EvaluationError: it cannot be read, lacks a column, or has another role; the line is named.
+    """
+    path = Path(path)
+    pictures: dict[str, list[Picture]] = {role: [] for role in ROLES}
+    numbers: dict[str, dict[str, int]] = {"identity": {}, "camera": {}}
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
+            if missing:
+                raise EvaluationError(f"{path} has no column {missing[0]}; {', '.join(COLUMNS)} are wanted")
+            for row in reader:
+                if row["role"] not in ROLES or not row["path"]:
+                    raise EvaluationError(
+                        f"{path}, line {reader.line_num}: the role is {row['role']!r}; {' or '.join(ROLES)} is wanted"
+                    )
+                pid, camid = (numbers[key].setdefault(row[key], len(numbers[key])) for key in ("identity", "camera"))
+                pictures[row["role"]].append(Picture(path.parent / row["path"], pid, camid))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise EvaluationError(f"cannot read {path}: {error}") from None
+    return make_data_set(path.stem, pictures["query"], pictures["gallery"], None)

@@ -1,0 +1,93 @@
+"""Data sets of vehicles.
+
+Source: fastreid/data/datasets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from fastrt.datasets.base import DataSet, Picture, find_root, make_data_set, read_folder, read_lines
+from fastrt.datasets.people import Root
+from fastrt.errors import EvaluationError
+
+VEHICLE_ID = {"small": (800, 6493), "medium": (1600, 13377), "large": (2400, 19777)}
+"""Vehicles, and pictures of them, in VehicleID's tests."""
+
+VERI_WILD = {"small": 3000, "medium": 5000, "large": 10000}
+"""Vehicles in VERI-Wild's tests: one query each."""
+
+
+def VeRi(root: Root) -> DataSet:  # noqa: N802  # as it is called everywhere
+    """VeRi-776: 1,678 queries, 11,579 gallery pictures.
+
+    Args:
+        root: the folder ``VeRi``, or the one that it lies in.
+
+    Raises:
+        EvaluationError: it is not there, or not whole; the message shows the layout.
+    """
+    parts = ["image_query", "image_test"]
+    folder = find_root("VeRi-776", Path(root), ["VeRi", "veri"], parts)
+    query, gallery = (read_folder("VeRi-776", folder / part, r"(\d+)_c(\d{3})") for part in parts)
+    return make_data_set("VeRi-776", query, gallery, (1678, 11579))
+
+
+def VehicleID(root: Root, size: str = "small", *, seed: int = 0) -> DataSet:  # noqa: N802
+    """VehicleID's small, medium or large test: one picture of each vehicle is the gallery, all others are queries.
+
+    Which one is drawn, as FastReID does; here by a seed, so that it is the same every time. Each picture counts as by a
+    camera of its own. Arguments and errors as of `VeRi`.
+    """
+    _check_size(size, VEHICLE_ID)
+    vehicles, images = VEHICLE_ID[size]
+    name = f"VehicleID {size}"
+    source = f"train_test_split/test_list_{vehicles}.txt"
+    folder = find_root(name, Path(root), ["VehicleID_V1.0", "vehicleid"], ["image", source])
+    pictures = []
+    for line in read_lines(folder / source):
+        image, _, vehicle = line.partition(" ")
+        if not (image.isdigit() and vehicle.strip().isdigit()):
+            raise EvaluationError(f"{folder / source} has a line that VehicleID's lists do not have: {line!r}")
+        pictures.append(Picture(folder / "image" / f"{image}.jpg", int(vehicle), int(image)))
+    query: list[Picture] = []
+    gallery: list[Picture] = []
+    seen: set[int] = set()
+    for i in np.random.default_rng(seed).permutation(len(pictures)):
+        (query if pictures[i].pid in seen else gallery).append(pictures[i])
+        seen.add(pictures[i].pid)
+    return make_data_set(name, query, gallery, (images - vehicles, vehicles))
+
+
+def VERIWild(root: Root, size: str = "small") -> DataSet:  # noqa: N802
+    """VERI-Wild's small, medium or large test. Arguments and errors as of `VeRi`."""
+    _check_size(size, VERI_WILD)
+    vehicles = VERI_WILD[size]
+    name = f"VERI-Wild {size}"
+    lists = [f"train_test_split/test_{vehicles}{kind}.txt" for kind in ("_query", "")]
+    info = "train_test_split/vehicle_info.txt"
+    folder = find_root(name, Path(root), ["VERI-Wild"], ["images", info, *lists])
+    cameras = {}
+    for line in read_lines(folder / info)[1:]:  # the first names the columns: id/image;camera;...
+        image, *rest = line.split(";")
+        cameras[image] = rest[0] if rest else ""
+    query, gallery = (
+        [_find_wild(line, cameras, folder, folder / part) for line in read_lines(folder / part)] for part in lists
+    )
+    return make_data_set(name, query, gallery, None)
+
+
+def _find_wild(line: str, cameras: dict[str, str], folder: Path, source: Path) -> Picture:
+    image = line.removesuffix(".jpg")
+    vehicle, _, _ = image.partition("/")
+    if not (vehicle.isdigit() and cameras.get(image, "").isdigit()):
+        raise EvaluationError(f"{source} names {line}, of which vehicle_info.txt tells no camera")
+    return Picture(folder / "images" / f"{image}.jpg", int(vehicle), int(cameras[image]))
+
+
+def _check_size(size: str, known: Mapping[str, object]) -> None:
+    if size not in known:
+        raise EvaluationError(f"there is no test of size {size}; known are {', '.join(known)}")

@@ -1,0 +1,129 @@
+"""How well an engine finds people in a data set: FastReID's own numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastrt.arrays import Array
+from fastrt.datasets.base import DataSet, Picture
+from fastrt.embed import embed_files
+from fastrt.errors import EvaluationError
+from fastrt.evaluate.distances import METRICS, Metric, distance_blocks
+from fastrt.evaluate.expansion import expand_queries
+from fastrt.evaluate.ranking import Ranking, rank
+from fastrt.evaluate.rerank import RERANKINGS, Reranking, rerank
+from fastrt.session import Session
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """What an evaluation found; ``print(scores)`` shows it. All from 0 to 1.
+
+    Attributes:
+        title: data set and settings.
+        ranking: CMC, mAP, mINP, and the average precision of each query.
+    """
+
+    title: str
+    ranking: Ranking
+
+    @property
+    def mAP(self) -> float:  # noqa: N802  # as everybody writes it
+        """Mean average precision."""
+        return self.ranking.mAP
+
+    @property
+    def mINP(self) -> float:  # noqa: N802
+        """Mean inverse negative penalty."""
+        return self.ranking.mINP
+
+    @property
+    def cmc(self) -> Array:
+        """Which part of the queries has a true match among the first so many, ``(max_rank,)``."""
+        return self.ranking.cmc
+
+    @property
+    def rank1(self) -> float:
+        """Which part has one in the first place."""
+        return self.ranking.rank1
+
+    def figures(self) -> dict[str, float]:
+        """The figures that are published, by name."""
+        ranks = {f"rank-{k}": float(self.cmc[k - 1]) for k in (1, 5, 10) if k <= len(self.cmc)}
+        return {**ranks, "mAP": self.mAP, "mINP": self.mINP}
+
+    def __str__(self) -> str:
+        figures = ", ".join(f"{name} {100 * value:.2f}" for name, value in self.figures().items())
+        return f"{self.title}: {figures} ({self.ranking.valid} queries)"
+
+
+def evaluate(
+    session: Session,
+    data_set: DataSet,
+    *,
+    metric: Metric = "cosine",
+    reranking: Reranking | None = None,
+    expand: bool = False,
+    flip: bool = False,
+    advance: Callable[[int], None] = lambda _: None,
+) -> Scores:
+    """Embed a data set, rank its gallery for its queries, and score the ranking as FastReID does.
+
+    Args:
+        session: the engine.
+        data_set: one of `fastrt.datasets`.
+        metric: ``cosine``, or ``euclidean``, which is squared.
+        reranking: ``fastreid`` or ``zhong``.
+        expand: alpha query expansion.
+        flip: the mean of a picture's embedding and of its mirror image's.
+        advance: called with how many more pictures are embedded; all of them twice for ``flip``.
+
+    Raises:
+        EvaluationError: pictures that cannot be read, no true match, or settings whose figures need an engine that
+            gives embeddings as FastReID's model does.
+    """
+    if metric not in METRICS or reranking not in (None, *RERANKINGS):
+        raise EvaluationError(
+            f"there is no metric {metric} with re-ranking {reranking}; known are"
+            f" {', '.join(METRICS)}, with {', '.join(RERANKINGS)} or none"
+        )
+    asked = {"euclidean": metric == "euclidean", "query expansion": expand, "flip": flip}
+    if session.info.normalized and any(asked.values()):
+        what = next(name for name, is_asked in asked.items() if is_asked)
+        raise EvaluationError(
+            f"FastReID's figures with {what} come of embeddings as its model returns them, and this engine gives them"
+            " at unit length; build one with --raw (normalize=False)"
+        )
+    pictures = (*data_set.query, *data_set.gallery)
+    rows = _embed(session, pictures, advance)
+    if flip:
+        rows = (rows + _embed(session, pictures, advance, mirrored=True)) / 2
+    queries, gallery = rows[: len(data_set.query)], rows[len(data_set.query) :]
+    if expand:
+        queries, gallery = expand_queries(queries, gallery)
+    if reranking is None:
+        blocks = distance_blocks(queries, gallery, metric)
+    else:
+        blocks = iter([(0, rerank(queries, gallery, reranking, metric))])
+    who = (_numbers(part, key) for key in ("pid", "camid") for part in (data_set.query, data_set.gallery))
+    extras = [f"re-ranking {reranking}"] * bool(reranking) + [name for name in asked if asked[name] and name != metric]
+    return Scores(", ".join([data_set.name, metric, *extras]), rank(blocks, *who))
+
+
+def _embed(
+    session: Session, pictures: Sequence[Picture], advance: Callable[[int], None], *, mirrored: bool = False
+) -> Array:
+    embedded = embed_files(session, [picture.path for picture in pictures], advance, mirrored=mirrored)
+    if embedded.unreadable:
+        raise EvaluationError(
+            f"{len(embedded.unreadable)} of {len(pictures)} pictures cannot be read, so no figure would be right;"
+            f" first {embedded.unreadable[0][1]}"
+        )
+    return embedded.embeddings
+
+
+def _numbers(pictures: Sequence[Picture], key: str) -> Array:
+    return np.array([getattr(picture, key) for picture in pictures])
