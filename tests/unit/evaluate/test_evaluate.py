@@ -56,7 +56,7 @@ def test_what_needs_raw_embeddings_says_so(small: Small, people: DataSet, tmp_pa
     with fastrt.load(small.engine) as session:
         for asked in ({"metric": "euclidean"}, {"flip": True}, {"expand": True}):
             with pytest.raises(fastrt.EvaluationError, match=r"build one with --raw"):
-                fastrt.evaluate(session, people, **asked)  # type: ignore[arg-type]
+                fastrt.evaluate(session, people, **asked)
         with pytest.raises(fastrt.EvaluationError, match="there is no metric manhattan"):
             fastrt.evaluate(session, people, metric="manhattan")  # type: ignore[arg-type]
     fastrt.build(small.network, tmp_path / "raw.xml", normalize=False)
