@@ -10,6 +10,7 @@ import typer
 from fastrt.cli.arguments import AsJson, Device, Engine
 from fastrt.cli.output import progress_bar, say, say_json, say_note
 from fastrt.datasets import CUHK03NP, MSMT17, DataSet, DukeMTMC, Market1501, VehicleID, VeRi, VERIWild, read_data_set
+from fastrt.datasets.synthetic import Synthetic
 from fastrt.engine import load
 from fastrt.errors import EvaluationError
 from fastrt.evaluate.distances import Metric
@@ -25,6 +26,7 @@ SETS: dict[str, Callable[[Path], DataSet]] = {
     "veri776": VeRi,
     **{f"vehicleid-{size}": partial(VehicleID, size=size) for size in ("small", "medium", "large")},
     **{f"veriwild-{size}": partial(VERIWild, size=size) for size in ("small", "medium", "large")},
+    "synthetic": Synthetic,
     "csv": read_data_set,
 }
 

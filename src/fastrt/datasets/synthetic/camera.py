@@ -1,0 +1,70 @@
+"""What a camera makes of a scene: its background, its colours, its sharpness."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastrt.arrays import Array, Image
+
+
+@dataclass(frozen=True, eq=False)
+class Camera:
+    """One camera.
+
+    Attributes:
+        scene: what it looks at, ``(480, 640, 3)`` uint8 BGR; crops show a part of it.
+        gains: of blue, green and red.
+        gamma: of its brightness.
+        blur: standard deviation in pixels, at 128 pixels of height.
+        noise: standard deviation, in levels.
+        height: of crops, in pixels: how far away people are.
+    """
+
+    scene: Image
+    gains: Array
+    gamma: float
+    blur: float
+    noise: float
+    height: float
+
+
+def make_camera(rng: np.random.Generator) -> Camera:
+    """A camera by chance."""
+    return Camera(
+        scene=_draw_scene(rng),
+        gains=rng.normal(1, 0.09, 3),
+        gamma=float(np.exp(rng.normal(0, 0.22))),
+        blur=float(rng.uniform(0.2, 1.1)),
+        noise=float(rng.uniform(2, 8)),
+        height=float(rng.uniform(90, 240)),
+    )
+
+
+def _draw_scene(rng: np.random.Generator) -> Image:
+    """A street: a wall with windows, a pavement, things that stand about."""
+    import cv2
+
+    height, width = 480, 640
+    scene: Image = np.empty((height, width, 3), np.uint8)
+    horizon = int(rng.uniform(0.35, 0.6) * height)
+    wall, ground = (rng.integers(70, 200) + rng.normal(0, 14, 3) for _ in range(2))
+    scene[:horizon] = np.clip(wall, 0, 255)
+    scene[horizon:] = np.clip(ground + np.linspace(-25, 25, height - horizon)[:, None, None], 0, 255)
+    step = int(rng.integers(50, 110))
+    frame = tuple(map(int, rng.integers(30, 220, 3)))
+    for x in range(int(rng.integers(step)), width, step):
+        cv2.rectangle(scene, (x, 30), (x + step // 2, horizon - 40), frame, -1)
+    for _ in range(int(rng.integers(6, 14))):
+        colour = tuple(map(int, rng.integers(20, 235, 3)))
+        x, y = int(rng.integers(width)), int(rng.integers(horizon - 60, height))
+        size = int(rng.integers(12, 70)), int(rng.integers(20, 110))
+        cv2.rectangle(scene, (x, y - size[1]), (x + size[0], y), colour, -1)
+    for _ in range(int(rng.integers(2, 8))):
+        x = int(rng.integers(width))
+        cv2.line(
+            scene, (x, horizon), (int(x + rng.normal(0, 200)), height), tuple(map(int, rng.integers(90, 230, 3))), 3
+        )
+    grain = cv2.GaussianBlur(rng.normal(0, 30, (height, width)).astype(np.float32), (0, 0), 3)
+    return np.asarray(np.clip(scene + grain[..., None], 0, 255), np.uint8)

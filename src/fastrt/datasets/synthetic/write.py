@@ -1,0 +1,157 @@
+"""Crops of drawn pedestrians, and a whole data set of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from fastrt.arrays import Array, Image
+from fastrt.datasets.base import DataSet, find_root, make_data_set, read_folder
+from fastrt.datasets.people import BY_NAME
+from fastrt.datasets.synthetic.camera import Camera, make_camera
+from fastrt.datasets.synthetic.figure import choose_pose, draw_figure
+from fastrt.datasets.synthetic.look import CLOTHES, Look, choose_look
+from fastrt.errors import OutputError
+
+FOLDERS = ("bounding_box_train", "bounding_box_test", "query")
+QUALITY = (55, 92)
+"""Of the JPEG files, as a camera's own compression varies."""
+
+
+def draw_crop(look: Look, camera: Camera, rng: np.random.Generator) -> Image:
+    """A person as a detector cuts them out of a camera's picture: ``(h, w, 3)`` uint8 BGR, of some size."""
+    import cv2
+
+    figure, mask = draw_figure(look, choose_pose(rng))
+    image = _put_before(_cut_scene(camera.scene, figure.shape, rng), figure, mask, rng)
+    if rng.random() < 0.25:
+        _occlude(image, rng)
+    image = _cut_out(image, rng)
+    height = int(np.clip(camera.height * rng.normal(1, 0.12), 64, 320))
+    width = int(np.clip(height * rng.normal(0.45, 0.03), 28, 160))
+    image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    image = cv2.GaussianBlur(image, (0, 0), max(camera.blur * height / 128, 0.1))
+    light = 255 * (np.clip(image * camera.gains * rng.normal(1, 0.07), 0, 255) / 255) ** camera.gamma
+    return np.asarray(np.clip(light + rng.normal(0, camera.noise, image.shape), 0, 255), np.uint8)
+
+
+def _cut_scene(scene: Image, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    height, width = shape[:2]
+    y, x = (int(rng.integers(have - want + 1)) for have, want in zip(scene.shape, (height, width), strict=False))
+    return scene[y : y + height, x : x + width].astype(np.float32)
+
+
+def _put_before(image: Array, figure: Image, mask: Array, rng: np.random.Generator) -> Array:
+    """The figure on its background, lit from one side, with a shadow at its feet."""
+    import cv2
+
+    side = np.linspace(1 - (lit := float(rng.uniform(-0.25, 0.25))), 1 + lit, figure.shape[1])[:, None]
+    shadow = np.zeros(mask.shape, np.float32)
+    cv2.ellipse(shadow, (figure.shape[1] // 2, int(0.955 * len(shadow))), (56, 9), 0, 0, 360, 0.45, -1)
+    image = image * (1 - cv2.GaussianBlur(shadow, (0, 0), 5))[..., None]
+    return np.asarray(image * (1 - mask[..., None]) + figure * side * mask[..., None])
+
+
+def _occlude(image: Array, rng: np.random.Generator) -> None:
+    """Let something stand before: a post, a low wall, or half of somebody else."""
+    height, width = image.shape[:2]
+    colour = np.array(CLOTHES[rng.integers(len(CLOTHES))], float)
+    kind = rng.integers(3)
+    if kind == 0:
+        x = int(rng.uniform(0.1, 0.9) * width)
+        image[:, x : x + int(rng.integers(8, 22))] = colour
+    elif kind == 1:
+        image[int(rng.uniform(0.6, 0.85) * height) :] = colour
+    else:
+        figure, mask = draw_figure(choose_look(rng), choose_pose(rng))
+        shift = int(rng.choice([-1, 1]) * rng.uniform(0.25, 0.45) * width)
+        figure, mask = np.roll(figure, shift, 1), np.roll(mask, shift, 1)
+        image[:] = image * (1 - mask[..., None]) + figure * mask[..., None]
+
+
+def _cut_out(image: Array, rng: np.random.Generator) -> Array:
+    """What a detector would cut: not quite the person."""
+    height, width = image.shape[:2]
+    top, bottom = (int(max(rng.normal(0.02, 0.025), 0) * height) for _ in range(2))
+    left, right = (int(np.clip(rng.normal(0.09, 0.05), 0, 0.22) * width) for _ in range(2))
+    return image[top : height - bottom, left : width - right]
+
+
+def write_synthetic(
+    root: str | os.PathLike[str],
+    *,
+    train: int = 500,
+    test: int = 150,
+    distractors: int = 300,
+    cameras: int = 6,
+    seed: int = 0,
+    advance: Callable[[int], None] = lambda _: None,
+) -> Path:
+    """Draw a data set and write it as Market-1501 is laid out; the same arguments give the same pictures.
+
+    Each person is seen by three to all cameras, two to four times by each. Of those for testing, one picture by each
+    camera is a query, and the rest the gallery, with pictures of people whom no query shows.
+
+    Args:
+        root: a folder that is made, or is empty.
+        train: people to train on; none of them is tested on.
+        test: people to test on.
+        distractors: pictures of others in the gallery.
+        cameras: at least 2; the same for training and testing.
+        seed: draws all.
+        advance: called with how many more people are drawn.
+
+    Returns:
+        The root.
+
+    Raises:
+        OutputError: the folder has something in it, or cannot be written to.
+    """
+    root = Path(root)
+    if root.exists() and any(root.iterdir()):
+        raise OutputError(f"{root} is not empty; name a folder that is, or that does not exist yet")
+    for folder in FOLDERS:
+        (root / folder).mkdir(parents=True)
+    views = [make_camera(np.random.default_rng([seed, 1, i])) for i in range(cameras)]
+    for pid in range(1, train + test + 1):
+        _write_person(root, pid, views, np.random.default_rng([seed, 2, pid]), tested=pid > train)
+        advance(1)
+    for i in range(distractors):
+        rng = np.random.default_rng([seed, 3, i])
+        camera = int(rng.integers(cameras))
+        _save(root / "bounding_box_test" / f"0000_c{camera + 1}s1_{i:06}_00.jpg", choose_look(rng), views[camera], rng)
+    return root
+
+
+def _write_person(root: Path, pid: int, cameras: list[Camera], rng: np.random.Generator, *, tested: bool) -> None:
+    look = choose_look(rng)
+    seen_by = sorted(rng.permutation(len(cameras))[: rng.integers(min(3, len(cameras)), len(cameras) + 1)])
+    for camera in seen_by:
+        for i in range(int(rng.integers(2, 5))):
+            folder = "bounding_box_train" if not tested else "query" if i == 0 else "bounding_box_test"
+            _save(root / folder / f"{pid:04}_c{camera + 1}s1_{i:06}_00.jpg", look, cameras[camera], rng)
+
+
+def _save(path: Path, look: Look, camera: Camera, rng: np.random.Generator) -> None:
+    import cv2
+
+    quality = int(rng.integers(*QUALITY))
+    done, data = cv2.imencode(".jpg", draw_crop(look, camera, rng), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not done:
+        raise OutputError(f"cannot encode {path}")
+    path.write_bytes(data.tobytes())
+
+
+def Synthetic(root: str | os.PathLike[str]) -> DataSet:  # noqa: N802  # as the other data sets
+    """The test part of what `write_synthetic` wrote.
+
+    Raises:
+        EvaluationError: it is not there, or not whole.
+    """
+    name = "synthetic pedestrians"
+    folder = find_root(name, Path(root), ["synthetic"], ["query", "bounding_box_test"])
+    query, gallery = (read_folder(name, folder / part, BY_NAME) for part in ("query", "bounding_box_test"))
+    return make_data_set(name, query, gallery, None)
