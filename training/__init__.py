@@ -1,0 +1,1 @@
+"""How the demonstration's model is trained; needs PyTorch, and is no part of the package."""
