@@ -1,7 +1,8 @@
 """TensorRT engines on this machine's GPU, host to host.
 
-``python -m benchmarks.tensorrt_speed build FOLDER MODEL BATCH`` builds one, for one batch, with the model's timing
-cache beside it, and notes the seconds; built again, it notes those with the cache. ``python -m
+``python -m benchmarks.tensorrt_speed build FOLDER MODEL BATCH [PRECISION]`` builds one, for one batch, with the model's
+timing cache beside it, and notes the seconds; built again, it notes those with the cache. For int8 it takes the table
+that ``calibrate FOLDER MODEL`` made there, which may have been on another machine, as that needs OpenVINO. ``python -m
 benchmarks.tensorrt_speed measure FOLDER`` measures those that stand there, one after the other: uint8 images in
 page-locked memory to float32 embeddings, through a session. Throughput is that of one call with sixteen batches, whose
 copies and computations overlap.
@@ -34,21 +35,39 @@ MODELS: dict[str, tuple[str | None, list[object]]] = {
     "R50-NL-IBN": ("sbs_R50-ibn", []),
 }
 BATCHES = (1, 4, 32, 128)
-PRECISION: Precision = "fp16"
+PRECISIONS: tuple[Precision, ...] = ("fp16", "int8")
 RUNS = 200
 BATCHES_IN_FLIGHT = 16
 
 
-def build(title: str, batch: int, folder: Path) -> dict[str, float]:
-    """Build an engine; the seconds that it took, and what it took before."""
+def describe(title: str) -> fastrt.Network:
     preset, overrides = MODELS[title]
     spec = fastrt.load_spec(preset, [*overrides, "INPUT.SIZE_TEST", SIZE])
-    network = fastrt.build_network(spec, draw_weights(spec))
-    path = folder / f"{title}-{batch}.engine"
+    return fastrt.build_network(spec, draw_weights(spec))
+
+
+def calibrate(title: str, folder: Path) -> Path:
+    """Make a table for int8."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{title}.table.json"
+    fastrt.calibrate(describe(title), [draw_person(i, 0, *SIZE) for i in range(32)]).save(path)
+    return path
+
+
+def build(title: str, batch: int, folder: Path, precision: Precision) -> dict[str, float]:
+    """Build an engine; the seconds that it took, and what it took before."""
+    network = describe(title)
+    table = None
+    if precision == "int8":
+        # Drawn weights differ in their last bits from machine to machine, so the table is of another network by name.
+        table = fastrt.read_table(folder / f"{title}.table.json").model_copy(
+            update={"fingerprint": network.fingerprint()}
+        )
+    path = folder / f"{title}-{precision}-{batch}.engine"
     options = BuildOptions(batches=(batch,), timing_cache=folder / f"{title}.cache")
     seconds = read_seconds(path)
     start = time.perf_counter()
-    fastrt.build(network, path, precision=PRECISION, options=options, check=False)
+    fastrt.build(network, path, precision=precision, options=options, check=False, table=table)
     seconds["build_cached_s" if seconds else "build_s"] = round(time.perf_counter() - start, 1)
     path.with_suffix(".json").write_text(json.dumps(seconds))
     return seconds
@@ -91,22 +110,30 @@ def measure_all(folder: Path) -> None:
     rows: list[dict[str, object]] = []
     for title in MODELS:
         for batch in BATCHES:
-            path = folder / f"{title}-{batch}.engine"
-            if path.is_file():
-                rows.append({"model": title, "batch": batch, **measure(path, batch), **read_seconds(path)})
-                print(rows[-1], flush=True)
-                save(rows)  # at once: time on a GPU may end at any moment
+            for precision in PRECISIONS:
+                path = folder / f"{title}-{precision}-{batch}.engine"
+                if path.is_file():
+                    row = {"model": title, "precision": precision, "batch": batch}
+                    rows.append({**row, **measure(path, batch), **read_seconds(path)})
+                    print(rows[-1], flush=True)
+                    save(rows)  # at once: time on a GPU may end at any moment
 
 
 def save(rows: list[dict[str, object]]) -> None:
     machine = {**describe_machine(), "gpu": describe_device(0), "tensorrt": find_dialect("tensorrt").version}
-    result = {"command": "python -m benchmarks.tensorrt_speed measure FOLDER", "precision": PRECISION}
-    RESULT.write_text(json.dumps({**result, "image_size": SIZE, "machine": machine, "rows": rows}, indent=1) + "\n")
+    result = {"command": "python -m benchmarks.tensorrt_speed measure FOLDER", "image_size": SIZE}
+    RESULT.write_text(json.dumps({**result, "machine": machine, "rows": rows}, indent=1) + "\n")
+
+
+def main(verb: str, folder: Path, arguments: list[str]) -> None:
+    if verb == "calibrate":
+        print(calibrate(arguments[0], folder))
+    elif verb == "build":
+        precision = next(name for name in PRECISIONS if name == (arguments[2:] or ["fp16"])[0])
+        print(*arguments, build(arguments[0], int(arguments[1]), folder, precision), flush=True)
+    else:
+        measure_all(folder)
 
 
 if __name__ == "__main__":
-    verb, folder = sys.argv[1], Path(sys.argv[2])
-    if verb == "build":
-        print(sys.argv[3], sys.argv[4], build(sys.argv[3], int(sys.argv[4]), folder), flush=True)
-    else:
-        measure_all(folder)
+    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3:])

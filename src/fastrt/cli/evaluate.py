@@ -1,6 +1,7 @@
 """``fastrt evaluate``."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,7 +15,7 @@ from fastrt.datasets.synthetic import Synthetic
 from fastrt.engine import load
 from fastrt.errors import EvaluationError
 from fastrt.evaluate.distances import Metric
-from fastrt.evaluate.evaluate import evaluate
+from fastrt.evaluate.evaluate import evaluate, measure_threshold
 
 SETS: dict[str, Callable[[Path], DataSet]] = {
     "market1501": Market1501,
@@ -41,6 +42,15 @@ def run(
     metric: Annotated[Metric, typer.Option(help="Distance; euclidean is squared, as FastReID's.")] = "cosine",
     expand: Annotated[bool, typer.Option("--expand", help="Alpha query expansion.")] = False,
     flip: Annotated[bool, typer.Option("--flip", help="The mean of a picture and its mirror image.")] = False,
+    false_matches: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Find the similarity at which so small a part of different people is taken for one; 0.001, say.",
+            show_default=False,
+        ),
+    ] = None,
     device: Device = None,
     as_json: AsJson = False,
 ) -> None:
@@ -62,8 +72,16 @@ def run(
             flip=flip,
             advance=lambda done: progress.advance(task, done),
         )
+        info = session.info
+    threshold = None if false_matches is None else measure_threshold(data_set, scores, false_matches)
+    if threshold is not None:
+        beside = threshold.save(engine, data_set.name, info.fingerprint)
+        say_note(f"the threshold is written down in {beside}")
     if as_json:
         cmc = [round(float(part), 6) for part in scores.cmc]
-        say_json({"title": scores.title, "queries": scores.ranking.valid, **scores.figures(), "cmc": cmc})
+        found = {} if threshold is None else {"threshold": asdict(threshold)}
+        say_json({"title": scores.title, "queries": scores.ranking.valid, **scores.figures(), "cmc": cmc, **found})
     else:
         say(str(scores))
+        if threshold is not None:
+            say(str(threshold))

@@ -15,6 +15,8 @@ from fastrt.evaluate.distances import METRICS, Metric, distance_blocks
 from fastrt.evaluate.expansion import expand_queries
 from fastrt.evaluate.ranking import Ranking, rank
 from fastrt.evaluate.rerank import RERANKINGS, Reranking, rerank
+from fastrt.evaluate.roc import split_pairs
+from fastrt.evaluate.threshold import Threshold, find_threshold
 from fastrt.session import Session
 
 
@@ -25,10 +27,14 @@ class Scores:
     Attributes:
         title: data set and settings.
         ranking: CMC, mAP, mINP, and the average precision of each query.
+        queries: their embeddings, ``(q, D)`` float32, before any expansion.
+        gallery: those of the gallery, ``(g, D)``.
     """
 
     title: str
     ranking: Ranking
+    queries: Array
+    gallery: Array
 
     @property
     def mAP(self) -> float:  # noqa: N802  # as everybody writes it
@@ -102,15 +108,34 @@ def evaluate(
     if flip:
         rows = (rows + _embed(session, pictures, advance, mirrored=True)) / 2
     queries, gallery = rows[: len(data_set.query)], rows[len(data_set.query) :]
-    if expand:
-        queries, gallery = expand_queries(queries, gallery)
+    expanded = expand_queries(queries, gallery) if expand else (queries, gallery)
     if reranking is None:
-        blocks = distance_blocks(queries, gallery, metric)
+        blocks = distance_blocks(*expanded, metric)
     else:
-        blocks = iter([(0, rerank(queries, gallery, reranking, metric))])
-    who = (_numbers(part, key) for key in ("pid", "camid") for part in (data_set.query, data_set.gallery))
+        blocks = iter([(0, rerank(*expanded, reranking, metric))])
     extras = [f"re-ranking {reranking}"] * bool(reranking) + [name for name in asked if asked[name] and name != metric]
-    return Scores(", ".join([data_set.name, metric, *extras]), rank(blocks, *who))
+    title = ", ".join([data_set.name, metric, *extras])
+    return Scores(title, rank(blocks, *_who(data_set)), queries, gallery)
+
+
+def measure_threshold(data_set: DataSet, scores: Scores, false_matches: float) -> Threshold:
+    """The similarity from which on two pictures may be taken for one person's; see `find_threshold`.
+
+    Args:
+        data_set: what was evaluated.
+        scores: what was found.
+        false_matches: which part of pairs of different people may be taken for one.
+
+    Raises:
+        EvaluationError: as `find_threshold`.
+    """
+    same, different = split_pairs(distance_blocks(scores.queries, scores.gallery), *_who(data_set))
+    return find_threshold(1 - same, 1 - different, false_matches)
+
+
+def _who(data_set: DataSet) -> tuple[Array, Array, Array, Array]:
+    query, gallery = data_set.query, data_set.gallery
+    return _numbers(query, "pid"), _numbers(gallery, "pid"), _numbers(query, "camid"), _numbers(gallery, "camid")
 
 
 def _embed(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 
 from fastrt.arrays import Array
 from fastrt.errors import EvaluationError
+from fastrt.files import written_whole
 
 SIGMAS = 1.96
 """Of a normal distribution, on either side: 95 % lie between."""
@@ -37,6 +41,18 @@ class Threshold:
             f"similarity {self.similarity:.4f}: {self.false_matches:.2e} of different people taken for one"
             f" (95 %: {low:.1e} to {high:.1e}, of {self.pairs[0]} pairs), {self.found:.1%} of same people found"
         )
+
+    def save(self, engine: str | os.PathLike[str], data_set: str, fingerprint: str | None) -> Path:
+        """Write it beside an engine, as ``.threshold.json``, with what it was found on; returns the file.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        path = Path(engine).with_suffix(".threshold.json")
+        content = {**asdict(self), "data_set": data_set, "fingerprint": fingerprint}
+        with written_whole(path) as temporary:
+            temporary.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
+        return path
 
 
 def find_threshold(same: Array, different: Array, false_matches: float = 1e-3) -> Threshold:

@@ -99,13 +99,23 @@ def test_a_picture_that_cannot_be_read_stops_it(small: Small, root: Path, people
 
 def test_the_command_prints_scores_and_json(small: Small, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["evaluate", str(small.engine), "--dataset", "market1501", "--root", str(root)]
-    for extra, code in (([], 0), (["--json", "--rerank", "fastreid"], 0), (["--dataset", "imagenet"], 2)):
+    tries = [([], 0), (["--json", "--rerank", "fastreid"], 0), (["--dataset", "imagenet"], 2)]
+    for extra, code in [*tries, (["--false-matches", "0.05"], 0)]:
+        ([], 0),
+        (["--json", "--rerank", "fastreid"], 0),
+        (["--dataset", "imagenet"], 2),
+        (["--false-matches", "0.05"], 0),
+    ):
         with pytest.raises(SystemExit) as caught:
             main([*words, *extra])
         assert (caught.value.code or 0) == code
         out, err = capsys.readouterr()
         if code:
             assert "there is no data set imagenet; known are market1501" in err
+        elif "--false-matches" in extra:
+            beside = small.engine.with_suffix(".threshold.json")
+            assert json.loads(beside.read_text())["data_set"] == "Market-1501"
+            assert "of different people taken for one" in out
         elif extra:
             assert json.loads(out)["title"] == "Market-1501, cosine, re-ranking fastreid"
         else:
