@@ -99,13 +99,13 @@ def test_a_picture_that_cannot_be_read_stops_it(small: Small, root: Path, people
 
 def test_the_command_prints_scores_and_json(small: Small, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["evaluate", str(small.engine), "--dataset", "market1501", "--root", str(root)]
-    tries = [([], 0), (["--json", "--rerank", "fastreid"], 0), (["--dataset", "imagenet"], 2)]
-    for extra, code in [*tries, (["--false-matches", "0.05"], 0)]:
+    tries: list[tuple[list[str], int]] = [
         ([], 0),
         (["--json", "--rerank", "fastreid"], 0),
         (["--dataset", "imagenet"], 2),
         (["--false-matches", "0.05"], 0),
-    ):
+    ]
+    for extra, code in tries:
         with pytest.raises(SystemExit) as caught:
             main([*words, *extra])
         assert (caught.value.code or 0) == code
