@@ -14,10 +14,12 @@ PLACE = re.compile(r"<!-- table: (\w+) -->\n.*?<!-- end -->", re.DOTALL)
 
 
 def draw_table(result: dict[str, Any]) -> str:
-    """A result's rows as a Markdown table, with the machine they were measured on."""
+    """A result's rows as a Markdown table, with the machine they were measured on, or where they were published."""
     columns = list(dict.fromkeys(key for row in result["rows"] for key in row))
     lines = [columns, ["---"] * len(columns), *([row.get(column, "") for column in columns] for row in result["rows"])]
     table = "\n".join(f"| {' | '.join(str(cell).replace('_', ' ') for cell in line)} |" for line in lines)
+    if "source" in result:  # published by others
+        return f"{table}\n\nSource: {result['source']}."
     machine = result["machine"]
     named = [f"{name} {machine[name]}" for name in VERSIONS if machine.get(name)]
     extensions = " ".join(machine["vector_extensions"])
