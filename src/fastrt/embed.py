@@ -54,14 +54,13 @@ def find_images(paths: Iterable[str | os.PathLike[str]]) -> Found:
     """
     images: dict[Path, None] = {}
     passed_over: dict[Path, None] = {}
-    for path in map(Path, paths):
+    named = list(map(Path, paths))
+    for path in named:
         for file in _files(path):
             is_image = file == path or file.suffix.lower() in SUFFIXES or not path.is_dir()
             (images if is_image else passed_over)[file] = None
     if not images:
-        raise ImageError(
-            f"no images in {', '.join(map(str, passed_over)) or 'what was named'}; images are {', '.join(SUFFIXES)}"
-        )
+        raise ImageError(f"no images in {', '.join(map(str, passed_over or named))}; images are {', '.join(SUFFIXES)}")
     return Found(tuple(images), tuple(passed_over))
 
 

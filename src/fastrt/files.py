@@ -11,6 +11,14 @@ from pathlib import Path
 from fastrt.errors import OutputError
 
 
+def check_place(path: Path) -> None:
+    """Raise `OutputError` if no file can come to stand there; before work that would be lost."""
+    if not path.parent.is_dir():
+        raise OutputError(f"cannot write {path}: there is no folder {path.parent}; make it first")
+    if path.is_dir():
+        raise OutputError(f"cannot write {path}: it is a folder; name a file")
+
+
 @contextmanager
 def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give a path of that name in an empty folder, and move what was written there into place if the block ends well.
@@ -22,10 +30,7 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
         OutputError: the folder does not exist, or a file cannot be written or moved.
     """
     path = Path(path)
-    if not path.parent.is_dir():
-        raise OutputError(f"cannot write {path}: there is no folder {path.parent}; make it first")
-    if path.is_dir():
-        raise OutputError(f"cannot write {path}: it is a folder; name a file")
+    check_place(path)
     try:
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}.") as folder:
             temporary = Path(folder) / path.name

@@ -43,7 +43,7 @@ def test_a_named_file_is_tried_whatever_its_suffix(tmp_path: Path) -> None:
     [
         ("nowhere", "there is no image or folder {}"),
         ("*.png", "nothing matches {}"),
-        ("empty", "no images in what was named; images are .bmp, .gif"),
+        ("empty", "no images in {}; images are .bmp, .gif"),
     ],
 )
 def test_a_path_without_images_is_refused(name: str, sentence: str, tmp_path: Path) -> None:

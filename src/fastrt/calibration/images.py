@@ -69,7 +69,7 @@ class ImageSample:
             raise CalibrationError(
                 f"{len(self.names)} images where {self.count} are wanted: of {len(self._paths)} files"
                 f" {len(self.unreadable)} cannot be read{self._first()} and {len(self.duplicates)} repeat another;"
-                f" give more images, or ask for fewer (--count {max(len(self.names), 1)})"
+                f" give more images{f', or ask for fewer (--count {len(self.names)})' if self.names else ''}"
             )
 
     def _first(self) -> str:

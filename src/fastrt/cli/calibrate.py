@@ -12,6 +12,7 @@ from fastrt.cli.arguments import Checkpoint, Config, Overrides, split_pairs
 from fastrt.cli.output import progress_bar, say, say_note
 from fastrt.embed import find_images
 from fastrt.engine_info import Resampler
+from fastrt.files import check_place
 from fastrt.model import load_model
 
 
@@ -33,6 +34,7 @@ def run(
     resampler: Annotated[Resampler, typer.Option(help="How images are brought to its size.")] = "pil-bicubic",
 ) -> None:
     """Find the ranges of a network's tensors on images like those it will see, for int8."""
+    check_place(output)
     found = find_images(images)
     if found.passed_over:
         say_note(
