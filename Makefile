@@ -32,7 +32,7 @@ tables: .venv/dev  ## the figures in README and docs, from benchmarks/results
 
 .venv/dev: pyproject.toml scripts/venv.sh
 	PYTHON="$(PYTHON)" sh scripts/venv.sh .venv
-	$(BIN)/python -m pip install --quiet --editable '.[onnx,tensorrt-rtx,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[onnx,tensorrt-rtx,report,dev]'
 	touch $@
 
 clean:

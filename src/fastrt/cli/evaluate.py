@@ -16,6 +16,7 @@ from fastrt.engine import load
 from fastrt.errors import EvaluationError
 from fastrt.evaluate.distances import Metric
 from fastrt.evaluate.evaluate import evaluate, measure_threshold
+from fastrt.evaluate.report import write_report
 
 SETS: dict[str, Callable[[Path], DataSet]] = {
     "market1501": Market1501,
@@ -51,6 +52,10 @@ def run(
             show_default=False,
         ),
     ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option("--report", help="A folder to make, with a page of curves and rank lists.", show_default=False),
+    ] = None,
     device: Device = None,
     as_json: AsJson = False,
 ) -> None:
@@ -77,6 +82,8 @@ def run(
     if threshold is not None:
         beside = threshold.save(engine, data_set.name, info.fingerprint)
         say_note(f"the threshold is written down in {beside}")
+    if report is not None:
+        say_note(f"the report is {write_report(report, scores, data_set, info)}")
     if as_json:
         cmc = [round(float(part), 6) for part in scores.cmc]
         found = {} if threshold is None else {"threshold": asdict(threshold)}

@@ -115,7 +115,7 @@ def evaluate(
         blocks = iter([(0, rerank(*expanded, reranking, metric))])
     extras = [f"re-ranking {reranking}"] * bool(reranking) + [name for name in asked if asked[name] and name != metric]
     title = ", ".join([data_set.name, metric, *extras])
-    return Scores(title, rank(blocks, *_who(data_set)), queries, gallery)
+    return Scores(title, rank(blocks, *identify(data_set)), queries, gallery)
 
 
 def measure_threshold(data_set: DataSet, scores: Scores, false_matches: float) -> Threshold:
@@ -129,11 +129,12 @@ def measure_threshold(data_set: DataSet, scores: Scores, false_matches: float) -
     Raises:
         EvaluationError: as `find_threshold`.
     """
-    same, different = split_pairs(distance_blocks(scores.queries, scores.gallery), *_who(data_set))
+    same, different = split_pairs(distance_blocks(scores.queries, scores.gallery), *identify(data_set))
     return find_threshold(1 - same, 1 - different, false_matches)
 
 
-def _who(data_set: DataSet) -> tuple[Array, Array, Array, Array]:
+def identify(data_set: DataSet) -> tuple[Array, Array, Array, Array]:
+    """Who is in queries and gallery, and by which camera, as `rank` takes them."""
     query, gallery = data_set.query, data_set.gallery
     return _numbers(query, "pid"), _numbers(gallery, "pid"), _numbers(query, "camid"), _numbers(gallery, "camid")
 

@@ -1,0 +1,95 @@
+"""Write the page and its pictures."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastrt.datasets.base import DataSet
+from fastrt.engine_info import EngineInfo
+from fastrt.errors import OutputError, TargetError
+from fastrt.evaluate.distances import distance_blocks
+from fastrt.evaluate.evaluate import Scores, identify
+from fastrt.evaluate.report.plots import draw_cmc, draw_distances, draw_roc
+from fastrt.evaluate.report.ranks import draw_ranks, list_ranks
+from fastrt.evaluate.roc import split_pairs
+
+PLOTS = {
+    "cmc": "which part of the queries has a true match among the first so many",
+    "roc": "which part of same people is found against which part of different people is taken for the same",
+    "distances": "distances of pictures of the same and of different people",
+}
+LISTED = 8
+"""Queries shown of the best, and of the worst."""
+
+
+def write_report(folder: str | os.PathLike[str], scores: Scores, data_set: DataSet, info: EngineInfo) -> Path:
+    """Write a folder with ``index.html`` and the pictures that it shows; it opens without a network.
+
+    Args:
+        folder: is made; it must not exist yet.
+        scores: what `fastrt.evaluate` found.
+        data_set: what it was found on.
+        info: of the engine.
+
+    Returns:
+        The page.
+
+    Raises:
+        OutputError: the folder exists, or cannot be written.
+        TargetError: matplotlib or jinja2 is not installed.
+    """
+    folder = Path(folder)
+    if folder.exists():
+        raise OutputError(f"cannot write a report to {folder}: it exists; name a folder that does not")
+    if not folder.parent.is_dir():
+        raise OutputError(f"cannot write a report to {folder}: there is no folder {folder.parent}; make it first")
+    try:
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
+            _write(Path(temporary) / folder.name, scores, data_set, info)
+            (Path(temporary) / folder.name).replace(folder)
+    except OSError as error:
+        raise OutputError(f"cannot write a report to {folder}: {error.strerror or error}") from error
+    return folder / "index.html"
+
+
+def _write(folder: Path, scores: Scores, data_set: DataSet, info: EngineInfo) -> None:
+    folder.mkdir()
+    same, different = split_pairs(distance_blocks(scores.queries, scores.gallery), *identify(data_set))
+    draw_cmc(scores.cmc, folder / "cmc.png")
+    draw_roc(same, different, folder / "roc.png")
+    draw_distances(same, different, folder / "distances.png")
+    precision = scores.ranking.average_precision
+    # Queries without a true match have none, and come last.
+    order = np.argsort(precision, kind="stable")[: scores.ranking.valid].tolist()
+    worst, best = order[:LISTED], order[::-1][:LISTED]
+    ranks = {"worst": list_ranks(data_set, scores, worst), "best": list_ranks(data_set, scores, best)}
+    for name, part in ranks.items():
+        draw_ranks(part, folder / f"{name}.png")
+    height, width = info.image_size
+    page = _template().render(
+        title=scores.title,
+        engine=f"{info.target} {info.precision or ''}, {height}x{width} to {info.embedding_dim}",
+        queries=len(data_set.query),
+        gallery=len(data_set.gallery),
+        valid=scores.ranking.valid,
+        notes=data_set.notes,
+        figures=scores.figures(),
+        plots=PLOTS,
+        ranks=ranks,
+    )
+    (folder / "index.html").write_text(page, "utf-8")
+
+
+def _template() -> Any:
+    try:
+        import jinja2
+    except ImportError:
+        raise TargetError("jinja2 is not installed; for reports: pip install 'fastrt[report]'") from None
+    text = (files("fastrt.evaluate.report") / "page.html.j2").read_text("utf-8")
+    return jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(text)
