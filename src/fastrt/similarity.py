@@ -22,7 +22,7 @@ def centred_cosines(got: Array, want: Array, centre: Array | None = None) -> Arr
     [1.0, -1.0]
     """
     centre = want.mean(0) if centre is None else centre
-    return np.asarray((_unit(got - centre) * _unit(want - centre)).sum(1))
+    return np.asarray((normalize_rows(got - centre) * normalize_rows(want - centre)).sum(1))
 
 
 def nearest_agreement(got: Array, want: Array) -> float:
@@ -56,11 +56,16 @@ def rank_agreement(got: Array, want: Array) -> float:
 
 def _similarities(rows: Array) -> Array:
     """Cosines of all rows with each other, ``(n, n)``; a row with itself is never nearest."""
-    unit = _unit(rows)
+    unit = normalize_rows(rows)
     cosines = unit @ unit.T
     np.fill_diagonal(cosines, -np.inf)
     return np.asarray(cosines)
 
 
-def _unit(rows: Array) -> Array:
+def normalize_rows(rows: Array) -> Array:
+    """Rows at unit length.
+
+    >>> normalize_rows(np.array([[3.0, 4.0]])).tolist()
+    [[0.6, 0.8]]
+    """
     return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12))

@@ -103,9 +103,7 @@ def calibrate(
         held_out=() if sample is None else tuple(sample.held_out),
         images_hash=digest.hexdigest(),
         ranges={name: _range(histogram, find) for name, histogram in histograms.items()},
-        means={
-            name: tuple(float(f"{mean:.5g}") for mean in total / count) for name, total in sums.items() if correct_bias
-        },
+        means={name: _rounded(total / count) for name, total in sums.items() if correct_bias},
     )
 
 

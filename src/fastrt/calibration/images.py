@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +47,11 @@ class ImageSample:
             CalibrationError: fewer images than wanted can be read, or none.
         """
         self.names, self.unreadable, self.duplicates = [], [], []
+        if len(self._paths) < self.count:
+            raise CalibrationError(
+                f"{len(self._paths)} images where {self.count} are wanted; give more images, or ask for fewer"
+                f" (--count {len(self._paths)})"
+            )
         seen: set[bytes] = set()
         for i, path in enumerate(self._paths):
             if len(self.names) == self.count:
@@ -76,15 +80,23 @@ class ImageSample:
         return f" (first: {self.unreadable[0][1]})" if self.unreadable else ""
 
 
-def read_held_out(paths: Sequence[Path], seen: Collection[str] = (), count: int = HELD_OUT) -> list[Image]:
-    """Up to ``count`` images that are not among those ``seen``, in order; what cannot be read is passed over."""
+def read_images(
+    paths: Sequence[Path],
+    seen: Collection[str] = (),
+    count: int = HELD_OUT,
+    tell: Callable[[str], None] = lambda _: None,
+) -> list[Image]:
+    """Up to ``count`` images that are not among those ``seen``, in order; ``tell`` hears of those left out."""
     images: list[Image] = []
     for path in paths:
         if len(images) == count:
             break
-        if str(path) not in seen:
-            with suppress(ImageError):
-                images.append(read_image(path))
+        if str(path) in seen:
+            continue
+        try:
+            images.append(read_image(path))
+        except ImageError as error:
+            tell(f"{error}: left out")
     return images
 
 

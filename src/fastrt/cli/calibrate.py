@@ -9,7 +9,7 @@ from fastrt.calibration.calibrate import calibrate
 from fastrt.calibration.images import ImageSample
 from fastrt.calibration.methods import Method
 from fastrt.cli.arguments import Checkpoint, Config, Overrides, split_pairs
-from fastrt.cli.output import progress_bar, say, say_note
+from fastrt.cli.output import progress_bar, say, say_note, say_passed_over
 from fastrt.embed import find_images
 from fastrt.engine_info import Resampler
 from fastrt.files import check_place
@@ -36,10 +36,7 @@ def run(
     """Find the ranges of a network's tensors on images like those it will see, for int8."""
     check_place(output)
     found = find_images(images)
-    if found.passed_over:
-        say_note(
-            f"{len(found.passed_over)} files are no images by their suffix, first {found.passed_over[0]}: left out"
-        )
+    say_passed_over(found.passed_over)
     model = load_model(checkpoint, config, split_pairs(overrides))
     for note in model.notes:
         say_note(note)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from fastrt.cli.arguments import Device, Engine
-from fastrt.cli.output import progress_bar, say, say_note
+from fastrt.cli.output import progress_bar, say, say_note, say_passed_over
 from fastrt.embed import embed_files, find_images, save_embeddings
 from fastrt.engine import load
 
@@ -24,10 +24,7 @@ def run(
 ) -> None:
     """Embed images: a .npy of embeddings, with a .json and a .csv of their names beside it."""
     found = find_images(paths)
-    if found.passed_over:
-        say_note(
-            f"{len(found.passed_over)} files are no images by their suffix, first {found.passed_over[0]}: left out"
-        )
+    say_passed_over(found.passed_over)
     with load(engine, device, batch=batch) as session, progress_bar() as progress:
         task = progress.add_task("embedding", total=len(found.images))
         embedded = embed_files(session, found.images, lambda count: progress.advance(task, count))

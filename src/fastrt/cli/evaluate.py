@@ -16,7 +16,8 @@ from fastrt.engine import load
 from fastrt.errors import EvaluationError
 from fastrt.evaluate.distances import Metric
 from fastrt.evaluate.evaluate import evaluate, measure_threshold
-from fastrt.evaluate.report import write_report
+from fastrt.evaluate.report import check_report, write_report
+from fastrt.evaluate.threshold import check_rate
 
 SETS: dict[str, Callable[[Path], DataSet]] = {
     "market1501": Market1501,
@@ -46,8 +47,6 @@ def run(
     false_matches: Annotated[
         float | None,
         typer.Option(
-            min=0,
-            max=1,
             help="Find the similarity at which so small a part of different people is taken for one; 0.001, say.",
             show_default=False,
         ),
@@ -62,6 +61,10 @@ def run(
     """Score an engine on a data set: rank-1, mAP and mINP, as FastReID counts them."""
     if dataset not in SETS:
         raise EvaluationError(f"there is no data set {dataset}; known are {', '.join(SETS)}")
+    if report is not None:
+        check_report(report)
+    if false_matches is not None:
+        check_rate(false_matches)
     data_set = SETS[dataset](root)
     for note in data_set.notes:
         say_note(note)

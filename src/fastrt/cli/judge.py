@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from fastrt.calibration.images import draw_held_out, read_held_out
+from fastrt.calibration.images import draw_held_out, read_images
 from fastrt.calibration.mixed import Mix, find_mix
 from fastrt.calibration.report import QuantizationReport, compare_int8
 from fastrt.calibration.table import CalibrationTable
@@ -31,14 +31,14 @@ class Judge:
         self._table = table
         self._advance = advance
         if images:
-            self._images = read_held_out(find_images(images).images, table.images)
+            self._images = read_images(find_images(images).images, table.images, tell=say_note)
             self.described = f"{len(self._images)} images that calibration has not seen"
             if len(self._images) < FEWEST:
                 raise CalibrationError(
                     f"{len(self._images)} images can be read that calibration has not seen; give at least {FEWEST}"
                 )
             return
-        self._images = read_held_out([Path(name) for name in table.held_out])
+        self._images = read_images([Path(name) for name in table.held_out])
         self.described = f"{len(self._images)} images that calibration left over"
         if len(self._images) < FEWEST:
             self._images = draw_held_out(table.image_size)

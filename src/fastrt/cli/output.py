@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import Progress
@@ -38,6 +40,12 @@ def say_json(value: object) -> None:
 def say_note(text: str) -> None:
     """Something that was decided, or left out, without being asked."""
     progress_console().print(f"note: {text}", markup=False, highlight=False, soft_wrap=True)
+
+
+def say_passed_over(files: Sequence[Path]) -> None:
+    """Which files of searched folders are not images."""
+    if files:
+        say_note(f"{len(files)} files are no images by their suffix, first {files[0]}: left out")
 
 
 def say_error(text: str) -> None:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from fastrt.calibration.images import read_held_out
+from fastrt.calibration.images import read_images
 from fastrt.cli.arguments import AsJson, Checkpoint, Config, Device, Engine, Overrides, split_pairs
 from fastrt.cli.output import say, say_json, say_note
 from fastrt.embed import find_images
@@ -40,7 +40,7 @@ def run(
     for note in model.notes:
         say_note(note)
     network = model.network()
-    measured_on = read_held_out(find_images(images).images, count=MOST) if images else None
+    measured_on = read_images(find_images(images).images, count=MOST, tell=say_note) if images else None
     if layers:
         report = verify_layers(open_runner(engine, device, taps=True), network, measured_on)
     else:

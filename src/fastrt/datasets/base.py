@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from pathlib import Path
 
 from fastrt.embed import SUFFIXES
 from fastrt.errors import EvaluationError
+
+Root = str | os.PathLike[str]
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,11 @@ Source: fastreid/data/datasets.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-from fastrt.datasets.base import DataSet, Picture, find_root, make_data_set, read_folder, read_lines
+from fastrt.datasets.base import DataSet, Picture, Root, find_root, make_data_set, read_folder, read_lines
 from fastrt.errors import EvaluationError
 
-Root = str | os.PathLike[str]
 BY_NAME = r"([-\d]+)_c(\d)"
 
 
@@ -46,8 +44,10 @@ def MSMT17(root: Root) -> DataSet:  # noqa: N802
     """MSMT17, version 1 or 2: 11,659 queries, 82,161 gallery pictures. Arguments and errors as of `Market1501`."""
     name = "MSMT17"
     lists = ["list_query.txt", "list_gallery.txt"]
-    pictures = next((part for part in ("mask_test_v2", "test") if list(Path(root).glob(f"**/{part}"))), "test")
-    folder = find_root(name, Path(root), ["MSMT17_V2", "MSMT17_V1", "MSMT17"], [*lists, pictures])
+    versions = ["MSMT17_V2", "MSMT17_V1", "MSMT17"]
+    is_second = any((Path(root) / version / "mask_test_v2").is_dir() for version in (*versions, "."))
+    pictures = "mask_test_v2" if is_second else "test"
+    folder = find_root(name, Path(root), versions, [*lists, pictures])
     query, gallery = (
         [_parse_msmt17(line, folder / pictures, folder / part) for line in read_lines(folder / part)] for part in lists
     )

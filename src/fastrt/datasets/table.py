@@ -5,8 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from fastrt.datasets.base import DataSet, Picture, make_data_set
-from fastrt.datasets.people import Root
+from fastrt.datasets.base import DataSet, Picture, Root, make_data_set
 from fastrt.errors import EvaluationError
 
 COLUMNS = ("path", "identity", "camera", "role")

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fastrt.datasets.base import DataSet, Picture, find_root, make_data_set, read_folder, read_lines
-from fastrt.datasets.people import Root
+from fastrt.datasets.base import DataSet, Picture, Root, find_root, make_data_set, read_folder, read_lines
 from fastrt.errors import EvaluationError
 
 VEHICLE_ID = {"small": (800, 6493), "medium": (1600, 13377), "large": (2400, 19777)}

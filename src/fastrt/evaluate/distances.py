@@ -8,6 +8,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from fastrt.arrays import Array
+from fastrt.similarity import normalize_rows
 
 Metric = Literal["cosine", "euclidean"]
 METRICS: tuple[str, ...] = get_args(Metric)
@@ -22,7 +23,7 @@ def cosine_distances(queries: Array, gallery: Array) -> Array:
     >>> cosine_distances(np.array([[2.0, 0.0]]), np.array([[5.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])).tolist()
     [[0.0, 1.0, 2.0]]
     """
-    return np.asarray(1 - normalized(queries) @ normalized(gallery).T)
+    return np.asarray(1 - normalize_rows(queries) @ normalize_rows(gallery).T)
 
 
 def euclidean_distances(queries: Array, gallery: Array) -> Array:
@@ -44,7 +45,7 @@ def distance_blocks(queries: Array, gallery: Array, metric: Metric = "cosine") -
     """The distances in blocks of rows: where each begins, and ``(rows, g)``."""
     measure = find_metric(metric)
     if metric == "cosine":  # once, and not block by block
-        queries, gallery = normalized(queries), normalized(gallery)
+        queries, gallery = normalize_rows(queries), normalize_rows(gallery)
 
         def measure(rows: Array, columns: Array) -> Array:
             return np.asarray(1 - rows @ columns.T)
@@ -52,12 +53,3 @@ def distance_blocks(queries: Array, gallery: Array, metric: Metric = "cosine") -
     rows = max(1, BLOCK_BYTES // (queries.dtype.itemsize * max(len(gallery), 1)))
     for start in range(0, len(queries), rows):
         yield start, measure(queries[start : start + rows], gallery)
-
-
-def normalized(rows: Array) -> Array:
-    """Rows at unit length.
-
-    >>> normalized(np.array([[3.0, 4.0]])).tolist()
-    [[0.6, 0.8]]
-    """
-    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from fastrt.arrays import Array
-from fastrt.evaluate.distances import normalized
 from fastrt.evaluate.neighbours import find_nearest
+from fastrt.similarity import normalize_rows
 
 
 def expand_queries(
@@ -28,7 +28,7 @@ def expand_queries(
     """
     rows = np.concatenate([queries, gallery])
     for _ in range(times):
-        places, distances = find_nearest(normalized(rows), "cosine", neighbours)
+        places, distances = find_nearest(normalize_rows(rows), "cosine", neighbours)
         weights = (1 - distances) ** alpha
         rows = (rows[places] * weights[..., None]).mean(1)
     return rows[: len(queries)], rows[len(queries) :]

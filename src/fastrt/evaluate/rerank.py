@@ -16,8 +16,9 @@ from typing import Literal, get_args
 import numpy as np
 
 from fastrt.arrays import Array
-from fastrt.evaluate.distances import Metric, euclidean_distances, find_metric, normalized
+from fastrt.evaluate.distances import Metric, euclidean_distances, find_metric
 from fastrt.evaluate.neighbours import find_nearest
+from fastrt.similarity import normalize_rows
 
 Reranking = Literal["fastreid", "zhong"]
 RERANKINGS: tuple[str, ...] = get_args(Reranking)
@@ -73,7 +74,7 @@ class _Near:
 
 def _fastreid(rows: Array, metric: Metric, k1: int) -> _Near:
     if metric == "cosine":
-        rows = normalized(rows)
+        rows = normalize_rows(rows)
     places, _ = find_nearest(rows, "euclidean", k1)
 
     def weigh(i: int, others: Array) -> Array:

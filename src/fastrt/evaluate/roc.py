@@ -72,7 +72,7 @@ def _curve(same: Array, different: Array) -> tuple[Array, Array]:
     above = len(different) - np.searchsorted(different, bounds, "right")
     tied = at_least - above
     # A point is on a line if the step before it and the step after it are the same.
-    next_is_same = np.append(above[1:] + tied[1:] - at_least[:-1] == tied[1:], False)
+    next_is_same = np.append(above[1:] == at_least[:-1], False)
     following = np.append(counts[1:], 0), np.append(tied[1:], 0)
     on_line = next_is_same & (counts == following[0]) & (tied == following[1])
     false_positive = np.concatenate([[0], np.cumsum(counts)]) / len(same)

@@ -70,8 +70,7 @@ def find_threshold(same: Array, different: Array, false_matches: float = 1e-3) -
     >>> round(threshold.similarity, 3), round(threshold.false_matches, 3), round(threshold.found, 3)
     (0.48, 0.05, 0.667)
     """
-    if not 0 < false_matches < 1:
-        raise EvaluationError(f"a part of {false_matches} of false matches; above 0 and below 1 is wanted")
+    check_rate(false_matches)
     if not len(same) or len(different) * false_matches < 1:
         raise EvaluationError(
             f"{len(same)} pairs of one person and {len(different)} of two cannot show a part of {false_matches:g};"
@@ -86,6 +85,12 @@ def find_threshold(same: Array, different: Array, false_matches: float = 1e-3) -
     part = allowed / len(ordered)
     found = float((same >= similarity).mean())
     return Threshold(similarity, part, wilson_interval(allowed, len(ordered)), found, (len(ordered), len(same)))
+
+
+def check_rate(false_matches: float) -> None:
+    """Raise `EvaluationError` unless a part of false matches is above 0 and below 1."""
+    if not 0 < false_matches < 1:
+        raise EvaluationError(f"a part of {false_matches} of false matches; above 0 and below 1 is wanted")
 
 
 def wilson_interval(count: int, total: int, sigmas: float = SIGMAS) -> tuple[float, float]:

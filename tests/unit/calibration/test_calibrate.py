@@ -11,7 +11,7 @@ import pytest
 import fastrt
 from conftest import Small
 from fastrt.arrays import Image
-from fastrt.calibration.images import ImageSample, draw_held_out, read_held_out
+from fastrt.calibration.images import ImageSample, draw_held_out, read_images
 from fastrt.calibration.mixed import find_mix
 from fastrt.calibration.report import compare_int8
 from fastrt.drawing import draw_person
@@ -167,9 +167,9 @@ def test_what_a_sample_leaves_over_is_held_out(crops: Path) -> None:
     list(sample)
     assert sample.held_out
     assert not set(sample.held_out) & set(sample.names)
-    held_out = read_held_out([Path(name) for name in sample.held_out])
+    held_out = read_images([Path(name) for name in sample.held_out])
     assert all(isinstance(image, np.ndarray) for image in held_out)
-    assert read_held_out(_paths(crops), seen=[str(path) for path in _paths(crops)]) == []
+    assert read_images(_paths(crops), seen=[str(path) for path in _paths(crops)]) == []
 
 
 @pytest.mark.parametrize("suffix", [".xml", ".onnx", ".npz"])

@@ -15,7 +15,6 @@ from fastrt.ops import Convolution, QuantizeDequantize
 from fastrt.passes.fold import fold_scales
 from fastrt.passes.outside import take_bytes
 from fastrt.passes.quantize import (
-    Placement,
     list_convolutions,
     list_inputs,
     list_sites,
@@ -185,4 +184,3 @@ def test_sites_are_what_convolutions_and_additions_take(network: Network) -> Non
     sites, inputs = list_sites(network), list_inputs(network)
     assert "backbone.maxpool" in inputs
     assert set(inputs) - {"backbone.maxpool"} <= set(sites)
-    assert Placement(True, "int8", True) == Placement(unsigned=True, signed="int8", both_sides=True)

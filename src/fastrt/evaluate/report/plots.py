@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from fastrt.arrays import Array
-from fastrt.errors import TargetError
 
 SAME, DIFFERENT = "#2a7f3f", "#b0322b"
 
@@ -44,10 +43,8 @@ def draw_distances(same: Array, different: Array, path: Path) -> None:
 
 
 def _figure() -> tuple[Any, Any]:
-    try:
-        from matplotlib.figure import Figure  # without pyplot: no window, and no state that threads share
-    except ImportError:
-        raise TargetError("matplotlib is not installed; for reports: pip install 'fastrt[report]'") from None
+    from matplotlib.figure import Figure  # without pyplot: no window, and no state that threads share
+
     figure = Figure(figsize=(5.2, 3.9), dpi=110, layout="constrained")
     axes = figure.subplots()
     axes.grid(alpha=0.3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import tempfile
 from importlib.resources import files
@@ -12,7 +13,7 @@ import numpy as np
 
 from fastrt.datasets.base import DataSet
 from fastrt.engine_info import EngineInfo
-from fastrt.errors import OutputError, TargetError
+from fastrt.errors import EvaluationError, OutputError, TargetError
 from fastrt.evaluate.distances import distance_blocks
 from fastrt.evaluate.evaluate import Scores, identify
 from fastrt.evaluate.report.plots import draw_cmc, draw_distances, draw_roc
@@ -45,10 +46,7 @@ def write_report(folder: str | os.PathLike[str], scores: Scores, data_set: DataS
         TargetError: matplotlib or jinja2 is not installed.
     """
     folder = Path(folder)
-    if folder.exists():
-        raise OutputError(f"cannot write a report to {folder}: it exists; name a folder that does not")
-    if not folder.parent.is_dir():
-        raise OutputError(f"cannot write a report to {folder}: there is no folder {folder.parent}; make it first")
+    check_report(folder)
     try:
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
             _write(Path(temporary) / folder.name, scores, data_set, info)
@@ -58,9 +56,22 @@ def write_report(folder: str | os.PathLike[str], scores: Scores, data_set: DataS
     return folder / "index.html"
 
 
+def check_report(folder: Path) -> None:
+    """Raise what `write_report` would, for a folder or a library: before an evaluation that would be lost."""
+    for library in ("matplotlib", "jinja2"):
+        if importlib.util.find_spec(library) is None:
+            raise TargetError(f"{library} is not installed; for reports: pip install 'fastrt[report]'")
+    if folder.exists():
+        raise OutputError(f"cannot write a report to {folder}: it exists; name a folder that does not")
+    if not folder.parent.is_dir():
+        raise OutputError(f"cannot write a report to {folder}: there is no folder {folder.parent}; make it first")
+
+
 def _write(folder: Path, scores: Scores, data_set: DataSet, info: EngineInfo) -> None:
     folder.mkdir()
     same, different = split_pairs(distance_blocks(scores.queries, scores.gallery), *identify(data_set))
+    if not len(same) or not len(different):
+        raise EvaluationError("a report wants pairs of one identity and of two, and the data set has but one of them")
     draw_cmc(scores.cmc, folder / "cmc.png")
     draw_roc(same, different, folder / "roc.png")
     draw_distances(same, different, folder / "distances.png")
@@ -87,9 +98,7 @@ def _write(folder: Path, scores: Scores, data_set: DataSet, info: EngineInfo) ->
 
 
 def _template() -> Any:
-    try:
-        import jinja2
-    except ImportError:
-        raise TargetError("jinja2 is not installed; for reports: pip install 'fastrt[report]'") from None
+    import jinja2
+
     text = (files("fastrt.evaluate.report") / "page.html.j2").read_text("utf-8")
     return jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(text)
