@@ -348,3 +348,29 @@ def test_calibrate_asked_wrongly(
     assert result.code == 2
     assert message in result.err
     assert not list(tmp_path.iterdir())
+
+
+def test_int8_for_other_machines_is_built_without_a_comparison(
+    run: Run, small: Small, crops: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("tensorrt_rtx_bindings")
+    model = (small.checkpoint, "--config", small.config)
+    run("calibrate", *model, "--images", crops, "--count", 12, "-o", tmp_path / "table.json")
+    words = ("--precision", "int8", "--calibration", tmp_path / "table.json")
+    result = run("build", *model, *words, "-o", tmp_path / "engine.rtx")
+    assert result.code == 0, result.err
+    assert "what int8 changed is not measured, as the engine cannot run here" in result.err
+    assert {path.name for path in tmp_path.iterdir()} == {"table.json", "engine.rtx"}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--report", "."), "it exists; name a folder that does not"),
+        (("--false-matches", "0"), "above 0 and below 1 is wanted"),
+    ],
+)
+def test_evaluate_refuses_before_it_embeds(run: Run, small: Small, words: tuple[str, ...], message: str) -> None:
+    result = run("evaluate", small.engine, "--dataset", "synthetic", "--root", "nowhere", *words)
+    assert (result.code, result.out) == (2, "")
+    assert message in result.err
