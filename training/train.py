@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as f
 
+from fastrt.arrays import Array
 from fastrt.datasets.base import Picture, read_folder
 from fastrt.datasets.people import BY_NAME
 from fastrt.datasets.synthetic import Synthetic
@@ -28,7 +29,7 @@ from fastrt.weights import save_weights
 from training.network import Model
 
 SIZE = (256, 128)
-EPOCHS = 60
+EPOCHS = 40
 PEOPLE, VIEWS = 24, 6
 RATE = 7e-4
 WARM_UP = 0.1
@@ -62,7 +63,12 @@ def main(folder: str, output: str, epochs: int = EPOCHS) -> None:
             print(f"step {step} of {steps}, loss {loss.item():.3f}, {time.perf_counter() - start:.0f} s", flush=True)
     result = test(model, folder, device)
     print(f"rank-1 {100 * result.rank1:.2f}, mAP {100 * result.mAP:.2f} on people not trained on")
-    save_weights({name: array.float().cpu().numpy() for name, array in model.state_dict().items()}, output)
+    save_weights({name: to_array(tensor) for name, tensor in model.state_dict().items()}, output)
+
+
+def to_array(tensor: Tensor) -> Array:
+    """Matrices and filters in half, which is where the megabytes are; vectors, as of norms, in full."""
+    return np.asarray(tensor.to(torch.float16 if tensor.ndim > 1 else torch.float32).cpu().numpy())
 
 
 def read_pixels(pictures: list[Picture]) -> Tensor:

@@ -96,6 +96,20 @@ class Lane:
         self.stream.copy(destination, self._embeddings.pointer, count * self.ports.output_bytes)
         self.stream.wait()
 
+    def prepare(self, size: int, *, stay: bool) -> Trt:
+        """A context for batches of ``size``, run once: the first run makes what later ones take for granted."""
+        context = self._create_context(size, self)
+        context.set_input_shape(self.ports.input_name, (size, *self.ports.input_shape))
+        context.set_tensor_address(self.ports.input_name, self._images.pointer)
+        context.set_tensor_address(self.ports.output_name, (self._embeddings if stay else self._result).pointer)
+        self.run(context, size)
+        return context
+
+    def run(self, context: Trt, size: int) -> None:
+        """Run a context on whatever lies in the lane's memory, and wait."""
+        _run(context, self.stream, size)
+        self.stream.wait()
+
     def close(self) -> None:
         """Wait, and free everything. Twice does nothing."""
         if self.stream.handle is None:
@@ -111,7 +125,7 @@ class Lane:
 
     def _capture(self, size: int, stay: bool, pinned: bool, copied: tuple[int, int]) -> Captured:
         other = self._captured.get((size, stay, not pinned))
-        context = self._prepare(size, stay) if other is None else other.context
+        context = self.prepare(size, stay=stay) if other is None else other.context
 
         def work() -> bool:
             if pinned:
@@ -123,15 +137,6 @@ class Lane:
             logger.warning("a batch of %d cannot be captured as a CUDA graph; it runs without, somewhat slower", size)
         self._captured[size, stay, pinned] = Captured(context, graph, copied)
         return self._captured[size, stay, pinned]
-
-    def _prepare(self, size: int, stay: bool) -> Trt:
-        context = self._create_context(size, self)
-        context.set_input_shape(self.ports.input_name, (size, *self.ports.input_shape))
-        context.set_tensor_address(self.ports.input_name, self._images.pointer)
-        context.set_tensor_address(self.ports.output_name, (self._embeddings if stay else self._result).pointer)
-        _run(context, self.stream, size)  # the first run makes what later ones take for granted
-        self.stream.wait()
-        return context
 
 
 def _run(context: Trt, stream: cuda.Stream, size: int) -> None:
