@@ -11,6 +11,7 @@ import json
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,60 +37,74 @@ def make_module(network: fastrt.Network, dtype: Any) -> Any:
     import torch
     from torch.nn import functional as f
 
+    first, last = network.input.name, network.output.name
+    steps: list[tuple[str, Callable[..., Any], tuple[str, ...], tuple[str, ...]]] = []
+
     class Described(torch.nn.Module):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
-            self.dtype = dtype
             for i, tensor in enumerate(network):
+                names = []
                 for name, array in tensor.operation.arrays().items():
                     shape = (1, -1, 1, 1) if tensor.operation.kind == "scale_shift" else array.shape
                     value = torch.from_numpy(np.ascontiguousarray(array.astype(np.float32))).reshape(shape)
                     if value.ndim == 4:
                         value = value.contiguous(memory_format=torch.channels_last)
-                    self.register_buffer(f"a{i}_{name}", value)
+                    names.append(f"a{i}_{name}")
+                    self.register_buffer(names[-1], value)
+                if tensor.operation.kind != "input":
+                    steps.append((tensor.name, _function(tensor.operation), tensor.inputs, tuple(names)))
 
         def forward(self, images: Any) -> Any:
-            pixels = images.flip(3).permute(0, 3, 1, 2).to(self.dtype)
-            values: dict[str, Any] = {network.input.name: pixels}
-            for i, tensor in enumerate(network):
-                operation: Any = tensor.operation
-                if operation.kind == "input":
-                    continue
-                x = values[tensor.inputs[0]]
-                arrays = {name: getattr(self, f"a{i}_{name}") for name in operation.arrays()}
-                match operation.kind:
-                    case "scale_shift":
-                        y = x * arrays["scale"] + arrays["shift"]
-                    case "convolution":
-                        y = f.conv2d(x, arrays["weight"], arrays.get("bias"), operation.stride, operation.padding)
-                    case "max_pool":
-                        y = f.max_pool2d(x, operation.kernel, operation.stride, operation.padding, 1, operation.ceil)
-                    case "instance_norm":
-                        y = f.instance_norm(x, weight=arrays["weight"], bias=arrays.get("bias"), eps=operation.eps)
-                    case "slice":
-                        y = x.narrow(operation.axis + 1, operation.start, operation.stop - operation.start)
-                    case "concat":
-                        y = torch.cat([values[name] for name in tensor.inputs], 1)
-                    case "relu":
-                        y = f.relu(x)
-                    case "clamp":
-                        y = x.float().clamp(operation.low, operation.high)
-                    case "power":
-                        y = x.float().pow(operation.exponent)
-                    case "add":
-                        y = x + values[tensor.inputs[1]]
-                    case "multiply":
-                        y = x * values[tensor.inputs[1]]
-                    case "reduce_mean":
-                        y = x.mean((2, 3), keepdim=True)
-                    case "reshape":
-                        y = x.reshape(len(x), *operation.shape)
-                    case other:
-                        raise NotImplementedError(other)
-                values[tensor.name] = y
-            return f.normalize(values[network.output.name].float())
+            values: dict[str, Any] = {first: images.flip(3).permute(0, 3, 1, 2).to(dtype)}
+            for name, function, inputs, arrays in steps:
+                values[name] = function(*(values[one] for one in inputs), *(getattr(self, one) for one in arrays))
+            return f.normalize(values[last].float())
 
     return Described().eval()
+
+
+def _function(operation: Any) -> Callable[..., Any]:
+    """An operation as a function of its inputs and arrays. It holds numbers alone: what it holds is guarded."""
+    import torch
+    from torch.nn import functional as f
+
+    match operation.kind:
+        case "scale_shift":
+            return lambda x, scale, shift: x * scale + shift
+        case "convolution":
+            stride, padding = operation.stride, operation.padding
+            return lambda x, weight, bias=None: f.conv2d(x, weight, bias, stride, padding)
+        case "max_pool":
+            kernel, stride, padding, ceil = operation.kernel, operation.stride, operation.padding, operation.ceil
+            return lambda x: f.max_pool2d(x, kernel, stride, padding, 1, ceil)
+        case "instance_norm":
+            eps = operation.eps
+            return lambda x, weight, bias: f.instance_norm(x, weight=weight, bias=bias, eps=eps)
+        case "slice":
+            axis, start, length = operation.axis + 1, operation.start, operation.stop - operation.start
+            return lambda x: x.narrow(axis, start, length)
+        case "concat":
+            return lambda *xs: torch.cat(xs, 1)
+        case "relu":
+            return lambda x: x.relu()
+        case "clamp":
+            low, high = operation.low, operation.high
+            return lambda x: x.float().clamp(low, high)
+        case "power":
+            exponent = operation.exponent
+            return lambda x: x.float().pow(exponent)
+        case "add":
+            return lambda a, b: a + b
+        case "multiply":
+            return lambda a, b: a * b
+        case "reduce_mean":
+            return lambda x: x.mean((2, 3), keepdim=True)
+        case "reshape":
+            shape = operation.shape
+            return lambda x: x.reshape(len(x), *shape)
+        case other:
+            raise NotImplementedError(other)
 
 
 def main(models: list[str]) -> None:

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional as f
 
 from fastrt.arrays import Array
+from fastrt.config import load_spec
 from fastrt.datasets.base import Picture, read_folder
 from fastrt.datasets.people import BY_NAME
 from fastrt.datasets.synthetic import Synthetic
@@ -34,6 +35,9 @@ PEOPLE, VIEWS = 24, 6
 RATE = 7e-4
 WARM_UP = 0.1
 SMOOTHING = 0.1
+OVERRIDES = ["INPUT.SIZE_TEST", list(SIZE), "MODEL.BACKBONE.MAXPOOL", "ceil"]
+CLASSIFIER = "heads.weight"
+"""Of use in training alone."""
 
 
 def main(folder: str, output: str, epochs: int = EPOCHS) -> None:
@@ -63,7 +67,8 @@ def main(folder: str, output: str, epochs: int = EPOCHS) -> None:
             print(f"step {step} of {steps}, loss {loss.item():.3f}, {time.perf_counter() - start:.0f} s", flush=True)
     result = test(model, folder, device)
     print(f"rank-1 {100 * result.rank1:.2f}, mAP {100 * result.mAP:.2f} on people not trained on")
-    save_weights({name: to_array(tensor) for name, tensor in model.state_dict().items()}, output)
+    arrays = {name: to_array(tensor) for name, tensor in model.state_dict().items() if name != CLASSIFIER}
+    save_weights(arrays, output, spec=load_spec("kd-r18-r101_ibn", OVERRIDES).model_dump(mode="json"))
 
 
 def to_array(tensor: Tensor) -> Array:

@@ -231,6 +231,13 @@ def describe(path: str | os.PathLike[str]) -> EngineInfo:
     return target.describe(path)
 
 
+def engine_size(path: str | os.PathLike[str]) -> int:
+    """Bytes of an engine, with the weights that stand beside it."""
+    path = Path(path)
+    weights = path.with_suffix(".bin")
+    return path.stat().st_size + (weights.stat().st_size if path.suffix == ".xml" and weights.is_file() else 0)
+
+
 def list_layers(path: str | os.PathLike[str]) -> list[Layer]:
     """The layers of an engine file in order, as its runtime's file holds them. Raises as `describe` does."""
     target, path = _find_engine(path)

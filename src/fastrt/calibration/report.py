@@ -4,29 +4,22 @@ from __future__ import annotations
 
 import os
 import platform
-import statistics
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from fastrt.arrays import Array, Image
 from fastrt.calibration.table import CalibrationTable
-from fastrt.engine import build, describe, find_target, load
+from fastrt.engine import build, describe, engine_size, find_target, load
 from fastrt.engine_info import EngineInfo, Precision
 from fastrt.files import written_whole
 from fastrt.network import Network
-from fastrt.session import Session
 from fastrt.similarity import centred_cosines, nearest_agreement, rank_agreement
+from fastrt.speed import compare_speed
 from fastrt.targets.base import BuildOptions
-
-BATCHES = (1, 8)
-ROUNDS = 15
-"""Runs of each engine and batch, all engines in turn, so that a machine that changes its mind does so for all alike."""
 
 NOTHING_KEPT = "int8, nothing kept"
 
@@ -176,11 +169,11 @@ def compare_int8(
             batch = sessions["int8"].resize(images)
             got, want = sessions["int8"](batch), sessions["fp32"](batch)
             pure = centred_cosines(sessions[NOTHING_KEPT](batch), want).min() if info.kept else None
-            speeds = _measure(sessions, batch, advance)
+            speeds = compare_speed(sessions, batch, advance)
         finally:
             for session in sessions.values():
                 session.close()
-        rows = [EngineRow(name=name, bytes=_size(path), images_s=speeds[name]) for name, path in paths.items()]
+        rows = [EngineRow(name=name, bytes=engine_size(path), images_s=speeds[name]) for name, path in paths.items()]
     cosines = centred_cosines(got, want)
     return QuantizationReport(
         target=target.version(),
@@ -204,32 +197,6 @@ def _build_like(
     options = BuildOptions(batches=info.batches or ())
     shared: dict[str, Any] = {"normalize": bool(info.normalized), "io": info.io, "resampler": info.resampler}
     build(network, path, precision=precision, options=options, check=False, table=table, **shared)
-
-
-def _measure(
-    sessions: dict[str, Session], images: Array, advance: Callable[[str, int, int], None]
-) -> dict[str, dict[int, float]]:
-    """Images a second of each engine by batch, the engines taking turns."""
-    rates: dict[str, dict[int, float]] = {name: {} for name in sessions}
-    for i, size in enumerate(BATCHES):
-        batch = np.resize(images, (size, *images.shape[1:]))
-        times: dict[str, list[float]] = {name: [] for name in sessions}
-        for session in sessions.values():
-            session(batch)
-        for _ in range(ROUNDS):
-            for name, session in sessions.items():
-                start = time.perf_counter()
-                session(batch)
-                times[name].append(time.perf_counter() - start)
-        for name in sessions:
-            rates[name][size] = round(size / statistics.median(times[name]), 2)
-        advance("measuring speed", i + 1, len(BATCHES))
-    return rates
-
-
-def _size(path: Path) -> int:
-    weights = path.with_suffix(".bin")
-    return path.stat().st_size + (weights.stat().st_size if path.suffix == ".xml" and weights.is_file() else 0)
 
 
 def _processor() -> str:

@@ -4,14 +4,13 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.progress import TaskID
 
 import fastrt.engine
 from fastrt.calibration.report import QuantizationReport
 from fastrt.calibration.table import read_table
 from fastrt.cli.arguments import Checkpoint, Config, Overrides, split_pairs
 from fastrt.cli.judge import Judge
-from fastrt.cli.output import progress_bar, say, say_note
+from fastrt.cli.output import progress_of_phases, say, say_note
 from fastrt.engine import SUFFIXES, TARGETS, default_timing_cache, find_target
 from fastrt.engine_info import Io, Precision, Resampler
 from fastrt.errors import CalibrationError, TargetError
@@ -111,14 +110,7 @@ def run(
         reports.append(verify(session, network))
         return reports[-1]
 
-    with progress_bar() as progress:
-        tasks: dict[str, TaskID] = {}
-
-        def advance(phase: str, done: int, steps: int) -> None:
-            if phase not in tasks:
-                tasks[phase] = progress.add_task(phase.lower(), total=steps)
-            progress.update(tasks[phase], completed=done)
-
+    with progress_of_phases() as advance:
         options = BuildOptions(
             batches=_numbers(batch),
             version_compatible=version_compatible,

@@ -6,26 +6,35 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from fastrt.cli.output import result_console, say
-from fastrt.demo import demonstrate
+from fastrt.cli.output import progress_of_phases, result_console, say
+from fastrt.demo.demonstrate import demonstrate
+from fastrt.engine import describe
+from fastrt.evaluate.report import check_report, write_report
 
 
 def run(
     folder: Annotated[Path, typer.Option("-o", "--output", help="Where the files go; made if missing.")] = Path(
         "fastrt-demo"
     ),
+    target: Annotated[str, typer.Option(help="The runtime.")] = "openvino",
 ) -> None:
-    """Go the whole way on this machine: checkpoint, convert, build, verify, embed."""
+    """Go the whole way on this machine: draw people, build a trained network, calibrate, evaluate, report."""
     folder.mkdir(parents=True, exist_ok=True)
-    made = demonstrate(folder)
+    report = folder / "report"
+    check_report(report)
+    with progress_of_phases() as advance:
+        made = demonstrate(folder, target, advance)
     say(str(made.report))
-    table = Table(title="cosine similarity of drawn people, of an untrained network")
-    for heading in ("", *made.names):
-        table.add_column(heading.replace("_", "\n"))
-    for name, row in zip(made.names, made.embeddings @ made.embeddings.T, strict=True):
-        table.add_row(name, *(f"{similarity:.3f}" for similarity in row))
+    table = Table(title=made.rows[0].scores.title)
+    for heading in ("precision", "mAP", "rank-1", "cosine to fp32", *(f"images/s, batch {n}" for n in (1, 8)), "MB"):
+        table.add_column(heading, justify="right")
+    for row in made.rows:
+        scores = (f"{100 * value:.2f}" for value in (row.scores.mAP, row.scores.rank1))
+        rates = (f"{rate:.0f}" for rate in row.images_s.values())
+        table.add_row(row.precision, *scores, f"{row.similarity:.4f}", *rates, f"{row.bytes / 1e6:.1f}")
     result_console().print(table)
-    for what, path in made.files.items():
-        say(f"{what:<11} {path}")
+    for path in made.engines:
+        say(f"engine  {path}")
+    say(f"report  {write_report(report, made.rows[0].scores, made.data_set, describe(made.engines[0]))}")
     if not made.report:
         raise typer.Exit(1)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import Progress, TaskID
 
 
 def result_console() -> Console:
@@ -25,6 +26,20 @@ def progress_bar() -> Progress:
     """A bar that goes away when it is done, and is not drawn where nobody looks."""
     console = progress_console()
     return Progress(console=console, transient=True, disable=not console.is_terminal)
+
+
+@contextmanager
+def progress_of_phases() -> Iterator[Callable[[str, int, int], None]]:
+    """Bars, one for each phase; what is given is called with a phase's name, steps done and steps in all."""
+    tasks: dict[str, TaskID] = {}
+    with progress_bar() as progress:
+
+        def advance(phase: str, done: int, steps: int) -> None:
+            if phase not in tasks:
+                tasks[phase] = progress.add_task(phase.lower(), total=steps)
+            progress.update(tasks[phase], completed=done)
+
+        yield advance
 
 
 def say(text: str) -> None:

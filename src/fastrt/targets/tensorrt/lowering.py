@@ -65,15 +65,10 @@ class TensorRtLowering(Lowering[Trt]):
         self._kept: list[Array] = []  # TensorRT reads arrays at the build, and copies none
         self._layers: list[Trt] = []
         self._borders: set[str] = set()  # casts that the builder is to place
-        self._made: dict[str, Trt] = {}  # by the name of its tensor, the layer that makes it
 
     def named(self, tensor: Tensor, value: Trt) -> Trt:
         if isinstance(tensor.operation, Cast) and not self._layers:
             self._borders.add(tensor.name)
-            if tensor.dtype == "float32":
-                # Else what follows in float32 is fused into a convolution, which then computes in float32 too.
-                self._made[tensor.inputs[0]].precision = self._trt.DataType.HALF
-                self.bound = True
         bind = (
             self._half and tensor.dtype == "float32" and not self._borders.intersection((tensor.name, *tensor.inputs))
         )
@@ -83,14 +78,13 @@ class TensorRtLowering(Lowering[Trt]):
             if (
                 bind
                 and layer.get_output(0).dtype == self._trt.DataType.FLOAT
-                and layer.type != self._trt.LayerType.CONSTANT
+                and layer.type not in (self._trt.LayerType.CONSTANT, self._trt.LayerType.CAST)
             ):
                 layer.precision = self._trt.DataType.FLOAT
                 layer.set_output_type(0, self._trt.DataType.FLOAT)
                 self.bound = True
         if self._layers:
             value.name = tensor.name
-            self._made[tensor.name] = self._layers[-1]
         self._layers = []
         return value
 
@@ -183,6 +177,10 @@ class TensorRtLowering(Lowering[Trt]):
         return self._add("add_activation", x, self._trt.ActivationType.SIGMOID)
 
     def clamp(self, op: Clamp, x: Trt) -> Trt:
+        if self._half:
+            # GeM begins. Without casts it is fused into the convolution before, which then computes in float32 too.
+            for dtype in (self._trt.DataType.HALF, self._trt.DataType.FLOAT):
+                x = self._add("add_cast", x, dtype)
         for bound, operation in ((op.low, "MAX"), (op.high, "MIN")):
             if bound is not None:
                 x = self._elementwise(operation, x, self._scalar(bound, x))

@@ -1,0 +1,73 @@
+"""The demonstration's model in every precision: ``python -m benchmarks.demo_scores TARGET FOLDER``.
+
+Engines of it are built and scored on drawn people whom it was not trained on, seen by cameras that it was not trained
+on either; a network with random weights is scored beside it. The pictures and the calibration table are looked for in
+FOLDER, so that a machine without OpenVINO can be given a table, and made if they are not there.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+import fastrt
+from benchmarks.machine import describe_machine
+from fastrt.calibration.table import read_table
+from fastrt.datasets.base import DataSet
+from fastrt.datasets.synthetic import Synthetic
+from fastrt.demo.demonstrate import compare, draw, learn, load_demo_model
+from fastrt.engine import describe, find_target
+from fastrt.evaluate.evaluate import evaluate
+from fastrt.targets.base import BuildOptions
+from fastrt.untrained import draw_weights
+
+RESULTS = Path(__file__).parent / "results"
+PEOPLE, DISTRACTORS = 150, 500
+BATCH = 32
+
+
+def main(target: str, folder: Path) -> None:
+    pictures, table = folder / "pictures", folder / "calibration.json"
+    if not pictures.exists():
+        draw(pictures, PEOPLE, DISTRACTORS)
+    network = load_demo_model().network()
+    if not table.exists():
+        learn(network, pictures).save(table)
+    data_set = Synthetic(pictures)
+    options = BuildOptions(batches=(BATCH,) if find_target(target).batches else ())
+    with tempfile.TemporaryDirectory() as engines:
+        rows = compare(network, read_table(table), data_set, Path(engines), target, options)
+        untrained = score_untrained(data_set, Path(engines) / f"untrained{find_target(target).suffix}", options)
+        device = describe(next(Path(engines).glob(f"*{find_target(target).suffix}"))).device
+    result = {
+        "command": f"python -m benchmarks.demo_scores {target} FOLDER",
+        "machine": {**describe_machine(), "gpu": device, "target": find_target(target).version()},
+        "data_set": f"{len(data_set.query)} queries of {PEOPLE} people, gallery of {len(data_set.gallery)}",
+        "untrained": untrained,
+        "rows": [
+            {
+                "precision": row.precision,
+                **{name: round(100 * value, 2) for name, value in row.scores.figures().items()},
+                "similarity": round(row.similarity, 5),
+                "images_s": row.images_s,
+                "bytes": row.bytes,
+            }
+            for row in rows
+        ],
+    }
+    (RESULTS / f"demo_scores_{target}.json").write_text(json.dumps(result, indent=1) + "\n")
+    print(json.dumps(result, indent=1))
+
+
+def score_untrained(data_set: DataSet, path: Path, options: BuildOptions) -> dict[str, float]:
+    """What the same network finds with random weights."""
+    spec = load_demo_model().spec
+    fastrt.build(fastrt.build_network(spec, draw_weights(spec)), path, options=options, check=False)
+    with fastrt.load(path) as session:
+        return {name: round(100 * value, 2) for name, value in evaluate(session, data_set).figures().items()}
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))
