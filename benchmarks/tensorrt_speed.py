@@ -15,6 +15,7 @@ import statistics
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -107,7 +108,7 @@ def measure(path: Path, batch: int) -> dict[str, float]:
 
 
 def measure_all(folder: Path) -> None:
-    rows: list[dict[str, object]] = []
+    rows: list[dict[str, Any]] = []
     for title in MODELS:
         for batch in BATCHES:
             for precision in PRECISIONS:
@@ -119,10 +120,20 @@ def measure_all(folder: Path) -> None:
                     save(rows)  # at once: time on a GPU may end at any moment
 
 
-def save(rows: list[dict[str, object]]) -> None:
+def save(rows: list[dict[str, Any]]) -> None:
+    """Write rows to the results, where those of other engines stay that were measured on such a machine."""
     machine = {**describe_machine(), "gpu": describe_device(0), "tensorrt": find_dialect("tensorrt").version}
-    result = {"command": "python -m benchmarks.tensorrt_speed measure FOLDER", "image_size": SIZE}
-    RESULT.write_text(json.dumps({**result, "machine": machine, "rows": rows}, indent=1) + "\n")
+    before: dict[str, Any] = json.loads(RESULT.read_text()) if RESULT.is_file() else {"machine": None}
+    known: list[dict[str, Any]] = before["rows"] if before["machine"] == machine else []
+    merged = {engine_of(row): row for row in [*known, *rows]}
+    order = sorted(merged.values(), key=lambda row: (list(MODELS).index(row["model"]), row["precision"], row["batch"]))
+    result = {"command": "python -m benchmarks.tensorrt_speed measure FOLDER", "image_size": SIZE, "machine": machine}
+    RESULT.write_text(json.dumps({**result, "rows": order}, indent=1) + "\n")
+
+
+def engine_of(row: dict[str, Any]) -> tuple[str, str, int]:
+    """What tells one engine from another."""
+    return row["model"], row["precision"], row["batch"]
 
 
 def main(verb: str, folder: Path, arguments: list[str]) -> None:

@@ -17,7 +17,7 @@ from fastrt.passes.half import compute_in_half
 from fastrt.session import Session
 from fastrt.similarity import centred_cosines, nearest_agreement, normalize_rows, rank_agreement
 from fastrt.targets.base import Runner
-from fastrt.targets.reference import Reference, RoundingReference
+from fastrt.targets.reference import HalfSumsReference, Reference, RoundingReference
 
 TOLERANCE = 1e-4
 """Of fp32: the largest difference, divided by the largest absolute value of the reference."""
@@ -32,6 +32,9 @@ Raw cosines hide breakage, as all embeddings of a network point in much the same
 
 ROUNDED_LIKE = {"tf32": "float16", "fp16": "float16", "bf16": "bfloat16"}
 """The type that shows what a precision does to a network; tf32 has as many bits after the point as float16."""
+
+SUMS_IN_HALF = {("tensorrt", "fp16"), ("tensorrt-rtx", "fp16")}
+"""Targets and precisions whose convolutions add up in half: docs/explanation/decisions/0009."""
 
 PICTURES = 4
 RANKED_PICTURES = 16
@@ -171,7 +174,8 @@ def _rounded(network: Network, pixels: Array, info: EngineInfo) -> Iterator[tupl
     if _compares_values(info):
         return Reference(pixels, np.float32).lower(network)
     half = compute_in_half(fold_scales(network), ROUNDED_LIKE[str(info.precision)])
-    return RoundingReference(pixels).lower(half)
+    sums_in_half = (info.target, info.precision) in SUMS_IN_HALF
+    return (HalfSumsReference if sums_in_half else RoundingReference)(pixels).lower(half)
 
 
 def _compares_values(info: EngineInfo) -> bool:

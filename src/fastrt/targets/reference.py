@@ -175,6 +175,30 @@ class RoundingReference(Reference):
         return _round(value, tensor.dtype) if tensor.dtype in HALVES else value
 
 
+SUMMED = 16
+"""Products that a tensor core adds up before it rounds."""
+
+
+class HalfSumsReference(RoundingReference):
+    """Also rounds a convolution's sum to float16 after every `SUMMED` products, as kernels do that add up in half.
+
+    Such a kernel takes the channels of one place in the filter after the other.
+    """
+
+    def convolution(self, op: Convolution, x: Array) -> Array:
+        outputs, _, *kernel = op.weight.shape
+        x = np.pad(x, ((0, 0), (0, 0), (op.padding, op.padding), (op.padding, op.padding)))
+        windows = np.lib.stride_tricks.sliding_window_view(x, kernel, PIXELS)[:, :, :: op.stride, :: op.stride]
+        weight = op.weight.transpose(0, 2, 3, 1).reshape(outputs, -1).astype(np.float32)
+        y = np.zeros((len(x), outputs, *windows.shape[2:4]), np.float32)
+        for image, row in zip(windows, y.reshape(len(x), outputs, -1), strict=True):
+            columns = image.transpose(3, 4, 0, 1, 2).reshape(weight.shape[1], -1)
+            for start in range(0, len(columns), SUMMED):
+                part = slice(start, start + SUMMED)
+                row[:] = _round(row + weight[:, part] @ columns[part], "float16")
+        return y if op.bias is None else y + self._per_channel(op.bias, y)
+
+
 HALVES: dict[str, Any] = {"float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
 
 

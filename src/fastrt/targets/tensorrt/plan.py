@@ -99,7 +99,9 @@ def _configure(dialect: Dialect, builder: Trt, info: EngineInfo, options: BuildO
         if info.precision == "int8":
             config.set_flag(flags.INT8)
         if bound:
-            config.set_flag(flags.OBEY_PRECISION_CONSTRAINTS)
+            # Next to int8 not every wish can be obeyed: TensorRT 8.6 then finds no kernel.
+            wish = flags.PREFER_PRECISION_CONSTRAINTS if info.precision == "int8" else flags.OBEY_PRECISION_CONSTRAINTS
+            config.set_flag(wish)
     if hasattr(trt.TacticSource, "CUDNN"):  # on by default until TensorRT 9; no layer of ours is faster with them
         sources = (trt.TacticSource.EDGE_MASK_CONVOLUTIONS, trt.TacticSource.JIT_CONVOLUTIONS)
         config.set_tactic_sources(sum(1 << int(source) for source in sources))
