@@ -5,6 +5,7 @@ BIN := .venv/bin
 .PHONY: demo test test-gpu lint format tables clean
 
 demo: .venv/base  ## the main job, on this machine
+	rm -rf demo
 	$(BIN)/fastrt demo --output demo
 
 test: .venv/dev lint  ## lint, types, tests
@@ -27,7 +28,7 @@ tables: .venv/dev  ## the figures in README and docs, from benchmarks/results
 
 .venv/base: pyproject.toml scripts/venv.sh
 	PYTHON="$(PYTHON)" sh scripts/venv.sh .venv
-	$(BIN)/python -m pip install --quiet --editable .
+	$(BIN)/python -m pip install --quiet --editable '.[report]'
 	touch $@
 
 .venv/dev: pyproject.toml scripts/venv.sh

@@ -19,7 +19,7 @@ from fastrt.datasets.base import DataSet
 from fastrt.datasets.synthetic import Synthetic
 from fastrt.demo.demonstrate import compare, draw, learn, load_demo_model
 from fastrt.engine import describe, find_target
-from fastrt.evaluate.evaluate import evaluate
+from fastrt.evaluate.evaluate import Scores, evaluate
 from fastrt.targets.base import BuildOptions
 from fastrt.untrained import draw_weights
 
@@ -45,16 +45,18 @@ def main(target: str, folder: Path) -> None:
         "command": f"python -m benchmarks.demo_scores {target} FOLDER",
         "machine": {**describe_machine(), "gpu": device, "target": find_target(target).version()},
         "data_set": f"{len(data_set.query)} queries of {PEOPLE} people, gallery of {len(data_set.gallery)}",
-        "untrained": untrained,
         "rows": [
-            {
-                "precision": row.precision,
-                **{name: round(100 * value, 2) for name, value in row.scores.figures().items()},
-                "similarity": round(row.similarity, 5),
-                "images_s": row.images_s,
-                "bytes": row.bytes,
-            }
-            for row in rows
+            *(
+                {
+                    "network": f"trained, {row.precision}",
+                    **in_percent(row.scores),
+                    "cosine to fp32": round(row.similarity, 5),
+                    **{f"images/s, batch {batch}": rate for batch, rate in row.images_s.items()},
+                    "MB": round(row.bytes / 1e6, 1),
+                }
+                for row in rows
+            ),
+            {"network": "random weights, fp32", **untrained},
         ],
     }
     (RESULTS / f"demo_scores_{target}.json").write_text(json.dumps(result, indent=1) + "\n")
@@ -66,7 +68,11 @@ def score_untrained(data_set: DataSet, path: Path, options: BuildOptions) -> dic
     spec = load_demo_model().spec
     fastrt.build(fastrt.build_network(spec, draw_weights(spec)), path, options=options, check=False)
     with fastrt.load(path) as session:
-        return {name: round(100 * value, 2) for name, value in evaluate(session, data_set).figures().items()}
+        return in_percent(evaluate(session, data_set))
+
+
+def in_percent(scores: Scores) -> dict[str, float]:
+    return {name: round(100 * value, 2) for name, value in scores.figures().items()}
 
 
 if __name__ == "__main__":

@@ -1,9 +1,8 @@
 """What half precision alone does to the golden cases, on no runtime at all: ``python -m benchmarks.half_noise``.
 
 The reference rounds every feature map and every convolution's weights to float16, but for those of the named stages;
-one column rounds the sums
-of convolutions as well, as TensorRT 8's kernels do. Figures are the least mean-centred cosine of a case's embeddings with
-FastReID's in float64.
+one column rounds the sums of convolutions as well, as TensorRT 8's kernels do. Figures are the least mean-centred
+cosine of a case's embeddings with FastReID's in float64.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from fastrt.datasets.synthetic import Synthetic
 from fastrt.engine import load
 from fastrt.errors import EvaluationError
 from fastrt.evaluate.distances import Metric
-from fastrt.evaluate.evaluate import evaluate, measure_threshold
+from fastrt.evaluate.evaluate import evaluate, measure_roc, measure_threshold
 from fastrt.evaluate.report import check_report, write_report
 from fastrt.evaluate.threshold import check_rate
 
@@ -44,6 +44,7 @@ def run(
     metric: Annotated[Metric, typer.Option(help="Distance; euclidean is squared, as FastReID's.")] = "cosine",
     expand: Annotated[bool, typer.Option("--expand", help="Alpha query expansion.")] = False,
     flip: Annotated[bool, typer.Option("--flip", help="The mean of a picture and its mirror image.")] = False,
+    roc: Annotated[bool, typer.Option("--roc", help="True positive rates too, as FastReID counts them.")] = False,
     false_matches: Annotated[
         float | None,
         typer.Option(
@@ -81,6 +82,7 @@ def run(
             advance=lambda done: progress.advance(task, done),
         )
         info = session.info
+    rates = measure_roc(data_set, scores) if roc else {}
     threshold = None if false_matches is None else measure_threshold(data_set, scores, false_matches)
     if threshold is not None:
         beside = threshold.save(engine, data_set.name, info.fingerprint)
@@ -90,8 +92,12 @@ def run(
     if as_json:
         cmc = [round(float(part), 6) for part in scores.cmc]
         found = {} if threshold is None else {"threshold": asdict(threshold)}
-        say_json({"title": scores.title, "queries": scores.ranking.valid, **scores.figures(), "cmc": cmc, **found})
+        say_json(
+            {"title": scores.title, "queries": scores.ranking.valid, **scores.figures(), **rates, "cmc": cmc, **found}
+        )
     else:
         say(str(scores))
+        if rates:
+            say(", ".join(f"{name} {100 * rate:.2f}" for name, rate in rates.items()))
         if threshold is not None:
             say(str(threshold))

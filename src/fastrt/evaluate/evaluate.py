@@ -15,7 +15,7 @@ from fastrt.evaluate.distances import METRICS, Metric, distance_blocks
 from fastrt.evaluate.expansion import expand_queries
 from fastrt.evaluate.ranking import Ranking, rank
 from fastrt.evaluate.rerank import RERANKINGS, Reranking, rerank
-from fastrt.evaluate.roc import split_pairs
+from fastrt.evaluate.roc import RATES, split_pairs, true_positive_rates
 from fastrt.evaluate.threshold import Threshold, find_threshold
 from fastrt.session import Session
 
@@ -116,6 +116,18 @@ def evaluate(
     extras = [f"re-ranking {reranking}"] * bool(reranking) + [name for name in asked if asked[name] and name != metric]
     title = ", ".join([data_set.name, metric, *extras])
     return Scores(title, rank(blocks, *identify(data_set)), queries, gallery)
+
+
+def measure_roc(data_set: DataSet, scores: Scores) -> dict[str, float]:
+    """The true positive rates at FastReID's false positive rates, by the names that it gives them.
+
+    All pairs are held at once: 4 bytes for each picture of the gallery and each query.
+
+    Raises:
+        EvaluationError: no pair of one person, or of two.
+    """
+    pairs = split_pairs(distance_blocks(scores.queries, scores.gallery), *identify(data_set))
+    return dict(zip((f"TPR@FPR={rate:.0e}" for rate in RATES), true_positive_rates(*pairs), strict=True))
 
 
 def measure_threshold(data_set: DataSet, scores: Scores, false_matches: float) -> Threshold:
