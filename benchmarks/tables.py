@@ -23,7 +23,7 @@ def draw_table(result: dict[str, Any]) -> str:
     machine = result["machine"]
     named = [f"{name} {machine[name]}" for name in VERSIONS if machine.get(name)]
     extensions = " ".join(machine["vector_extensions"])
-    devices = [machine["gpu"]] if "gpu" in machine else []
+    devices = [machine["gpu"]] if machine.get("gpu") else []
     devices.append(f"{machine['processor']}, {machine['cores']} cores ({extensions})")
     versions = ", ".join([machine["tensorrt"], *named] if "tensorrt" in machine else named)
     return f"{table}\n\nMeasured on {' with '.join(devices)}; {versions}."
@@ -40,7 +40,7 @@ def fill(text: str) -> str:
 
 
 def pages() -> list[Path]:
-    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    return [ROOT / "README.md", ROOT / "src" / "fastrt" / "demo" / "CARD.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -80,7 +81,9 @@ def demonstrate(folder: Path, target: str = "openvino", advance: Advance = lambd
         raise OutputError(f"{folder} is not empty; name a folder that is, or that does not exist yet")
     pictures = folder / "pictures"
     draw(pictures, PEOPLE, DISTRACTORS, advance)
-    network = load_demo_model().network()
+    with as_file(files("fastrt.demo") / MODEL) as model:
+        shutil.copy(model, folder / MODEL)
+    network = load_model(folder / MODEL).network()
     table = learn(network, pictures, advance)
     table.save(folder / "calibration.json")
     data_set = Synthetic(pictures)

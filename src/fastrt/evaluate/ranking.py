@@ -110,7 +110,8 @@ def _group(pids: Array) -> dict[int, Array]:
 def _places(row: Array, matches: Array, junk: Array) -> Array:
     """Where true matches stand in a list without junk, from 1, ascending."""
     matches = matches[np.lexsort((matches, row[matches]))]
-    wanted, ordered = row[matches], np.sort(row)
+    wanted = row[matches]
+    ordered = np.sort(row[row <= wanted[-1]])  # what is farther than all matches is of no account
     nearer, not_farther = (np.searchsorted(ordered, wanted, side) for side in ("left", "right"))
     before = nearer - np.searchsorted(np.sort(row[junk]), wanted, "left")
     for j in np.flatnonzero(not_farther - nearer > 1):
