@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 import fastrt
-from benchmarks.machine import describe_machine
+from fastrt.machine import describe_machine
 from fastrt.untrained import draw_weights
 
 RESULT = Path(__file__).parent / "results" / "compare_runtimes.json"

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.machine import describe_machine
 from fastrt.arrays import Array
 from fastrt.evaluate.distances import distance_blocks
 from fastrt.evaluate.ranking import rank
 from fastrt.evaluate.rerank import rerank
+from fastrt.machine import describe_machine
 
 RESULT = Path(__file__).parent / "results" / "evaluation_scale.json"
 SIZES = {"Market-1501": (3368, 19732, 751, 6), "MSMT17": (11659, 82161, 3060, 15)}

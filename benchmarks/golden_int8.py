@@ -14,8 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import fastrt
-from benchmarks.machine import describe_machine
 from fastrt.calibration.mixed import find_mix
+from fastrt.machine import describe_machine
 from fastrt.passes.fold import fold_scales
 from fastrt.passes.quantize import list_convolutions
 from fastrt.similarity import centred_cosines

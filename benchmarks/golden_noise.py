@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 import fastrt
-from benchmarks.machine import describe_machine
+from fastrt.machine import describe_machine
 from fastrt.targets.reference import Reference
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.machine import describe_machine
 from fastrt.arrays import Array
+from fastrt.machine import describe_machine
 from fastrt.network import Network, Tensor
 from fastrt.ops import Cast
 from fastrt.passes.fold import fold_scales

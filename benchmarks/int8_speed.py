@@ -15,8 +15,8 @@ import numpy as np
 
 import fastrt
 from benchmarks.compare_runtimes import measure
-from benchmarks.machine import describe_machine
 from fastrt.drawing import draw_person
+from fastrt.machine import describe_machine
 from fastrt.untrained import draw_weights
 
 RESULT = Path(__file__).parent / "results" / "int8_speed.json"

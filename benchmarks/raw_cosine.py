@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 
 import fastrt
-from benchmarks.machine import describe_machine
 from fastrt.arrays import Array
 from fastrt.calibration.images import draw_held_out
 from fastrt.calibration.table import CalibrationTable
 from fastrt.engine import find_target
+from fastrt.machine import describe_machine
 from fastrt.network import Network, Tensor, make_tensor
 from fastrt.ops import Convolution, Power, QuantizeDequantize
 from fastrt.passes import prepare

@@ -10,8 +10,8 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks.machine import describe_machine
 from fastrt.engine import list_layers, open_runner
+from fastrt.machine import describe_machine
 from fastrt.targets.tensorrt.cuda import describe_device
 from fastrt.targets.tensorrt.dialect import find_dialect
 from fastrt.targets.tensorrt.runner import TensorRtRunner

@@ -20,9 +20,10 @@ from typing import Any
 import numpy as np
 
 import fastrt
-from benchmarks.machine import describe_machine, warm_up
+from fastrt.benchmark.contest import warm_up
 from fastrt.drawing import draw_person
 from fastrt.engine_info import Precision
+from fastrt.machine import describe_machine
 from fastrt.targets.base import BuildOptions
 from fastrt.targets.tensorrt.cuda import describe_device
 from fastrt.targets.tensorrt.dialect import find_dialect

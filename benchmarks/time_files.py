@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 import fastrt
-from benchmarks.machine import describe_machine
+from fastrt.machine import describe_machine
 from fastrt.untrained import draw_weights
 
 RESULT = Path(__file__).parent / "results" / "time_files.json"

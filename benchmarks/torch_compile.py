@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 import fastrt
-from benchmarks.machine import describe_machine, warm_up
+from fastrt.benchmark.contest import warm_up
+from fastrt.machine import describe_machine
 from fastrt.passes.fold import fold_scales
 from fastrt.untrained import draw_weights
 

@@ -185,7 +185,7 @@ def test_demo_goes_the_whole_way(run: Run, tmp_path: Path) -> None:
 def test_demo_leaves_a_folder_alone_that_is_in_use(run: Run, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     done = run("demo", "-o", tmp_path)
-    assert done.code == 1
+    assert done.code == 2
     assert "is not empty" in done.err
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 

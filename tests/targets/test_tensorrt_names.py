@@ -33,6 +33,7 @@ GUARDED: dict[str, tuple[frozenset[str], str]] = {
     "BuilderFlag.FP16": (SINCE_11, WEAK_TYPING),
     "BuilderFlag.INT8": (SINCE_11, WEAK_TYPING),
     "BuilderFlag.OBEY_PRECISION_CONSTRAINTS": (SINCE_11, WEAK_TYPING),
+    "BuilderFlag.PREFER_PRECISION_CONSTRAINTS": (SINCE_11, WEAK_TYPING),
     "ILayer.precision": (SINCE_11, WEAK_TYPING),
     "ILayer.set_output_type": (SINCE_11, WEAK_TYPING),
     "NetworkDefinitionCreationFlag.EXPLICIT_BATCH": (SINCE_11, "only where there is no STRONGLY_TYPED"),

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from fastrt.errors import SpecError
+from fastrt.errors import SpecError, TargetError
 
 Checkpoint = Annotated[Path, typer.Argument(help="Checkpoint: .pth, .wts or .safetensors.", show_default=False)]
 Engine = Annotated[Path, typer.Argument(help="Engine: .xml, .onnx, .npz, .engine or .rtx.", show_default=False)]
@@ -50,3 +50,18 @@ def split_pairs(overrides: Sequence[str] | None) -> list[str]:
             raise SpecError(f"--set {pair} has no value; write --set KEY VALUE")
         words += [key, value]
     return words
+
+
+def split_numbers(text: str) -> tuple[int, ...]:
+    """``--batch 1,8,32`` as numbers.
+
+    Raises:
+        TargetError: it is no list of numbers, or has one below 1.
+    """
+    try:
+        numbers = tuple(int(word) for word in text.split(","))
+    except ValueError:
+        raise TargetError(f"--batch {text} is no list of numbers; write --batch 1,8,32") from None
+    if min(numbers) < 1:
+        raise TargetError(f"--batch {text} has a number below 1; write --batch 1,8,32")
+    return numbers

@@ -8,7 +8,7 @@ import typer
 import fastrt.engine
 from fastrt.calibration.report import QuantizationReport
 from fastrt.calibration.table import read_table
-from fastrt.cli.arguments import Checkpoint, Config, Overrides, split_pairs
+from fastrt.cli.arguments import Checkpoint, Config, Overrides, split_numbers, split_pairs
 from fastrt.cli.judge import Judge
 from fastrt.cli.output import progress_of_phases, say, say_note
 from fastrt.engine import SUFFIXES, TARGETS, default_timing_cache, find_target
@@ -112,7 +112,7 @@ def run(
 
     with progress_of_phases() as advance:
         options = BuildOptions(
-            batches=_numbers(batch),
+            batches=() if batch is None else split_numbers(batch),
             version_compatible=version_compatible,
             hardware_compatible=hardware_compatible,
             compute_capabilities=tuple(capability or ()),
@@ -152,12 +152,3 @@ def _compare(judge: Judge, engine: Path) -> QuantizationReport | None:
     except TargetError as error:
         say_note(f"what int8 changed is not measured, as the engine cannot run here: {error}")
         return None
-
-
-def _numbers(text: str | None) -> tuple[int, ...]:
-    if text is None:
-        return ()
-    try:
-        return tuple(int(word) for word in text.split(","))
-    except ValueError:
-        raise TargetError(f"--batch {text} is no list of numbers; write --batch 1,8,32") from None

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-import time
-from collections.abc import Callable
+import re
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -16,17 +15,12 @@ def describe_machine() -> dict[str, object]:
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "vector_extensions": _extensions(),
+        "governor": _governor(),
+        "nvidia_driver": _driver(),
         "system": platform.system(),
         "python": platform.python_version(),
         **{name: _version(name) for name in ("fastrt", "openvino", "onnxruntime", "numpy")},
     }
-
-
-def warm_up(work: Callable[[], object], seconds: float = 2.0) -> None:
-    """Do what will be timed until a GPU has reached its full clocks, which takes it a second."""
-    until = time.perf_counter() + seconds
-    while time.perf_counter() < until:
-        work()
 
 
 def _processor() -> str:
@@ -41,6 +35,19 @@ def _extensions() -> list[str]:
     return [
         name for name in ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile") if name in flags
     ]
+
+
+def _governor() -> str | None:
+    """Who decides on the clock, if the system says."""
+    path = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+    return path.read_text().strip() if path.is_file() else None
+
+
+def _driver() -> str | None:
+    """The version of NVIDIA's driver, if there is one."""
+    path = Path("/proc/driver/nvidia/version")
+    found = re.search(r"\b\d+\.\d+(?:\.\d+)?\b", path.read_text()) if path.is_file() else None
+    return found and found[0]
 
 
 def _cpuinfo() -> list[str]:

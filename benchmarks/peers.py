@@ -1,0 +1,187 @@
+"""fastrt beside what a user would take instead, on a CPU: ``python -m benchmarks.peers [MODEL ...]``.
+
+The same weights, images and threads; each peer in a process of its own, all in turn (`fastrt.benchmark.contest`). Every
+peer is given bytes as OpenCV has them, and everything from there on is inside its network, as it is in fastrt's: more
+than most exports do. It takes PyTorch, NNCF, ONNX and onnxruntime beside OpenVINO.
+
+``fp32`` are engines in float32, without exception: left to itself OpenVINO would compute in bfloat16 where the CPU can.
+Cosines are the least mean-centred ones to PyTorch in float32, of images that calibration has not seen.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import fastrt
+from benchmarks.torch_compile import make_module
+from fastrt.arrays import Array
+from fastrt.benchmark.contest import Contestant, Outcome, Run, compete
+from fastrt.benchmark.engines import open_engine
+from fastrt.demo.demonstrate import load_demo_model
+from fastrt.drawing import draw_person
+from fastrt.machine import describe_machine
+from fastrt.network import Network
+from fastrt.passes.fold import fold_scales
+from fastrt.similarity import centred_cosines
+from fastrt.untrained import draw_weights
+
+RESULT = Path(__file__).parent / "results" / "peers.json"
+SIZE = [256, 128]
+MODELS: dict[str, tuple[str | None, list[object]]] = {
+    "R34": (None, ["MODEL.BACKBONE.DEPTH", "34x"]),
+    "R34-distill": ("sbs_r34_distill", []),
+    "R50-NL-IBN": ("sbs_R50-ibn", []),
+}
+TRAINED = "R18-distill, trained"
+BATCHES = (1, 4, 16)
+CALIBRATED = 128
+COMPARED = 32
+ROUNDS = 9
+OURS = "fastrt fp32"
+
+
+def describe(title: str) -> Network:
+    if title == TRAINED:
+        return load_demo_model().network()
+    preset, overrides = MODELS[title]
+    spec = fastrt.load_spec(preset, [*overrides, "INPUT.SIZE_TEST", SIZE])
+    return fastrt.build_network(spec, draw_weights(spec))
+
+
+def draw(first: int, count: int) -> Array:
+    return np.stack([draw_person(first + i // 2, i % 2, *SIZE) for i in range(count)])
+
+
+def open_torch(title: str, compiled: bool) -> Run:
+    """PyTorch, eager or compiled for each size of batch."""
+    import torch
+
+    module: Any = make_module(fold_scales(describe(title)), torch.float32).to(memory_format=torch.channels_last)
+    if compiled:
+        module = torch.compile(module, dynamic=False)
+
+    def run(images: Array) -> Array:
+        with torch.inference_mode():
+            return np.asarray(module(torch.from_numpy(images)).numpy())
+
+    return run
+
+
+def open_onnxruntime(path: str) -> Run:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    return lambda images: session.run(None, {name: images})[0]
+
+
+def open_openvino(path: str) -> Run:
+    """A file of OpenVINO's, or an ONNX file, which it converts."""
+    import openvino as ov
+
+    config = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    request = ov.Core().compile_model(path, "CPU", config).create_infer_request()
+
+    def run(images: Array) -> Array:
+        request.infer([images], share_inputs=True)
+        return np.array(request.output_tensors[0].data)
+
+    return run
+
+
+def export(title: str, folder: Path) -> str:
+    """The ONNX file that PyTorch writes."""
+    import torch
+
+    path = str(folder / "exported.onnx")
+    module = make_module(fold_scales(describe(title)), torch.float32)
+    images = torch.zeros((2, *SIZE, 3), dtype=torch.uint8)
+    batch = torch.export.Dim("batch", min=1, max=512)
+    torch.onnx.export(module, (images,), path, dynamo=True, dynamic_shapes=({0: batch},), verbose=False)
+    return path
+
+
+def quantize_theirs(exported: str, images: Array, folder: Path) -> str:
+    """What NNCF makes of the export with its defaults."""
+    import nncf
+    import openvino as ov
+
+    model = ov.Core().read_model(exported)
+    quantized = nncf.quantize(model, nncf.Dataset([image[None] for image in images]), subset_size=len(images))
+    ov.save_model(quantized, folder / "nncf.xml", compress_to_fp16=False)
+    return str(folder / "nncf.xml")
+
+
+def enlist(title: str, folder: Path) -> list[Contestant]:
+    """All contestants, their files made in a folder."""
+    network, images = describe(title), draw(1000, CALIBRATED)
+    table = fastrt.calibrate(network, images)
+    fastrt.build(network, folder / "fp32.xml")
+    fastrt.build(network, folder / "int8.xml", precision="int8", table=table)
+    exported = export(title, folder)
+    return [
+        Contestant(OURS, partial(open_engine, folder / "fp32.xml")),
+        Contestant("PyTorch eager", partial(open_torch, title, compiled=False)),
+        Contestant("torch.compile", partial(open_torch, title, compiled=True)),
+        Contestant("onnxruntime", partial(open_onnxruntime, exported)),
+        Contestant("OpenVINO of the export", partial(open_openvino, exported)),
+        Contestant("fastrt int8", partial(open_engine, folder / "int8.xml")),
+        Contestant("OpenVINO int8 by NNCF", partial(open_openvino, quantize_theirs(exported, images, folder))),
+    ]
+
+
+def ratio(outcome: Outcome, ours: Outcome, work: str) -> str:
+    """How many times as long as ours: the median of the rounds, and between what the middle half of them lie."""
+    assert outcome.rounds is not None
+    assert ours.rounds is not None
+    pairs = zip(outcome.rounds[work], ours.rounds[work], strict=True)
+    ratios = [statistics.median(theirs) / statistics.median(mine) for theirs, mine in pairs]
+    low, middle, high = np.quantile(ratios, [0.25, 0.5, 0.75])
+    return f"{middle:.2f} ({low:.2f} to {high:.2f})"
+
+
+def main(titles: list[str]) -> None:
+    rows: list[dict[str, object]] = []
+    cosines: list[dict[str, object]] = []
+    for title in titles:
+        with tempfile.TemporaryDirectory() as name:
+            contestants = enlist(title, Path(name))
+            images = draw(0, COMPARED)
+            want = np.asarray(open_torch(title, compiled=False)(images))
+            row: dict[str, object] = {"model": title}
+            for one in contestants:
+                if one.name not in ("PyTorch eager", "torch.compile"):
+                    row[one.name] = round(float(centred_cosines(np.asarray(one.make()(images)), want).min()), 5)
+            cosines.append(row)
+            print(row, flush=True)
+            outcomes = compete(contestants, {str(batch): images[:batch] for batch in BATCHES}, rounds=ROUNDS)
+        for outcome in outcomes:
+            if outcome.error:
+                print(outcome.name, outcome.error, flush=True)
+        for batch in map(str, BATCHES):
+            others = [outcome for outcome in outcomes[1:] if outcome.error is None]
+            ours = {"model": title, "batch": int(batch), f"{OURS}, ms": round(outcomes[0].median_ms(batch), 2)}
+            rows.append({**ours, **{other.name: ratio(other, outcomes[0], batch) for other in others}})
+            print(rows[-1], flush=True)
+        save("peers", rows)
+        save("peers_similarity", cosines)
+
+
+def save(name: str, rows: list[dict[str, object]]) -> None:
+    from importlib.metadata import version
+
+    machine = {**describe_machine(), **{name: version(name) for name in ("torch", "nncf")}}
+    result = {"command": "python -m benchmarks.peers", "machine": machine, "rows": rows}
+    RESULT.with_stem(name).write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:] or [*MODELS, TRAINED])

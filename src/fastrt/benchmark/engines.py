@@ -1,0 +1,135 @@
+"""fastrt's own engines as contestants."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastrt.arrays import Image
+from fastrt.benchmark.contest import Advance, Contestant, Outcome, Run, compete
+from fastrt.drawing import draw_person
+from fastrt.engine import describe, load
+from fastrt.engine_info import EngineInfo
+from fastrt.errors import EngineError
+
+CROPS = ((128, 64), (192, 80), (256, 128), (320, 140), (512, 256))
+"""Sizes of crops that are given where preprocessing is measured too."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One engine at one batch.
+
+    Attributes:
+        engine: the file.
+        target: its runtime.
+        device: the GPU that it is for, or the CPU.
+        precision: that it computes in.
+        batch: images a call.
+        input: ``ready`` for a batch at the engine's size, ``crops`` for images of other sizes, which it resizes.
+        median_ms: of a call.
+        p99_ms: what one call in a hundred exceeds.
+        images_s: by the median.
+        load_s: to load it in a new process, its runtime's import included.
+        start_s: from the start of that process on.
+        peak_mb: the most memory that the process held, MB of 10^6 bytes.
+    """
+
+    engine: str
+    target: str
+    device: str
+    precision: str
+    batch: int
+    input: str
+    median_ms: float
+    p99_ms: float
+    images_s: float
+    load_s: float
+    start_s: float
+    peak_mb: float
+
+
+def benchmark(
+    engines: Sequence[Path],
+    batches: Sequence[int],
+    *,
+    crops: bool = False,
+    device: str | None = None,
+    seconds: float = 2.0,
+    advance: Advance = lambda *_: None,
+) -> list[Row]:
+    """Time engines at batches, in turn.
+
+    Args:
+        engines: engine files, of one image size.
+        batches: images a call.
+        crops: also time images that must be resized.
+        device: where they run; the target's own if None.
+        seconds: for each engine and batch.
+        advance: called with turns done and turns in all.
+
+    Raises:
+        EngineError: a file is no engine, engines of different image sizes, or one that fails.
+    """
+    infos = [describe(engine) for engine in engines]
+    sizes = {info.image_size for info in infos}
+    if len(sizes) != 1:
+        raise EngineError(f"engines for {' and '.join(map(str, sorted(sizes)))} cannot be given the same images")
+    works: dict[str, Any] = {}
+    for batch in batches:
+        works[f"ready {batch}"] = np.stack([draw_person(i, 0, *infos[0].image_size) for i in range(batch)])
+        if crops:
+            works[f"crops {batch}"] = draw_crops(batch)
+    contestants = [Contestant(str(engine), partial(open_engine, engine, device)) for engine in engines]
+    outcomes = compete(contestants, works, seconds=seconds, advance=advance)
+    for outcome in outcomes:
+        if outcome.error is not None:
+            raise EngineError(f"{outcome.name}: {outcome.error}")
+    described = zip(outcomes, infos, strict=True)
+    return [_row(outcome, info, work) for outcome, info in described for work in works]
+
+
+def draw_crops(count: int) -> list[Image]:
+    """People in pictures of several sizes, as a detector gives them."""
+    return [draw_person(i, 0, *CROPS[i % len(CROPS)]) for i in range(count)]
+
+
+def open_engine(path: Path, device: str | None = None, batch: int | None = None) -> Run:
+    """A session, as a contest calls it."""
+    session = load(path, device, batch=batch)
+    pinned: dict[int, Any] = {}
+
+    def run(images: Any) -> object:
+        if isinstance(images, list):
+            return session(images)
+        if id(images) not in pinned:  # as a user does who knows where images reach the engine soonest
+            pinned[id(images)] = session.pinned(len(images))
+            pinned[id(images)][:] = session.prepare(images)
+        ready = pinned[id(images)]
+        return session(ready if ready.dtype == np.uint8 else images)
+
+    return run
+
+
+def _row(outcome: Outcome, info: EngineInfo, work: str) -> Row:
+    kind, batch = work.split()
+    median = outcome.median_ms(work)
+    return Row(
+        engine=outcome.name,
+        target=info.target,
+        device=info.device or "cpu",
+        precision=str(info.precision),
+        batch=int(batch),
+        input=kind,
+        median_ms=round(median, 3),
+        p99_ms=round(outcome.p99_ms(work), 3),
+        images_s=round(1e3 * int(batch) / median, 1),
+        load_s=round(outcome.load_s, 3),
+        start_s=round(outcome.start_s, 3),
+        peak_mb=round(outcome.peak_mb, 1),
+    )

@@ -1,0 +1,58 @@
+"""``fastrt benchmark``."""
+
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from fastrt.benchmark.engines import Row, benchmark
+from fastrt.benchmark.plot import check_plot, draw_plot
+from fastrt.cli.arguments import AsJson, Device, split_numbers
+from fastrt.cli.output import progress_bar, result_console, say, say_json, say_note
+from fastrt.machine import describe_machine
+
+
+def run(
+    engines: Annotated[list[Path], typer.Argument(metavar="ENGINE...", help="Engine files.", show_default=False)],
+    batch: Annotated[str, typer.Option(help="Images a call.")] = "1,4,16",
+    preprocess: Annotated[
+        bool, typer.Option("--preprocess", help="Also time crops of many sizes, which must be resized.")
+    ] = False,
+    seconds: Annotated[float, typer.Option(min=0.1, help="For each engine and batch.")] = 2.0,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", help="A picture to draw: .png, .svg or .pdf.", show_default=False)
+    ] = None,
+    device: Device = None,
+    as_json: AsJson = False,
+) -> None:
+    """Time engines side by side: each in a process of its own, all in turn."""
+    if plot is not None:
+        check_plot(plot)
+    batches = split_numbers(batch)
+    with progress_bar() as progress:
+        task = progress.add_task("measuring", total=None)
+        rows = benchmark(
+            engines,
+            batches,
+            crops=preprocess,
+            device=device,
+            seconds=seconds,
+            advance=lambda done, total: progress.update(task, completed=done, total=total),
+        )
+    machine = describe_machine()
+    if plot is not None:
+        draw_plot(rows, plot)
+        say_note(f"the plot is {plot}")
+    if as_json:
+        say_json({"machine": machine, "rows": [asdict(row) for row in rows]})
+        return
+    table = Table()
+    names = [field.name for field in fields(Row)]
+    for name in names:
+        table.add_column(name.replace("_", " "), justify="left" if name in ("engine", "input") else "right")
+    for row in rows:
+        table.add_row(*(str(getattr(row, name)) for name in names))
+    result_console().print(table)
+    say(", ".join(f"{name} {' '.join(value) if isinstance(value, list) else value}" for name, value in machine.items()))
