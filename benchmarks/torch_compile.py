@@ -103,7 +103,7 @@ def _function(operation: Any) -> Callable[..., Any]:
             return lambda x: x.mean((2, 3), keepdim=True)
         case "reshape":
             shape = operation.shape
-            return lambda x: x.reshape(len(x), *shape)
+            return lambda x: x.reshape(x.shape[0], *shape)
         case other:
             raise NotImplementedError(other)
 

@@ -1,17 +1,19 @@
 """``fastrt benchmark``."""
 
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from fastrt.benchmark.engines import Row, benchmark
+from fastrt.benchmark.engines import benchmark
 from fastrt.benchmark.plot import check_plot, draw_plot
 from fastrt.cli.arguments import AsJson, Device, split_numbers
 from fastrt.cli.output import progress_bar, result_console, say, say_json, say_note
 from fastrt.machine import describe_machine
+
+SHOWN = ("batch", "input", "median_ms", "p99_ms", "images_s", "load_s", "start_s", "peak_mb")
 
 
 def run(
@@ -41,18 +43,19 @@ def run(
             seconds=seconds,
             advance=lambda done, total: progress.update(task, completed=done, total=total),
         )
-    machine = describe_machine()
+    machine = {name: value for name, value in describe_machine().items() if value is not None}
     if plot is not None:
         draw_plot(rows, plot)
         say_note(f"the plot is {plot}")
     if as_json:
         say_json({"machine": machine, "rows": [asdict(row) for row in rows]})
         return
+    for row in {row.engine: row for row in rows}.values():
+        say(f"{row.engine}: {row.target} {row.precision} on {row.device}")
     table = Table()
-    names = [field.name for field in fields(Row)]
-    for name in names:
+    for name in ("engine", *SHOWN):
         table.add_column(name.replace("_", " "), justify="left" if name in ("engine", "input") else "right")
     for row in rows:
-        table.add_row(*(str(getattr(row, name)) for name in names))
+        table.add_row(Path(row.engine).name, *(str(getattr(row, name)) for name in SHOWN))
     result_console().print(table)
     say(", ".join(f"{name} {' '.join(value) if isinstance(value, list) else value}" for name, value in machine.items()))

@@ -11,10 +11,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
+LOG_WIDTH = 160
+
 
 def result_console() -> Console:
-    """For results."""
-    return Console(soft_wrap=True)
+    """For results; wide where nobody looks, so that no figure of a table is cut off in a log."""
+    return Console(soft_wrap=True, width=None if sys.stdout.isatty() else LOG_WIDTH)
 
 
 def progress_console() -> Console:
