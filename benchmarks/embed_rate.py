@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -60,8 +61,8 @@ def loop(session: fastrt.Session, paths: list[Path]) -> None:
     """What everybody writes first."""
     height, width = session.info.image_size
     for path in paths:
-        image = cv2.imread(str(path))
-        session(cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC)[None])
+        image: Any = cv2.imread(str(path))
+        session(np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)[None])
 
 
 def embed(session: fastrt.Session, paths: list[Path], output: Path) -> None:
