@@ -1,7 +1,8 @@
-"""A small model and its engines, made once a worker."""
+"""A small model and its engines, made once a worker; and the command line, as a function."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 import fastrt
 from fastrt.arrays import Array
+from fastrt.cli import main
 from fastrt.untrained import draw_weights
 
 CONFIG = """\
@@ -48,3 +50,25 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
     network = fastrt.build_network(spec, arrays)
     fastrt.build(network, engine)
     return Small(folder, checkpoint, config, engine, arrays, network)
+
+
+class Result:
+    """Exit code, stdout and stderr of a command."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    def call(*words: object) -> Result:
+        with pytest.raises(SystemExit) as caught:
+            main([str(word) for word in words])
+        code = caught.value.code
+        captured = capsys.readouterr()
+        return Result(code if isinstance(code, int) else 0, captured.out, captured.err)
+
+    return call

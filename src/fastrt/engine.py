@@ -21,7 +21,7 @@ from fastrt.network import Network
 from fastrt.passes import prepare
 from fastrt.passes.quantize import quantize
 from fastrt.session import Session
-from fastrt.targets.base import BuildOptions, Layer, Runner, Target, refuse_precision
+from fastrt.targets.base import BuildOptions, Layer, Mode, Runner, Target, refuse_precision
 from fastrt.verify import verify
 
 TARGETS = {
@@ -195,30 +195,37 @@ def _settle(target: Target, options: BuildOptions) -> BuildOptions:
     return replace(options, batches=batches)
 
 
-def load(path: str | os.PathLike[str], device: str | None = None, *, batch: int | None = None) -> Session:
+def load(
+    path: str | os.PathLike[str], device: str | None = None, *, batch: int | None = None, mode: Mode = "latency"
+) -> Session:
     """Load an engine file for inference.
 
     Args:
         path: an engine file of fastrt, or of anyone who keeps to its inputs and outputs (see `describe`).
         device: ``cpu``, ``cuda:0``, or another that the runtime finds; None for the target's own.
         batch: how many images are run at once at most; None for what the device does best.
+        mode: ``latency`` for a batch now and then, ``throughput`` for many of them in a row.
 
     Raises:
         EngineError: there is no such file, or it is no engine, or it is damaged.
         TargetError: the runtime or the device is not there.
     """
-    return Session(open_runner(path, device), batch)
+    return Session(open_runner(path, device, mode=mode), batch)
 
 
 def open_runner(
-    path: str | os.PathLike[str], device: str | None = None, *, taps: bool | Collection[str] = False
+    path: str | os.PathLike[str],
+    device: str | None = None,
+    *,
+    taps: bool | Collection[str] = False,
+    mode: Mode = "latency",
 ) -> Runner:
     """The runner below a session; with ``taps``, named tensors inside can be read: all, or those of these names.
 
     Raises as `load` does.
     """
     target, path = _find_engine(path)
-    return target.load(path, device or target.device, taps)
+    return target.load(path, device or target.device, taps, mode)
 
 
 def describe(path: str | os.PathLike[str]) -> EngineInfo:

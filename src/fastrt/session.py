@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -66,6 +66,23 @@ class Session:
         for start, rows in zip(starts, self._runner.run_all(parts), strict=True):
             embeddings[start : start + len(rows)] = rows
         return embeddings
+
+    def embed_batches(self, batches: Iterable[Images]) -> Iterator[Embeddings]:
+        """The embeddings of ready batches ``(n, H, W, 3)``, ``n`` up to `batch`, in turn.
+
+        While one is computed the next is asked for, so whatever makes it overlaps with the engine.
+
+        Raises:
+            ImageError: a batch does not fit the engine.
+            EngineError: the session is closed, or the runtime failed.
+        """
+
+        def ready() -> Iterator[Array]:
+            for batch in batches:
+                self._check_batch(batch)
+                yield self.prepare(batch)
+
+        return self._runner.run_all(ready())
 
     def embed_on_device(self, images: Any) -> Any:
         """The embeddings of a ready batch, left on the GPU.

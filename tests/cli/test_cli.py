@@ -6,7 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,31 +14,9 @@ import PIL.Image
 import pytest
 
 import fastrt
-from conftest import Small
+from conftest import Run, Small
 from fastrt.cli import main
 from fastrt.drawing import draw_person
-
-
-class Result:
-    """Exit code, stdout and stderr of a command."""
-
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-
-Run = Callable[..., Result]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    def call(*words: object) -> Result:
-        with pytest.raises(SystemExit) as caught:
-            main([str(word) for word in words])
-        code = caught.value.code
-        captured = capsys.readouterr()
-        return Result(code if isinstance(code, int) else 0, captured.out, captured.err)
-
-    return call
 
 
 def test_help_imports_no_runtime() -> None:

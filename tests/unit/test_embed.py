@@ -11,7 +11,7 @@ import pytest
 import fastrt
 from conftest import Small
 from fastrt.drawing import draw_person
-from fastrt.embed import embed_files, find_images, save_embeddings
+from fastrt.embed import Store, embed_files, find_images, save_embeddings, stream_embeddings
 
 
 def _draw(folder: Path, *names: str) -> list[Path]:
@@ -94,3 +94,56 @@ def test_embeddings_are_written_as_npy_alone(small: Small, tmp_path: Path) -> No
         with pytest.raises(fastrt.OutputError, match="there is no folder"):
             save_embeddings(embedded, tmp_path / "nowhere" / "out.npy", session.info)
     assert {path.name for path in tmp_path.iterdir()} == {"a.png"}
+
+
+def _embed(session: fastrt.Session, output: Path, paths: list[Path], stop_after: int | None = None) -> list[int]:
+    """Embed to a file, interrupted after so many pieces; which files each piece began at."""
+    begun = []
+    with Store(output, session.info, paths) as store:
+        for piece in stream_embeddings(session, paths[store.files :]):
+            begun.append(store.files)
+            store.append(piece)
+            if len(begun) == stop_after:
+                return begun
+        store.finish()
+    return begun
+
+
+def test_an_interrupted_job_goes_on_without_losing_or_repeating_an_image(small: Small, tmp_path: Path) -> None:
+    paths = _draw(tmp_path / "crops", *(f"{i}.png" for i in range(11)))
+    for broken in (1, 6, 10):
+        paths[broken].write_bytes(b"nothing")
+    output = tmp_path / "out.npy"
+    with fastrt.load(small.engine, batch=2) as session:
+        whole = embed_files(session, paths)
+        assert _embed(session, output, paths, stop_after=2) == [0, 3]
+        assert not output.exists()
+        # The machine stopped in the middle of writing rows, and of a line of the journal.
+        with (tmp_path / "out.npy.part").open("ab") as file:
+            file.write(b"torn")
+        with (tmp_path / "out.npy.journal").open("a") as file:
+            file.write('{"rows": 2, "unr')
+        assert _embed(session, output, paths) == [5, 8, 10]
+    np.testing.assert_allclose(np.load(output), whole.embeddings, atol=2e-5)
+    content = json.loads(output.with_suffix(".json").read_text())
+    assert content["images"] == [str(path) for path in whole.paths]
+    assert [entry["image"] for entry in content["unreadable"]] == [str(paths[i]) for i in (1, 6, 10)]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["crops", "out.csv", "out.json", "out.npy"]
+
+
+def test_a_job_of_other_images_begins_anew(small: Small, tmp_path: Path) -> None:
+    paths = _draw(tmp_path / "crops", *(f"{i}.png" for i in range(6)))
+    with fastrt.load(small.engine, batch=2) as session:
+        assert _embed(session, tmp_path / "out.npy", paths, stop_after=1) == [0]
+        _draw(tmp_path / "crops", "3.png")  # another picture under a name of before
+        assert _embed(session, tmp_path / "out.npy", paths) == [0, 2, 4]
+        np.testing.assert_allclose(np.load(tmp_path / "out.npy"), embed_files(session, paths).embeddings, atol=2e-5)
+
+
+def test_rows_that_the_journal_tells_of_and_that_are_not_there_are_made_again(small: Small, tmp_path: Path) -> None:
+    paths = _draw(tmp_path / "crops", *(f"{i}.png" for i in range(6)))
+    with fastrt.load(small.engine, batch=2) as session:
+        assert _embed(session, tmp_path / "out.npy", paths, stop_after=2) == [0, 2]
+        (tmp_path / "out.npy.part").write_bytes((tmp_path / "out.npy.part").read_bytes()[:-1])
+        assert _embed(session, tmp_path / "out.npy", paths) == [2, 4]
+        np.testing.assert_allclose(np.load(tmp_path / "out.npy"), embed_files(session, paths).embeddings, atol=2e-5)

@@ -7,8 +7,9 @@ import typer
 
 from fastrt.cli.arguments import Device, Engine
 from fastrt.cli.output import progress_bar, say, say_note, say_passed_over
-from fastrt.embed import embed_files, find_images, save_embeddings
+from fastrt.embed import Store, find_images, stream_embeddings
 from fastrt.engine import load
+from fastrt.targets.base import Mode
 
 
 def run(
@@ -20,19 +21,33 @@ def run(
         "embeddings.npy"
     ),
     batch: Annotated[int | None, typer.Option(min=1, help="Images at once.", show_default=False)] = None,
+    mode: Annotated[
+        Mode, typer.Option(help="throughput: as many images a second as the machine can; latency: each one soonest.")
+    ] = "throughput",
     device: Device = None,
 ) -> None:
     """Embed images: a .npy of embeddings, with a .json and a .csv of their names beside it."""
     found = find_images(paths)
     say_passed_over(found.passed_over)
-    with load(engine, device, batch=batch) as session, progress_bar() as progress:
-        task = progress.add_task("embedding", total=len(found.images))
-        embedded = embed_files(session, found.images, lambda count: progress.advance(task, count))
-        names, table = save_embeddings(embedded, output, session.info)
-    count, dimension = embedded.embeddings.shape
-    say(f"{output}: {count} embeddings of {dimension} numbers, names in {names} and {table}")
-    if embedded.unreadable:
-        say_note(f"{len(embedded.unreadable)} of {len(found.images)} images could not be read:")
-        for _, reason in embedded.unreadable:
+    images = found.images
+    with load(engine, device, batch=batch, mode=mode) as session, Store(output, session.info, images) as store:
+        if store.files:
+            say_note(
+                f"{store.files} of {len(images)} images were done when this was interrupted; it goes on from there"
+            )
+        try:
+            with progress_bar(rate="images") as progress:
+                task = progress.add_task("embedding", total=len(images), completed=store.files)
+                for piece in stream_embeddings(session, images[store.files :]):
+                    store.append(piece)
+                    progress.advance(task, piece.files)
+        except KeyboardInterrupt:
+            say_note(f"{store.files} of {len(images)} images are done; the same command goes on from there")
+            raise
+        names, table = store.finish()
+    say(f"{output}: {store.rows} embeddings of {session.info.embedding_dim} numbers, names in {names} and {table}")
+    if store.unreadable:
+        say_note(f"{len(store.unreadable)} of {len(images)} images could not be read:")
+        for _, reason in store.unreadable:
             say_note(reason)
         raise typer.Exit(1)

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import Progress, TaskID
+from rich.progress import Progress, ProgressColumn, Task, TaskID
+from rich.text import Text
 
 LOG_WIDTH = 160
 
@@ -24,10 +25,23 @@ def progress_console() -> Console:
     return Console(stderr=True, soft_wrap=True)
 
 
-def progress_bar() -> Progress:
-    """A bar that goes away when it is done, and is not drawn where nobody looks."""
+def progress_bar(rate: str | None = None) -> Progress:
+    """A bar that goes away when it is done, and is not drawn where nobody looks; ``rate`` names what it counts."""
     console = progress_console()
-    return Progress(console=console, transient=True, disable=not console.is_terminal)
+    columns = [*Progress.get_default_columns(), *([_Rate(rate)] if rate else [])]
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+class _Rate(ProgressColumn):
+    """How many a second."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__()
+        self.what = what
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:.0f} {self.what}/s")
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from fastrt.network import Network, Tensor
 from fastrt.passes.quantize import Placement
 
 Value = TypeVar("Value")
+
+Mode = Literal["latency", "throughput"]
+"""What an engine is loaded for: each batch as soon as can be, or as many images a second as can be."""
 
 
 class Lowering(Generic[Value]):
@@ -161,8 +164,10 @@ class Target(ABC):
         """Write an engine file that carries ``info``; the caller makes it, and what stands beside it, appear whole."""
 
     @abstractmethod
-    def load(self, path: Path, device: str, taps: bool | Collection[str] = False) -> Runner:
+    def load(self, path: Path, device: str, taps: bool | Collection[str] = False, mode: Mode = "latency") -> Runner:
         """A runner of an engine file; with ``taps``, every named tensor can be read (slower), or those of these names.
+
+        A target that has but one way of running is in that for either ``mode``.
 
         Raises:
             EngineError: the file is not one of this runtime's, or is damaged.

@@ -40,7 +40,7 @@ from fastrt.ops import (
     Transpose,
 )
 from fastrt.passes.quantize import Placement
-from fastrt.targets.base import BuildOptions, Layer, Lowering, Runner, Target
+from fastrt.targets.base import BuildOptions, Layer, Lowering, Mode, Runner, Target
 
 OPSET = 17
 IR_VERSION = 9
@@ -208,7 +208,7 @@ class OnnxTarget(Target):
         onnx.checker.check_model(model)
         path.write_bytes(model.SerializeToString())
 
-    def load(self, path: Path, device: str, taps: bool | Collection[str] = False) -> Runner:
+    def load(self, path: Path, device: str, taps: bool | Collection[str] = False, mode: Mode = "latency") -> Runner:
         if device != "cpu":
             raise TargetError(f"onnx runs on cpu, not on {device}; build an engine for that device instead")
         if not taps:

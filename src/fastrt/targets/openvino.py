@@ -5,7 +5,9 @@ The only file that imports openvino.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from queue import Empty, LifoQueue
 from typing import Any, ClassVar
@@ -44,7 +46,7 @@ from fastrt.ops import (
     Transpose,
 )
 from fastrt.passes.quantize import Placement
-from fastrt.targets.base import BuildOptions, Layer, Lowering, Runner, Target, refuse_precision
+from fastrt.targets.base import BuildOptions, Layer, Lowering, Mode, Runner, Target, refuse_precision
 
 Node = Any
 """An openvino node; openvino publishes no types for what its opsets return."""
@@ -177,7 +179,7 @@ class OpenVinoTarget(Target):
         except RuntimeError as error:
             raise OutputError(f"cannot write {path}: {_first_line(error)}") from error
 
-    def load(self, path: Path, device: str, taps: bool | Collection[str] = False) -> Runner:
+    def load(self, path: Path, device: str, taps: bool | Collection[str] = False, mode: Mode = "latency") -> Runner:
         model = _read(path)
         info = _describe(model, path)
         core = ov.Core()
@@ -189,7 +191,7 @@ class OpenVinoTarget(Target):
             refuse_precision(self, info.precision)
         names = _tap(model, None if taps is True else taps) if taps else []
         # Left to itself OpenVINO computes in bfloat16 wherever the CPU can.
-        config = {"INFERENCE_PRECISION_HINT": HINTS[info.precision or "fp32"], "PERFORMANCE_HINT": "LATENCY"}
+        config = {"INFERENCE_PRECISION_HINT": HINTS[info.precision or "fp32"], "PERFORMANCE_HINT": mode.upper()}
         try:
             return OpenVinoRunner(core.compile_model(model, name, config), info, names)
         except RuntimeError as error:
@@ -214,6 +216,7 @@ class OpenVinoRunner(Runner):
         self._compiled: Any | None = compiled
         self._names = names
         self._idle: LifoQueue[Any] = LifoQueue()
+        self._at_once = max(2, int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")))
 
     def run(self, batch: Array) -> Embeddings:
         return self._infer(batch)[0].reshape(len(batch), -1)
@@ -221,24 +224,60 @@ class OpenVinoRunner(Runner):
     def run_tapped(self, batch: Array) -> Mapping[str, Array]:
         return dict(zip(self._names, self._infer(batch), strict=True))
 
-    def _infer(self, batch: Array) -> list[Array]:
-        if self._compiled is None:
-            raise EngineError("the session is closed; load the engine again")
+    def run_all(self, batches: Iterable[Array]) -> Iterator[Embeddings]:
+        """The embeddings of each batch in turn; others wait in line or are computed beside it, as the mode has it."""
+        flying: deque[tuple[Any, Array]] = deque()
         try:
-            request = self._idle.get_nowait()
-        except Empty:
-            request = self._compiled.create_infer_request()
+            for batch in batches:
+                if len(flying) == self._at_once:
+                    yield self._collect(flying)
+                request = self._take()
+                flying.append((request, batch))  # which must live as long as the request
+                request.start_async([batch], share_inputs=True)
+            while flying:
+                yield self._collect(flying)
+        finally:
+            for request, _ in flying:  # only after an error, or when nobody wants more
+                with suppress(RuntimeError):
+                    request.wait()
+                self._idle.put(request)
+
+    def _collect(self, flying: deque[tuple[Any, Array]]) -> Embeddings:
+        request, batch = flying[0]
+        try:
+            request.wait()
+            rows = np.array(request.output_tensors[0].data).reshape(len(batch), -1)
+        except RuntimeError as error:
+            raise _failed(batch, error) from error
+        flying.popleft()
+        self._idle.put(request)
+        return rows
+
+    def _infer(self, batch: Array) -> list[Array]:
+        request = self._take()
         try:
             request.infer([batch], share_inputs=True)
             return [np.array(tensor.data) for tensor in request.output_tensors]
         except RuntimeError as error:
-            raise EngineError(f"openvino failed on a batch of shape {batch.shape}: {_first_line(error)}") from error
+            raise _failed(batch, error) from error
         finally:
             self._idle.put(request)
+
+    def _take(self) -> Any:
+        if self._compiled is None:
+            raise EngineError("the session is closed; load the engine again")
+        try:
+            return self._idle.get_nowait()
+        except Empty:
+            return self._compiled.create_infer_request()
 
     def close(self) -> None:
         self._compiled = None
         self._idle = LifoQueue()
+
+
+def _failed(batch: Array, error: Exception) -> EngineError:
+    return EngineError(f"openvino failed on a batch of shape {batch.shape}: {_first_line(error)}")
 
 
 def _read(path: Path) -> Any:

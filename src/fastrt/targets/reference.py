@@ -39,7 +39,7 @@ from fastrt.ops import (
     Transpose,
 )
 from fastrt.passes.quantize import Placement
-from fastrt.targets.base import BuildOptions, Layer, Lowering, Runner, Target
+from fastrt.targets.base import BuildOptions, Layer, Lowering, Mode, Runner, Target
 from fastrt.targets.network_file import read_info_entry, read_network, write_network
 
 PIXELS = (2, 3)
@@ -235,7 +235,7 @@ class ReferenceTarget(Target):
     def build(self, network: Network, path: Path, info: EngineInfo, options: BuildOptions) -> None:
         write_network(network, path, info.to_text())
 
-    def load(self, path: Path, device: str, taps: bool | Collection[str] = False) -> Runner:
+    def load(self, path: Path, device: str, taps: bool | Collection[str] = False, mode: Mode = "latency") -> Runner:
         if device != "cpu":
             raise TargetError(f"reference runs on cpu, not on {device}")
         return ReferenceRunner(read_network(path), self.describe(path))

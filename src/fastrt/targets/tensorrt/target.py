@@ -14,7 +14,7 @@ from fastrt.engine_info import EngineInfo, read_info
 from fastrt.errors import EngineError, TargetError
 from fastrt.network import Network
 from fastrt.passes.quantize import Placement
-from fastrt.targets.base import BuildOptions, Layer, Runner, Target
+from fastrt.targets.base import BuildOptions, Layer, Mode, Runner, Target
 from fastrt.targets.tensorrt import cuda
 from fastrt.targets.tensorrt.dialect import Dialect, Trt, find_dialect
 from fastrt.targets.tensorrt.lane import Ports
@@ -49,7 +49,7 @@ class TensorRtTarget(Target):
             raise TargetError("tensorrt builds on the GPU that the engine is for, and there is none here")
         path.write_bytes(build_plan(dialect, network, info, options))
 
-    def load(self, path: Path, device: str, taps: bool | Collection[str] = False) -> Runner:
+    def load(self, path: Path, device: str, taps: bool | Collection[str] = False, mode: Mode = "latency") -> Runner:
         if taps:
             raise TargetError("tensorrt fuses layers, so a plan has no tensors inside to compare; verify it whole")
         index = cuda.find_device(device)
