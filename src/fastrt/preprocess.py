@@ -14,6 +14,8 @@ import PIL.ImageOps
 from fastrt.arrays import Image
 from fastrt.errors import ImageError
 
+PIL_BICUBIC = "pil-bicubic"
+
 Resample = Callable[[Image, tuple[int, int]], Image]
 """An image ``(h, w, 3)`` uint8 and a size ``(H, W)`` to an image ``(H, W, 3)`` uint8, the channels' order kept."""
 
@@ -49,12 +51,29 @@ def read_image(path: str | os.PathLike[str]) -> Image:
 
     Source: fastreid/data/data_utils.py, read_image.
     """
-    path = Path(path)
+    return _to_bgr(_decode(Path(path)))
+
+
+def read_resized(path: str | os.PathLike[str], size: tuple[int, int], resampler: str) -> Image:
+    """What the resampler makes of what `read_image` reads, ``(H, W, 3)`` uint8 BGR, with fewer copies on the way.
+
+    Raises as `read_image` does.
+    """
+    picture = _decode(Path(path))
+    if resampler == PIL_BICUBIC:
+        return _to_bgr(_shrink_pil(picture, size))
+    return find_resampler(resampler)(_to_bgr(picture), size)
+
+
+def _decode(path: Path) -> PIL.Image.Image:
+    """An image file, upright and RGB."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a large picture, or a palette's alpha: both are handled
             with PIL.Image.open(path) as file:
-                picture = PIL.ImageOps.exif_transpose(file).convert("RGB")
+                file.load()
+                PIL.ImageOps.exif_transpose(file, in_place=True)
+                return file if file.mode == "RGB" else file.convert("RGB")
     except FileNotFoundError:
         raise ImageError(f"there is no image {path}") from None
     except PIL.UnidentifiedImageError:
@@ -64,6 +83,9 @@ def read_image(path: str | os.PathLike[str]) -> Image:
     # Pillow's decoders raise many kinds of errors for damaged files, SyntaxError and struct.error among them.
     except Exception as error:
         raise ImageError(f"{path} cannot be decoded ({' '.join(str(error).split()) or type(error).__name__})") from None
+
+
+def _to_bgr(picture: PIL.Image.Image) -> Image:
     return np.ascontiguousarray(np.asarray(picture)[..., ::-1])
 
 
@@ -78,10 +100,13 @@ def find_resampler(name: str) -> Resample:
 
 
 def _resize_pil(image: Image, size: tuple[int, int]) -> Image:
-    height, width = size
     # The order of channels makes no difference to resizing: each is resized alone.
-    picture = PIL.Image.fromarray(np.ascontiguousarray(image))
-    return np.asarray(picture.resize((width, height), PIL.Image.Resampling.BICUBIC))
+    return np.asarray(_shrink_pil(PIL.Image.fromarray(np.ascontiguousarray(image)), size))
+
+
+def _shrink_pil(picture: PIL.Image.Image, size: tuple[int, int]) -> PIL.Image.Image:
+    height, width = size
+    return picture.resize((width, height), PIL.Image.Resampling.BICUBIC)
 
 
 def _resize_cv2(image: Image, size: tuple[int, int], interpolation: str) -> Image:
@@ -93,7 +118,7 @@ def _resize_cv2(image: Image, size: tuple[int, int], interpolation: str) -> Imag
 
 
 _RESAMPLERS: dict[str, Resample] = {
-    "pil-bicubic": _resize_pil,
+    PIL_BICUBIC: _resize_pil,
     "cv2-cubic": lambda image, size: _resize_cv2(image, size, "INTER_CUBIC"),
     "cv2-linear": lambda image, size: _resize_cv2(image, size, "INTER_LINEAR"),
 }

@@ -14,7 +14,7 @@ import numpy as np
 
 from fastrt.arrays import Embeddings, Image, Images
 from fastrt.errors import ImageError
-from fastrt.preprocess import read_image
+from fastrt.preprocess import read_resized
 from fastrt.session import Session
 
 READERS = min(8, os.cpu_count() or 1)
@@ -106,7 +106,7 @@ def _batches(
 
     def read(path: Path) -> Image | str:
         try:
-            image: Image = session.resize([read_image(path)])[0]
+            image = read_resized(path, session.info.image_size, session.info.resampler)
         except ImageError as error:
             return str(error)
         return image[:, ::-1] if mirrored else image
