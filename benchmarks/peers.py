@@ -44,7 +44,7 @@ TRAINED = "R18-distill, trained"
 BATCHES = (1, 4, 16)
 CALIBRATED = 128
 COMPARED = 32
-ROUNDS = 9
+ROUNDS = 7
 OURS = "fastrt fp32"
 
 
@@ -149,8 +149,8 @@ def ratio(outcome: Outcome, ours: Outcome, work: str) -> str:
 
 
 def main(titles: list[str]) -> None:
-    rows: list[dict[str, object]] = []
-    cosines: list[dict[str, object]] = []
+    rows: list[dict[str, Any]] = []
+    cosines: list[dict[str, Any]] = []
     for title in titles:
         with tempfile.TemporaryDirectory() as name:
             contestants = enlist(title, Path(name))
@@ -175,12 +175,18 @@ def main(titles: list[str]) -> None:
         save("peers_similarity", cosines)
 
 
-def save(name: str, rows: list[dict[str, object]]) -> None:
+def save(name: str, rows: list[dict[str, Any]]) -> None:
     from importlib.metadata import version
 
     machine = {**describe_machine(), **{name: version(name) for name in ("torch", "nncf")}}
-    result = {"command": "python -m benchmarks.peers", "machine": machine, "rows": rows}
-    RESULT.with_stem(name).write_text(json.dumps(result, indent=1) + "\n")
+    path = RESULT.with_stem(name)
+    before: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {"machine": None}
+    # Those of other models stay that were measured on such a machine.
+    measured = {row["model"] for row in rows}
+    kept = [row for row in before["rows"] if row["model"] not in measured] if before["machine"] == machine else []
+    ordered = sorted([*kept, *rows], key=lambda row: [*MODELS, TRAINED].index(row["model"]))
+    result = {"command": "python -m benchmarks.peers", "machine": machine, "rows": ordered}
+    path.write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -137,7 +137,9 @@ def build(
         spec=network.spec,
     )
     with written_whole(path) as temporary:
-        chosen.build(prepare(network, info, typed=chosen.typed, quantized=quantized), temporary, info, options)
+        split = max(options.batches or (1,)) > chosen.whole_up_to
+        prepared = prepare(network, info, typed=chosen.typed, split=split, quantized=quantized)
+        chosen.build(prepared, temporary, info, options)
         if check is None and chosen.measures:
             check = partial(verify, network=network)
         if check:

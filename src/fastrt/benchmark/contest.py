@@ -22,6 +22,9 @@ ROUNDS = 7
 SECONDS = 2.0
 """For each contestant and work, of all rounds together."""
 
+PAUSE = 0.2
+"""Seconds before each turn: the threads of some runtimes keep spinning for a while, at the next one's cost."""
+
 Run = Callable[[Any], object]
 Advance = Callable[[int, int], None]
 
@@ -128,6 +131,7 @@ class _Place:
             self._repeats[name] = self._ask(_take, name, work, slot) or 1
 
     def turn(self, work: str) -> None:
+        time.sleep(PAUSE)
         times = self._ask(_time, work, self._repeats[work])
         if times is not None:
             self._rounds[work].append(times)
@@ -176,6 +180,7 @@ def _take(name: str, work: Any, slot: float) -> int:
 
 def _time(name: str, repeats: int) -> list[float]:
     work = _Here.works[name]
+    _Here.run(work)  # after the pause, and after others had the caches
     times = []
     for _ in range(repeats):
         start = time.perf_counter()

@@ -11,15 +11,17 @@ from fastrt.passes.half import compute_in_half
 from fastrt.passes.instance_norm import split_before_slices
 from fastrt.passes.outside import normalize_embedding, take_bytes
 
-FEW = 4
-"""Images in a batch up to which one large convolution before IBN-a is faster than two small ones, on an H100."""
-
 HALVES = {"fp16": "float16", "bf16": "bfloat16", "int8": "float16"}
 """The half that a precision computes in; for int8, what is not in eight bits."""
 
 
 def prepare(
-    network: Network, info: EngineInfo, *, typed: bool = False, quantized: Callable[[Network], Network] | None = None
+    network: Network,
+    info: EngineInfo,
+    *,
+    typed: bool = False,
+    split: bool = False,
+    quantized: Callable[[Network], Network] | None = None,
 ) -> Network:
     """The network that an engine of this description holds.
 
@@ -27,12 +29,13 @@ def prepare(
         network: as it was described.
         info: of the engine.
         typed: write its precision into it.
+        split: have a convolution for each half of an IBN-a.
         quantized: brings it to eight bits.
     """
     network = fold_scales(network)
     if quantized is not None:
         network = quantized(network)
-    if typed and max(info.batches or (1,)) > FEW:
+    if split:
         network = split_before_slices(network)
     if info.io == "u8_nhwc_bgr":
         network = take_bytes(network)

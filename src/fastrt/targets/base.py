@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -134,6 +135,7 @@ class Target(ABC):
         suffix: of its engine files, with the dot.
         typed: whether precision must stand in the network, as casts.
         batches: what its engines are tuned for, unless the user says otherwise; see `BuildOptions`.
+        whole_up_to: images in a batch up to which one convolution before an IBN-a is faster than one for each half.
         device: where its engines run, unless the user says otherwise.
         placement: how it wants its Q/DQ pairs.
         measures: whether it chooses what an engine is made of by measuring, so that no two builds need be alike.
@@ -143,6 +145,7 @@ class Target(ABC):
     suffix: ClassVar[str]
     typed: ClassVar[bool] = False
     batches: ClassVar[tuple[int, ...]] = ()
+    whole_up_to: ClassVar[float] = math.inf
     device: ClassVar[str] = "cpu"
     placement: ClassVar[Placement]
     measures: ClassVar[bool] = False

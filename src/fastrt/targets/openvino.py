@@ -160,6 +160,7 @@ class OpenVinoTarget(Target):
 
     name: ClassVar[str] = "openvino"
     suffix: ClassVar[str] = ".xml"
+    whole_up_to: ClassVar[float] = 0
     placement: ClassVar[Placement] = Placement(unsigned=True, signed="int8", both_sides=False)
 
     def precisions(self) -> tuple[str, ...]:

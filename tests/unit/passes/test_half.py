@@ -7,6 +7,7 @@ import pytest
 
 import fastrt
 from fastrt.arrays import Array
+from fastrt.engine import find_target
 from fastrt.engine_info import EngineInfo
 from fastrt.network import Network
 from fastrt.ops import Cast, Convolution, Power
@@ -83,8 +84,19 @@ def test_a_convolution_is_split_where_its_halves_part(network: Network) -> None:
     assert np.array_equal(_run(split), _run(network))
 
 
-def test_large_batches_split_and_small_ones_do_not() -> None:
+@pytest.mark.parametrize(
+    ("target", "batches", "kind"),
+    [
+        ("tensorrt", (1, 4), "slice"),
+        ("tensorrt", (1, 8), "convolution"),
+        ("openvino", (), "convolution"),
+        ("onnx", (), "slice"),
+    ],
+)
+def test_each_target_says_from_which_batch_on_halves_have_their_own(
+    target: str, batches: tuple[int, ...], kind: str
+) -> None:
     described = fastrt.build_network(SPEC, draw_weights(SPEC))
-    for batches, kind in (((1,), "slice"), ((1, 4), "slice"), ((1, 8), "convolution")):
-        prepared = prepare(described, INFO.model_copy(update={"batches": batches}), typed=True)
-        assert prepared["backbone.layer1.0.bn1.IN.slice"].operation.kind == kind
+    split = max(batches or (1,)) > find_target(target).whole_up_to
+    prepared = prepare(described, INFO, typed=True, split=split)
+    assert prepared["backbone.layer1.0.bn1.IN.slice"].operation.kind == kind

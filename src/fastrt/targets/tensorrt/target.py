@@ -30,6 +30,7 @@ class TensorRtTarget(Target):
     suffix: ClassVar[str] = ".engine"
     typed: ClassVar[bool] = True
     batches: ClassVar[tuple[int, ...]] = (1, 8, 32)
+    whole_up_to: ClassVar[float] = 4  # on an H100
     placement: ClassVar[Placement] = Placement(unsigned=False, signed="int8", both_sides=False)
     device: ClassVar[str] = "cuda:0"
     measures: ClassVar[bool] = True
