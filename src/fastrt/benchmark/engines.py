@@ -74,8 +74,10 @@ def benchmark(
         advance: called with turns done and turns in all.
 
     Raises:
-        EngineError: a file is no engine, engines of different image sizes, or one that fails.
+        EngineError: a batch below 1, a file that is no engine, engines of different image sizes, or one that fails.
     """
+    if min(batches) < 1:
+        raise EngineError(f"a batch of {min(batches)} images cannot be timed; none may be below 1")
     infos = [describe(engine) for engine in engines]
     sizes = {info.image_size for info in infos}
     if len(sizes) != 1:

@@ -56,12 +56,9 @@ def split_numbers(text: str) -> tuple[int, ...]:
     """``--batch 1,8,32`` as numbers.
 
     Raises:
-        TargetError: it is no list of numbers, or has one below 1.
+        TargetError: it is no list of numbers.
     """
     try:
-        numbers = tuple(int(word) for word in text.split(","))
+        return tuple(int(word) for word in text.split(","))
     except ValueError:
         raise TargetError(f"--batch {text} is no list of numbers; write --batch 1,8,32") from None
-    if min(numbers) < 1:
-        raise TargetError(f"--batch {text} has a number below 1; write --batch 1,8,32")
-    return numbers
