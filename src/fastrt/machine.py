@@ -12,7 +12,7 @@ from pathlib import Path
 def describe_machine() -> dict[str, object]:
     """Processor, cores, system, and the versions of what was measured."""
     return {
-        "processor": _processor(),
+        "processor": find_processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "vector_extensions": _extensions(),
         "governor": _governor(),
@@ -23,7 +23,8 @@ def describe_machine() -> dict[str, object]:
     }
 
 
-def _processor() -> str:
+def find_processor() -> str:
+    """The processor's name, as the system has it."""
     for line in _cpuinfo():
         if line.startswith("model name"):
             return line.partition(":")[2].strip()

@@ -160,6 +160,13 @@ def test_demo_goes_the_whole_way(run: Run, tmp_path: Path) -> None:
         assert (tmp_path / "demo" / name).exists()
 
 
+def test_demo_of_a_target_that_is_not_there_leaves_nothing(run: Run, tmp_path: Path) -> None:
+    done = run("demo", "--target", "nothing", "-o", tmp_path / "demo")
+    assert done.code == 2
+    assert "there is no target nothing" in done.err
+    assert not (tmp_path / "demo").exists()
+
+
 def test_demo_leaves_a_folder_alone_that_is_in_use(run: Run, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     done = run("demo", "-o", tmp_path)

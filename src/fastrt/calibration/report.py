@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from fastrt.calibration.table import CalibrationTable
 from fastrt.engine import build, describe, engine_size, find_target, load
 from fastrt.engine_info import EngineInfo, Precision
 from fastrt.files import written_whole
+from fastrt.machine import find_processor
 from fastrt.network import Network
 from fastrt.similarity import centred_cosines, nearest_agreement, rank_agreement
 from fastrt.speed import compare_speed
@@ -177,7 +177,7 @@ def compare_int8(
     cosines = centred_cosines(got, want)
     return QuantizationReport(
         target=target.version(),
-        machine=f"{info.device or _processor()}, {os.cpu_count()} cores",
+        machine=f"{info.device or find_processor()}, {os.cpu_count()} cores",
         calibration=table.summary,
         images=described,
         least_similarity=round(float(cosines.min()), 5),
@@ -197,10 +197,3 @@ def _build_like(
     options = BuildOptions(batches=info.batches or ())
     shared: dict[str, Any] = {"normalize": bool(info.normalized), "io": info.io, "resampler": info.resampler}
     build(network, path, precision=precision, options=options, check=False, table=table, **shared)
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor() or platform.machine())

@@ -9,7 +9,7 @@ from rich.table import Table
 from fastrt.cli.output import progress_of_phases, result_console, say
 from fastrt.demo.demonstrate import demonstrate
 from fastrt.engine import describe
-from fastrt.evaluate.report import check_report, write_report
+from fastrt.evaluate.report import check_libraries, write_report
 
 
 def run(
@@ -19,9 +19,7 @@ def run(
     target: Annotated[str, typer.Option(help="The runtime.")] = "openvino",
 ) -> None:
     """Go the whole way on this machine: draw people, build a trained network, calibrate, evaluate, report."""
-    folder.mkdir(parents=True, exist_ok=True)
-    report = folder / "report"
-    check_report(report)
+    check_libraries()
     with progress_of_phases() as advance:
         made = demonstrate(folder, target, advance)
     say(str(made.report))
@@ -35,6 +33,6 @@ def run(
     result_console().print(table)
     for path in made.engines:
         say(f"engine  {path}")
-    say(f"report  {write_report(report, made.rows[0].scores, made.data_set, describe(made.engines[0]))}")
+    say(f"report  {write_report(folder / 'report', made.rows[0].scores, made.data_set, describe(made.engines[0]))}")
     if not made.report:
         raise typer.Exit(1)

@@ -121,7 +121,7 @@ def evaluate(
 def measure_roc(data_set: DataSet, scores: Scores) -> dict[str, float]:
     """The true positive rates at FastReID's false positive rates, by the names that it gives them.
 
-    All pairs are held at once: 4 bytes for each picture of the gallery and each query.
+    The distances of all pairs are held at once.
 
     Raises:
         EvaluationError: no pair of one person, or of two.

@@ -56,11 +56,16 @@ def write_report(folder: str | os.PathLike[str], scores: Scores, data_set: DataS
     return folder / "index.html"
 
 
-def check_report(folder: Path) -> None:
-    """Raise what `write_report` would, for a folder or a library: before an evaluation that would be lost."""
+def check_libraries() -> None:
+    """Raise `TargetError` if a library is missing that reports need."""
     for library in ("matplotlib", "jinja2"):
         if importlib.util.find_spec(library) is None:
             raise TargetError(f"{library} is not installed; for reports: pip install 'fastrt[report]'")
+
+
+def check_report(folder: Path) -> None:
+    """Raise what `write_report` would, for a folder or a library: before an evaluation that would be lost."""
+    check_libraries()
     if folder.exists():
         raise OutputError(f"cannot write a report to {folder}: it exists; name a folder that does not")
     if not folder.parent.is_dir():
