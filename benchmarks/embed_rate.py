@@ -21,14 +21,13 @@ import numpy as np
 import PIL.Image
 
 import fastrt
+from benchmarks.models import describe
 from fastrt.calibration.images import draw_held_out
 from fastrt.demo.demonstrate import load_demo_model
 from fastrt.drawing import draw_person
 from fastrt.embed import Store, stream_embeddings
 from fastrt.engine_info import Precision
 from fastrt.machine import describe_machine
-from fastrt.network import Network
-from fastrt.untrained import draw_weights
 
 RESULT = Path(__file__).parent / "results" / "embed_rate.json"
 CROPS = 5000
@@ -36,14 +35,8 @@ SLICE = 500
 LOOPED = 100
 """Of a slice, by the plain loop and by the network alone."""
 
-ENGINES: tuple[tuple[str, Precision], ...] = (("R18-distill", "int8"), ("R18-distill", "fp32"), ("R34", "int8"))
-
-
-def describe(title: str) -> Network:
-    if title == "R18-distill":
-        return load_demo_model().network()
-    spec = fastrt.load_spec(None, ["MODEL.BACKBONE.DEPTH", "34x", "INPUT.SIZE_TEST", [256, 128]])
-    return fastrt.build_network(spec, draw_weights(spec))
+DEMO = "R18-distill"
+ENGINES: tuple[tuple[str, Precision], ...] = ((DEMO, "int8"), (DEMO, "fp32"), ("R34", "int8"))
 
 
 def write_crops(folder: Path) -> list[Path]:
@@ -106,7 +99,7 @@ def main(titles: list[str]) -> None:
         for title, precision in ENGINES:
             if titles and title not in titles:
                 continue
-            network = describe(title)
+            network = load_demo_model().network() if title == DEMO else describe(title)
             table = fastrt.calibrate(network, draw_held_out((256, 128))) if precision == "int8" else None
             engine = folder / f"{title}-{precision}.xml"
             fastrt.build(network, engine, precision=precision, table=table)

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 import fastrt
-from benchmarks.peers import MODELS, SIZE, describe
+from benchmarks.models import MODELS, SIZE, describe
 from fastrt.calibration.images import draw_held_out
 from fastrt.drawing import draw_person
 from fastrt.engine_info import Precision

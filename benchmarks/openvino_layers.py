@@ -11,7 +11,7 @@ import numpy as np
 import openvino as ov
 
 from benchmarks.limits import BYTES, build
-from benchmarks.peers import MODELS, SIZE, describe
+from benchmarks.models import MODELS, SIZE, describe
 from fastrt.drawing import draw_person
 from fastrt.machine import describe_machine
 

@@ -10,7 +10,6 @@ Cosines are the least mean-centred ones to PyTorch in float32, of images that ca
 
 from __future__ import annotations
 
-import json
 import statistics
 import sys
 import tempfile
@@ -21,6 +20,9 @@ from typing import Any
 import numpy as np
 
 import fastrt
+from benchmarks import models
+from benchmarks.models import MODELS, SIZE
+from benchmarks.rows import save_rows
 from benchmarks.torch_compile import make_module
 from fastrt.arrays import Array
 from fastrt.benchmark.contest import Contestant, Outcome, Run, compete
@@ -31,15 +33,8 @@ from fastrt.machine import describe_machine
 from fastrt.network import Network
 from fastrt.passes.fold import fold_scales
 from fastrt.similarity import centred_cosines
-from fastrt.untrained import draw_weights
 
 RESULT = Path(__file__).parent / "results" / "peers.json"
-SIZE = [256, 128]
-MODELS: dict[str, tuple[str | None, list[object]]] = {
-    "R34": (None, ["MODEL.BACKBONE.DEPTH", "34x"]),
-    "R34-distill": ("sbs_r34_distill", []),
-    "R50-NL-IBN": ("sbs_R50-ibn", []),
-}
 TRAINED = "R18-distill, trained"
 BATCHES = (1, 4, 16)
 CALIBRATED = 128
@@ -49,11 +44,7 @@ OURS = "fastrt fp32"
 
 
 def describe(title: str) -> Network:
-    if title == TRAINED:
-        return load_demo_model().network()
-    preset, overrides = MODELS[title]
-    spec = fastrt.load_spec(preset, [*overrides, "INPUT.SIZE_TEST", SIZE])
-    return fastrt.build_network(spec, draw_weights(spec))
+    return load_demo_model().network() if title == TRAINED else models.describe(title)
 
 
 def draw(first: int, count: int) -> Array:
@@ -179,14 +170,11 @@ def save(name: str, rows: list[dict[str, Any]]) -> None:
     from importlib.metadata import version
 
     machine = {**describe_machine(), **{name: version(name) for name in ("torch", "nncf")}}
-    path = RESULT.with_stem(name)
-    before: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {"machine": None}
-    # Those of other models stay that were measured on such a machine.
-    measured = {row["model"] for row in rows}
-    kept = [row for row in before["rows"] if row["model"] not in measured] if before["machine"] == machine else []
-    ordered = sorted([*kept, *rows], key=lambda row: [*MODELS, TRAINED].index(row["model"]))
-    result = {"command": "python -m benchmarks.peers", "machine": machine, "rows": ordered}
-    path.write_text(json.dumps(result, indent=1) + "\n")
+    # The order is stable, so a model's rows stay as they were measured.
+    titles = [*MODELS, TRAINED]
+    save_rows(
+        RESULT.with_stem(name), "python -m benchmarks.peers", machine, rows, same=lambda row: titles.index(row["model"])
+    )
 
 
 if __name__ == "__main__":

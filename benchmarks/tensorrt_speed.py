@@ -15,11 +15,12 @@ import statistics
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 import fastrt
+from benchmarks.models import MODELS, SIZE, describe
+from benchmarks.rows import Row, save_rows
 from fastrt.benchmark.contest import warm_up
 from fastrt.drawing import draw_person
 from fastrt.engine_info import Precision
@@ -27,25 +28,12 @@ from fastrt.machine import describe_machine
 from fastrt.targets.base import BuildOptions
 from fastrt.targets.tensorrt.cuda import describe_device
 from fastrt.targets.tensorrt.dialect import find_dialect
-from fastrt.untrained import draw_weights
 
 RESULT = Path(__file__).parent / "results" / "tensorrt_speed.json"
-SIZE = [256, 128]
-MODELS: dict[str, tuple[str | None, list[object]]] = {
-    "R34": (None, ["MODEL.BACKBONE.DEPTH", "34x"]),
-    "R34-distill": ("sbs_r34_distill", []),
-    "R50-NL-IBN": ("sbs_R50-ibn", []),
-}
 BATCHES = (1, 4, 32, 128)
 PRECISIONS: tuple[Precision, ...] = ("fp16", "int8")
 RUNS = 200
 BATCHES_IN_FLIGHT = 16
-
-
-def describe(title: str) -> fastrt.Network:
-    preset, overrides = MODELS[title]
-    spec = fastrt.load_spec(preset, [*overrides, "INPUT.SIZE_TEST", SIZE])
-    return fastrt.build_network(spec, draw_weights(spec))
 
 
 def calibrate(title: str, folder: Path) -> Path:
@@ -109,7 +97,7 @@ def measure(path: Path, batch: int) -> dict[str, float]:
 
 
 def measure_all(folder: Path) -> None:
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     for title in MODELS:
         for batch in BATCHES:
             for precision in PRECISIONS:
@@ -121,20 +109,16 @@ def measure_all(folder: Path) -> None:
                     save(rows)  # at once: time on a GPU may end at any moment
 
 
-def save(rows: list[dict[str, Any]]) -> None:
+def save(rows: list[Row]) -> None:
     """Write rows to the results, where those of other engines stay that were measured on such a machine."""
     machine = {**describe_machine(), "gpu": describe_device(0), "tensorrt": find_dialect("tensorrt").version}
-    before: dict[str, Any] = json.loads(RESULT.read_text()) if RESULT.is_file() else {"machine": None}
-    known: list[dict[str, Any]] = before["rows"] if before["machine"] == machine else []
-    merged = {engine_of(row): row for row in [*known, *rows]}
-    order = sorted(merged.values(), key=lambda row: (list(MODELS).index(row["model"]), row["precision"], row["batch"]))
-    result = {"command": "python -m benchmarks.tensorrt_speed measure FOLDER", "image_size": SIZE, "machine": machine}
-    RESULT.write_text(json.dumps({**result, "rows": order}, indent=1) + "\n")
+    command = "python -m benchmarks.tensorrt_speed measure FOLDER"
+    save_rows(RESULT, command, machine, rows, same=engine_of, image_size=SIZE)
 
 
-def engine_of(row: dict[str, Any]) -> tuple[str, str, int]:
+def engine_of(row: Row) -> tuple[int, str, int]:
     """What tells one engine from another."""
-    return row["model"], row["precision"], row["batch"]
+    return list(MODELS).index(row["model"]), row["precision"], row["batch"]
 
 
 def main(verb: str, folder: Path, arguments: list[str]) -> None:

@@ -18,17 +18,12 @@ from typing import Any
 import numpy as np
 
 import fastrt
+from benchmarks.models import SIZE, describe
 from fastrt.benchmark.contest import warm_up
 from fastrt.machine import describe_machine
 from fastrt.passes.fold import fold_scales
-from fastrt.untrained import draw_weights
 
 RESULT = Path(__file__).parent / "results" / "torch_compile.json"
-SIZE = [256, 128]
-MODELS: dict[str, tuple[str | None, list[object]]] = {
-    "R34": (None, ["MODEL.BACKBONE.DEPTH", "34x"]),
-    "R50-NL-IBN": ("sbs_R50-ibn", []),
-}
 BATCHES = (1, 32)
 RUNS = 200
 
@@ -114,10 +109,8 @@ def main(models: list[str]) -> None:
     torch.backends.cudnn.benchmark = True
     rows: list[dict[str, object]] = []
     for title in models:
-        preset, overrides = MODELS[title]
-        spec = fastrt.load_spec(preset, [*overrides, "INPUT.SIZE_TEST", SIZE])
         # The same folding that every engine gets, so that only the runtimes are compared.
-        module = make_module(fold_scales(fastrt.build_network(spec, draw_weights(spec))), torch.float16).half().cuda()
+        module = make_module(fold_scales(describe(title)), torch.float16).half().cuda()
         for batch in BATCHES:
             torch.compiler.reset()
             compiled = torch.compile(module, mode="reduce-overhead", dynamic=False)
@@ -141,4 +134,4 @@ def main(models: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or list(MODELS))
+    main(sys.argv[1:] or ["R34", "R50-NL-IBN"])
