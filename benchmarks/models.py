@@ -1,4 +1,4 @@
-"""The networks that speed is measured on: those of FastRT's own table, at its size, with drawn weights."""
+"""The networks that speed is measured on, with drawn weights: those of FastRT's own table, and more."""
 
 from __future__ import annotations
 
@@ -7,15 +7,27 @@ from fastrt.network import Network
 from fastrt.untrained import draw_weights
 
 SIZE = [256, 128]
+"""``(H, W)`` in pixels, where a network does not say otherwise."""
+
 MODELS: dict[str, tuple[str | None, list[object]]] = {
     "R34": (None, ["MODEL.BACKBONE.DEPTH", "34x"]),
     "R34-distill": ("sbs_r34_distill", []),
     "R50-NL-IBN": ("sbs_R50-ibn", []),
 }
+"""Those of FastRT's table."""
+
+MORE: dict[str, tuple[str | None, list[object]]] = {
+    "R50-NL-IBN 384x128": ("sbs_R50-ibn", ["INPUT.SIZE_TEST", [384, 128]]),
+    "R50": (None, []),
+}
+"""Those that are measured here and there."""
+
+TITLES = [*MODELS, *MORE]
+"""In the order of tables."""
 
 
 def describe(title: str) -> Network:
-    """A network of `MODELS`."""
-    preset, overrides = MODELS[title]
-    spec = fastrt.load_spec(preset, [*overrides, "INPUT.SIZE_TEST", SIZE])
+    """A network of `TITLES`."""
+    preset, overrides = {**MODELS, **MORE}[title]
+    spec = fastrt.load_spec(preset, ["INPUT.SIZE_TEST", SIZE, *overrides])
     return fastrt.build_network(spec, draw_weights(spec))

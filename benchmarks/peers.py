@@ -23,7 +23,7 @@ import fastrt
 from benchmarks import models
 from benchmarks.models import MODELS, SIZE
 from benchmarks.rows import save_rows
-from benchmarks.torch_compile import make_module
+from benchmarks.torch_module import make_module
 from fastrt.arrays import Array
 from fastrt.benchmark.contest import Contestant, Outcome, Run, compete
 from fastrt.benchmark.engines import open_engine

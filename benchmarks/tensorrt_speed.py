@@ -5,7 +5,10 @@ timing cache beside it, and notes the seconds; built again, it notes those with 
 that ``calibrate FOLDER MODEL`` made there, which may have been on another machine, as that needs OpenVINO. ``python -m
 benchmarks.tensorrt_speed measure FOLDER`` measures those that stand there, one after the other: uint8 images in
 page-locked memory to float32 embeddings, through a session. Throughput is that of one call with sixteen batches, whose
-copies and computations overlap.
+copies and computations overlap; that on the device, of images that lie on the GPU and embeddings that stay there.
+
+``python -m benchmarks.tensorrt_speed mix FOLDER MODEL BATCH`` finds the convolutions that are slower in int8 than in
+fp16, and what an engine gains by having them in fp16 (`fastrt.calibration.slower`).
 """
 
 from __future__ import annotations
@@ -14,24 +17,32 @@ import json
 import statistics
 import sys
 import time
+from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import fastrt
-from benchmarks.models import MODELS, SIZE, describe
+from benchmarks.models import SIZE, TITLES, describe
 from benchmarks.rows import Row, save_rows
+from fastrt.arrays import Array
 from fastrt.benchmark.contest import warm_up
+from fastrt.calibration.images import draw_held_out
+from fastrt.calibration.slower import keep_slower
 from fastrt.drawing import draw_person
 from fastrt.engine_info import Precision
 from fastrt.machine import describe_machine
 from fastrt.targets.base import BuildOptions
-from fastrt.targets.tensorrt.cuda import describe_device
+from fastrt.targets.tensorrt import cuda
 from fastrt.targets.tensorrt.dialect import find_dialect
 
 RESULT = Path(__file__).parent / "results" / "tensorrt_speed.json"
-BATCHES = (1, 4, 32, 128)
+MIXES = RESULT.with_stem("tensorrt_mix")
+BATCHES = (1, 4, 16, 32, 128, 256)
 PRECISIONS: tuple[Precision, ...] = ("fp16", "int8")
+CALIBRATED = 32
 RUNS = 200
 BATCHES_IN_FLIGHT = 16
 
@@ -40,19 +51,21 @@ def calibrate(title: str, folder: Path) -> Path:
     """Make a table for int8."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{title}.table.json"
-    fastrt.calibrate(describe(title), [draw_person(i, 0, *SIZE) for i in range(32)]).save(path)
+    network = describe(title)
+    fastrt.calibrate(network, draw_held_out((network.input.shape[1], network.input.shape[2]), CALIBRATED)).save(path)
     return path
+
+
+def read_own_table(title: str, network: fastrt.Network, folder: Path) -> fastrt.CalibrationTable:
+    """A model's table. Drawn weights differ in their last bits from machine to machine, so it is another's by name."""
+    table = fastrt.read_table(folder / f"{title}.table.json")
+    return table.model_copy(update={"fingerprint": network.fingerprint()})
 
 
 def build(title: str, batch: int, folder: Path, precision: Precision) -> dict[str, float]:
     """Build an engine; the seconds that it took, and what it took before."""
     network = describe(title)
-    table = None
-    if precision == "int8":
-        # Drawn weights differ in their last bits from machine to machine, so the table is of another network by name.
-        table = fastrt.read_table(folder / f"{title}.table.json").model_copy(
-            update={"fingerprint": network.fingerprint()}
-        )
+    table = read_own_table(title, network, folder) if precision == "int8" else None
     path = folder / f"{title}-{precision}-{batch}.engine"
     options = BuildOptions(batches=(batch,), timing_cache=folder / f"{title}.cache")
     seconds = read_seconds(path)
@@ -61,6 +74,45 @@ def build(title: str, batch: int, folder: Path, precision: Precision) -> dict[st
     seconds["build_cached_s" if seconds else "build_s"] = round(time.perf_counter() - start, 1)
     path.with_suffix(".json").write_text(json.dumps(seconds))
     return seconds
+
+
+def mix(title: str, batch: int, folder: Path) -> None:
+    """Which convolutions int8 makes slower, and what comes of sparing them."""
+    network = describe(title)
+    table = read_own_table(title, network, folder)
+    options = BuildOptions(batches=(batch,), timing_cache=folder / f"{title}.cache")
+
+    def make(path: Path, precision: Precision, kept: Collection[str]) -> object:
+        given = table if precision == "int8" else None
+        return fastrt.build(network, path, precision=precision, options=options, check=False, table=given, kept=kept)
+
+    pace = keep_slower(network, "tensorrt", (batch,), (), make)
+    row = {"model": title, "batch": batch, "slower in int8": ", ".join(pace.slower), "kept": len(pace.kept)}
+    row |= {f"{name}, images/s": rates[batch] for name, rates in pace.images_s.items()}
+    print(row, flush=True)
+    save_rows(MIXES, "python -m benchmarks.tensorrt_speed mix FOLDER MODEL BATCH", describe_here(), [row], same=mix_of)
+
+
+def mix_of(row: Row) -> tuple[int, int]:
+    """What tells one mix from another."""
+    return TITLES.index(row["model"]), row["batch"]
+
+
+class OnDevice:
+    """Images that lie on the GPU."""
+
+    def __init__(self, images: Array) -> None:
+        self._buffer = cuda.Buffer(images.nbytes)
+        stream = cuda.Stream()
+        stream.copy(self._buffer.pointer, images.ctypes.data, images.nbytes)
+        stream.wait()
+        self.__cuda_array_interface__ = {
+            "version": 3,
+            "shape": images.shape,
+            "typestr": images.dtype.str,
+            "data": (self._buffer.pointer, False),
+            "strides": None,
+        }
 
 
 def read_seconds(path: Path) -> dict[str, float]:
@@ -72,8 +124,9 @@ def read_seconds(path: Path) -> dict[str, float]:
 
 def measure(path: Path, batch: int) -> dict[str, float]:
     """Latency in ms, median and 99th percentile, and images a second."""
-    people = np.stack([draw_person(i, 0, *SIZE) for i in range(8)])
     with fastrt.load(path) as session:
+        height, width = session.info.image_size
+        people = np.stack([draw_person(i, 0, height, width) for i in range(8)])
         images = session.pinned(batch * BATCHES_IN_FLIGHT)
         images[:] = np.resize(people, images.shape)
         one = images[:batch]
@@ -83,22 +136,30 @@ def measure(path: Path, batch: int) -> dict[str, float]:
             start = time.perf_counter()
             session(one)
             times.append(1e3 * (time.perf_counter() - start))
-        session(images)
-        rates = []
-        for _ in range(20):
-            start = time.perf_counter()
-            session(images)
-            rates.append(len(images) / (time.perf_counter() - start))
+        resident = OnDevice(images)
+        rates = {}
+        runs: dict[str, Callable[[], object]] = {
+            "images_s": partial(session, images),
+            "images_s_on_device": partial(session.embed_on_device, resident),
+        }
+        for name, run in runs.items():
+            run()
+            found = []
+            for _ in range(20):
+                start = time.perf_counter()
+                run()
+                found.append(len(images) / (time.perf_counter() - start))
+            rates[name] = round(statistics.median(found))
     return {
         "median_ms": round(statistics.median(times), 3),
         "p99_ms": round(float(np.percentile(times, 99)), 3),
-        "images_s": round(statistics.median(rates)),
+        **rates,
     }
 
 
 def measure_all(folder: Path) -> None:
     rows: list[Row] = []
-    for title in MODELS:
+    for title in TITLES:
         for batch in BATCHES:
             for precision in PRECISIONS:
                 path = folder / f"{title}-{precision}-{batch}.engine"
@@ -109,16 +170,19 @@ def measure_all(folder: Path) -> None:
                     save(rows)  # at once: time on a GPU may end at any moment
 
 
+def describe_here() -> dict[str, Any]:
+    return {**describe_machine(), "gpu": cuda.describe_device(0), "tensorrt": find_dialect("tensorrt").version}
+
+
 def save(rows: list[Row]) -> None:
     """Write rows to the results, where those of other engines stay that were measured on such a machine."""
-    machine = {**describe_machine(), "gpu": describe_device(0), "tensorrt": find_dialect("tensorrt").version}
     command = "python -m benchmarks.tensorrt_speed measure FOLDER"
-    save_rows(RESULT, command, machine, rows, same=engine_of, image_size=SIZE)
+    save_rows(RESULT, command, describe_here(), rows, same=engine_of, image_size=SIZE)
 
 
 def engine_of(row: Row) -> tuple[int, str, int]:
     """What tells one engine from another."""
-    return list(MODELS).index(row["model"]), row["precision"], row["batch"]
+    return TITLES.index(row["model"]), row["precision"], row["batch"]
 
 
 def main(verb: str, folder: Path, arguments: list[str]) -> None:
@@ -127,6 +191,8 @@ def main(verb: str, folder: Path, arguments: list[str]) -> None:
     elif verb == "build":
         precision = next(name for name in PRECISIONS if name == (arguments[2:] or ["fp16"])[0])
         print(*arguments, build(arguments[0], int(arguments[1]), folder, precision), flush=True)
+    elif verb == "mix":
+        mix(arguments[0], int(arguments[1]), folder)
     else:
         measure_all(folder)
 

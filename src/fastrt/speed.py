@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -20,7 +20,10 @@ ROUNDS = 15
 
 
 def compare_speed(
-    sessions: Mapping[Name, Session], images: Array, advance: Callable[[str, int, int], None] = lambda *_: None
+    sessions: Mapping[Name, Session],
+    images: Array,
+    advance: Callable[[str, int, int], None] = lambda *_: None,
+    batches: Sequence[int] = BATCHES,
 ) -> dict[Name, dict[int, float]]:
     """Images a second of each engine by batch, the median of some runs, the engines taking turns.
 
@@ -28,9 +31,10 @@ def compare_speed(
         sessions: by name.
         images: ``(n, ...)`` as all of the engines take them; repeated to fill a batch.
         advance: called with what is being done, steps done and steps in all.
+        batches: sizes to measure.
     """
     rates: dict[Name, dict[int, float]] = {name: {} for name in sessions}
-    for i, size in enumerate(BATCHES):
+    for i, size in enumerate(batches):
         batch = np.resize(images, (size, *images.shape[1:]))
         times: dict[Name, list[float]] = {name: [] for name in sessions}
         for session in sessions.values():
@@ -42,5 +46,5 @@ def compare_speed(
                 times[name].append(time.perf_counter() - start)
         for name in sessions:
             rates[name][size] = round(size / statistics.median(times[name]), 2)
-        advance("measuring speed", i + 1, len(BATCHES))
+        advance("measuring speed", i + 1, len(batches))
     return rates

@@ -1,5 +1,7 @@
 """``fastrt build``."""
 
+from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -7,6 +9,7 @@ import typer
 
 import fastrt.engine
 from fastrt.calibration.report import QuantizationReport
+from fastrt.calibration.slower import keep_slower
 from fastrt.calibration.table import read_table
 from fastrt.cli.arguments import Checkpoint, Config, Overrides, split_numbers, split_pairs
 from fastrt.cli.judge import Judge
@@ -105,6 +108,7 @@ def run(
     chosen = target or SUFFIXES.get(output.suffix.lower(), "")
     measures = chosen in TARGETS and find_target(chosen).measures
     reports: list[Report] = []
+    notes: list[str] = []
 
     def measure(session: Session) -> Report:
         reports.append(verify(session, network))
@@ -119,23 +123,41 @@ def run(
             timing_cache=timing_cache or (default_timing_cache() if measures else None),
             progress=advance,
         )
-        judge = Judge(network, table, images, advance) if table is not None and precision == "int8" else None
-        mix = judge.mix(chosen, min_similarity) if judge is not None and min_similarity is not None else None
-        info = fastrt.engine.build(
+        make = partial(
+            fastrt.engine.build,
             network,
-            output,
-            target,
-            precision,
-            table=table,
-            kept=() if mix is None else mix.kept,
-            min_similarity=min_similarity,
+            target=target,
             normalize=not raw,
             io=io,
             resampler=resampler,
             options=options,
+        )
+
+        def make_trial(path: Path, precision: Precision, kept: Collection[str]) -> object:
+            """An engine to be measured and thrown away."""
+            return make(path, precision=precision, table=table if precision == "int8" else None, kept=kept, check=False)
+
+        judge = Judge(network, table, images, advance) if table is not None and precision == "int8" else None
+        kept: tuple[str, ...] = ()
+        if judge is not None and min_similarity is not None:
+            kept = judge.mix(chosen, min_similarity).kept
+            if measures:
+                pace = keep_slower(
+                    network, chosen, options.batches or find_target(chosen).batches, kept, make_trial, advance
+                )
+                notes.append(str(pace))
+                kept = pace.kept
+        info = make(
+            output,
+            precision=precision,
+            table=table,
+            kept=kept,
+            min_similarity=min_similarity,
             check=measure if check or (check is None and measures) else False,
         )
         comparison = None if judge is None else _compare(judge, output)
+    for note in notes:
+        say_note(note)
     for report in reports:
         say(str(report))
     if comparison is not None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from fastrt.arrays import Array, Embeddings, Shape
 from fastrt.engine_info import EngineInfo
-from fastrt.errors import ImageError, TargetError
+from fastrt.errors import EngineError, ImageError, TargetError
 from fastrt.network import Network, Tensor
 from fastrt.passes.quantize import Placement
 
@@ -117,6 +117,10 @@ class Runner(ABC):
         if self.info.io == "u8_nhwc_bgr":
             return np.empty((count, height, width, 3), np.uint8)
         return np.empty((count, 3, height, width), np.float32)
+
+    def time_layers(self, size: int, runs: int = 40) -> dict[str, float]:
+        """Microseconds of each layer for a batch of ``size``, in order, by the runtime's names: medians of ``runs``."""
+        raise EngineError(f"{self.info.target} does not time layers here; engines of tensorrt do")
 
     @abstractmethod
     def run_tapped(self, batch: Array) -> Mapping[str, Array]:

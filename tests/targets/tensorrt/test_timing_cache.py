@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fastrt.targets.tensorrt.plan import _open_timing_cache, _save_timing_cache
+from fastrt.targets.tensorrt.plan import _save_timing_cache, open_timing_cache
 
 
 class Config:
@@ -38,7 +38,7 @@ def test_a_cache_is_read_if_it_fits_and_written_whole(stored: bytes | None, used
         path.parent.mkdir()
         path.write_bytes(stored)
     config = Config()
-    assert _open_timing_cache(config, path) is not None
+    assert open_timing_cache(config, path) is not None
     assert config.cache == used
     _save_timing_cache(config, path)
     assert path.read_bytes() == b"mine, and more"
@@ -46,4 +46,4 @@ def test_a_cache_is_read_if_it_fits_and_written_whole(stored: bytes | None, used
 
 
 def test_without_a_place_there_is_none() -> None:
-    assert _open_timing_cache(Config(), None) is None
+    assert open_timing_cache(Config(), None) is None

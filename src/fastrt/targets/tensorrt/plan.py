@@ -49,13 +49,13 @@ def build_plan(dialect: Dialect, network: Network, info: EngineInfo, options: Bu
     lowering = TensorRtLowering(dialect, definition, logger.errors, half=half)
     *_, (_, output) = lowering.lower(network)
     definition.mark_output(output)
-    config = _configure(dialect, builder, info, options, bound=lowering.bound)
+    config = configure(dialect, builder, info, options, bound=lowering.bound)
     for shortest, best, longest in profile_ranges(options.batches):
         profile = builder.create_optimization_profile()
         profile.set_shape(network.input.name, *((size, *network.input.shape) for size in (shortest, best, longest)))
         config.add_optimization_profile(profile)
     faults = len(logger.errors)
-    cache = _open_timing_cache(config, options.timing_cache)
+    cache = open_timing_cache(config, options.timing_cache)
     del logger.errors[faults:]  # a cache of another GPU or version is no fault of the network
     monitor = _watch(trt, config, options.progress)
     plan = builder.build_serialized_network(definition, config)
@@ -82,7 +82,8 @@ def profile_ranges(batches: Sequence[int]) -> list[tuple[int, int, int]]:
     return [(low + 1, high, high) for low, high in zip([0, *sizes], sizes, strict=False)]
 
 
-def _configure(dialect: Dialect, builder: Trt, info: EngineInfo, options: BuildOptions, *, bound: bool) -> Trt:
+def configure(dialect: Dialect, builder: Trt, info: EngineInfo, options: BuildOptions, *, bound: bool) -> Trt:
+    """A builder's configuration; ``bound`` says that layers were bound to float32. Profiles and timings are to come."""
     trt = dialect.trt
     config = builder.create_builder_config()
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, WORKSPACE)
@@ -128,7 +129,8 @@ def _set_capabilities(dialect: Dialect, config: Trt, names: Sequence[str]) -> No
         config.set_compute_capability(getattr(known, name.upper()), i)
 
 
-def _open_timing_cache(config: Trt, path: Path | None) -> Trt:
+def open_timing_cache(config: Trt, path: Path | None) -> Trt:
+    """The timings that a build is to use, and add to: those of a file, if it can be read; None for no path."""
     if path is None:
         return None
     try:

@@ -1,0 +1,212 @@
+"""fastrt beside what a user would take instead, on an NVIDIA GPU, in fp16.
+
+PyTorch and TensorRT may be in two Pythons, so it goes by steps, all on one machine:
+
+``export FOLDER MODEL`` leaves in FOLDER the ONNX file that PyTorch writes, and what it computes in float32.
+``parse FOLDER MODEL BATCH`` builds that file by TensorRT's parser, with the flags and the timing cache of
+`benchmarks.tensorrt_speed`, whose own engine is to lie there too: no kernel is better known to one than to the other.
+``torch FOLDER MODEL BATCH,...`` times PyTorch, eager and compiled, channels-last.
+``engines FOLDER`` times TensorRT's engines of both kinds, in turn, by the same session.
+
+Instance norms are written out in the ONNX file, as the parser would leave them to cuDNN. All are given bytes as OpenCV
+has them, in page-locked memory, and leave float32 embeddings of unit length on the host.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import fastrt
+from benchmarks.models import TITLES, describe
+from benchmarks.rows import Row, save_rows
+from benchmarks.torch_module import make_module
+from fastrt.arrays import Array
+from fastrt.benchmark.contest import warm_up
+from fastrt.calibration.images import draw_held_out
+from fastrt.machine import describe_machine
+from fastrt.network import Network
+from fastrt.passes.fold import fold_scales
+from fastrt.similarity import centred_cosines
+
+RESULT = Path(__file__).parent / "results" / "gpu_peers.json"
+COMPARED = 16
+ROUNDS = 5
+RUNS = 60
+"""Of each round."""
+
+OURS, PARSER = "fastrt, ms", "TensorRT from ONNX, ms"
+EAGER, COMPILED = "PyTorch eager, ms", "torch.compile, ms"
+
+
+def draw(network: Network) -> Array:
+    """Images that embeddings are compared on."""
+    return np.stack(draw_held_out((network.input.shape[1], network.input.shape[2]), COMPARED))
+
+
+def time_in_turn(contestants: Mapping[str, Callable[[], object]]) -> dict[str, float]:
+    """Milliseconds of a call: the median of all rounds."""
+    for run in contestants.values():
+        warm_up(run)
+    times: dict[str, list[float]] = {name: [] for name in contestants}
+    for _ in range(ROUNDS):
+        for name, run in contestants.items():
+            run()
+            for _ in range(RUNS):
+                start = time.perf_counter()
+                run()
+                times[name].append(1e3 * (time.perf_counter() - start))
+    return {name: round(statistics.median(values), 3) for name, values in times.items()}
+
+
+def time_torch(title: str, batches: list[int]) -> None:
+    """PyTorch's turn."""
+    import torch
+
+    network = fold_scales(describe(title))  # the same folding that every engine gets
+    images = draw(network)
+    torch.backends.cudnn.benchmark = True
+    half = make_module(network, torch.float16).half().cuda()
+    for batch in batches:
+        torch.compiler.reset()
+        compiled = torch.compile(half, mode="reduce-overhead", dynamic=False)
+        host = torch.from_numpy(np.resize(images, (batch, *images.shape[1:]))).pin_memory()
+
+        def embed(one: Any, host: Any = host) -> None:
+            one(host.cuda(non_blocking=True)).cpu()
+
+        with torch.inference_mode():
+            contestants = {EAGER: partial(embed, half), COMPILED: partial(embed, compiled)}
+            row = {"model": title, "batch": batch, **time_in_turn(contestants)}
+        print(row, flush=True)
+        save([row], {"gpu": torch.cuda.get_device_name(0), "torch": torch.__version__})
+
+
+def export(title: str, folder: Path) -> None:
+    """The ONNX file that PyTorch writes, in an opset that TensorRT 8.6 reads, and the embeddings to compare with."""
+    import torch
+
+    network = fold_scales(describe(title))
+    images = draw(network)
+    module = make_module(network, torch.float32, written_out=True)
+
+    class TakesFloats(torch.nn.Module):  # type: ignore[misc]
+        """TensorRT's parser takes bytes, but turns no channels of them around."""
+
+        def forward(self, images: Any) -> Any:
+            return module(images.float())
+
+    torch.onnx.export(
+        TakesFloats().eval(),
+        (torch.from_numpy(images[:2]),),
+        str(folder / f"{title}.onnx"),
+        dynamo=False,
+        opset_version=17,
+        input_names=["images"],
+        output_names=["embeddings"],
+        dynamic_axes={"images": {0: "batch"}, "embeddings": {0: "batch"}},
+    )
+    with torch.inference_mode():
+        np.save(folder / f"{title}.npy", make_module(network, torch.float32)(torch.from_numpy(images)).numpy())
+
+
+def parse(title: str, batch: int, folder: Path) -> None:
+    """Build the export by TensorRT's own parser."""
+    from fastrt.engine_info import EngineInfo
+    from fastrt.targets.base import BuildOptions
+    from fastrt.targets.tensorrt.dialect import find_dialect
+    from fastrt.targets.tensorrt.messages import make_logger
+    from fastrt.targets.tensorrt.plan import configure, open_timing_cache
+
+    dialect = find_dialect("tensorrt")
+    trt = dialect.trt
+    logger = make_logger(trt)
+    builder = trt.Builder(logger)
+    definition = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.EXPLICIT_BATCH))
+    parser = trt.OnnxParser(definition, logger)
+    if not parser.parse((folder / f"{title}.onnx").read_bytes()):
+        raise SystemExit("; ".join(str(parser.get_error(i)) for i in range(parser.num_errors)))
+    shape = tuple(definition.get_input(0).shape)[1:]
+    info = EngineInfo(target="tensorrt", precision="fp16", io="u8_nhwc_bgr", image_size=shape[:2], embedding_dim=1)
+    options = BuildOptions(batches=(batch,))
+    config = configure(dialect, builder, info, options, bound=False)
+    profile = builder.create_optimization_profile()
+    profile.set_shape("images", *[(batch, *shape)] * 3)
+    config.add_optimization_profile(profile)
+    open_timing_cache(config, folder / f"{title}.cache")
+    start = time.perf_counter()
+    plan = builder.build_serialized_network(definition, config)
+    if plan is None:
+        raise SystemExit("; ".join(logger.errors))
+    (folder / f"{title}-parser-{batch}.engine").write_bytes(bytes(plan))
+    print(title, batch, f"parsed and built in {time.perf_counter() - start:.1f} s", flush=True)
+
+
+def time_engines(folder: Path) -> None:
+    """Ours and the parser's, wherever both are there."""
+    from fastrt.targets.tensorrt.cuda import describe_device
+    from fastrt.targets.tensorrt.dialect import find_dialect
+
+    about = {"gpu": describe_device(0).partition(",")[0], "tensorrt": find_dialect("tensorrt").version}
+    for title in TITLES:
+        images, wanted = draw(describe(title)), np.load(folder / f"{title}.npy")
+        for path in sorted(folder.glob(f"{title}-parser-*.engine"), key=lambda path: int(path.stem.split("-")[-1])):
+            batch = int(path.stem.split("-")[-1])
+            own = folder / f"{title}-fp16-{batch}.engine"
+            if not own.is_file():
+                continue
+            with fastrt.load(own) as ours, fastrt.load(path) as theirs:
+                held = ours.pinned(batch)
+                held[:] = np.resize(images, held.shape)
+                sessions = {OURS: ours, PARSER: theirs}
+                runs = {name: partial(session, held) for name, session in sessions.items()}
+                row: Row = {"model": title, "batch": batch, **time_in_turn(runs)}
+                for name, session in sessions.items():
+                    filled = np.resize(images, (-(-COMPARED // batch) * batch, *images.shape[1:]))
+                    cosines = centred_cosines(session(filled)[:COMPARED], wanted)
+                    row[name.replace(", ms", ", least cosine")] = round(float(cosines.min()), 5)
+            print(row, flush=True)
+            save([row], about)
+
+
+def save(rows: list[Row], about: dict[str, str]) -> None:
+    """Write figures beside those that others have in the same rows, on the same machine."""
+    here = describe_machine()
+    machine: dict[str, Any] = {name: here[name] for name in ("processor", "cores", "vector_extensions", "system")}
+    before: dict[str, Any] = json.loads(RESULT.read_text()) if RESULT.is_file() else {"rows": [], "machine": {}}
+    same = all(before["machine"].get(name) == value for name, value in {**machine, "gpu": about["gpu"]}.items())
+    kept = {row_of(row): row for row in before["rows"]} if same else {}
+    machine |= {**(before["machine"] if same else {}), **about}
+    if same:  # so that the rows that are there stay
+        RESULT.write_text(json.dumps({**before, "machine": machine}))
+    merged = [{**kept.get(row_of(row), {}), **row} for row in rows]
+    save_rows(RESULT, "python -m benchmarks.gpu_peers STEP FOLDER", machine, merged, same=row_of, precision="fp16")
+
+
+def row_of(row: Row) -> tuple[int, int]:
+    """What tells one row from another."""
+    return TITLES.index(row["model"]), row["batch"]
+
+
+def main(step: str, folder: Path, arguments: list[str]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    if step == "torch":
+        time_torch(arguments[0], [int(batch) for batch in arguments[1].split(",")])
+    elif step == "export":
+        export(arguments[0], folder)
+    elif step == "parse":
+        parse(arguments[0], int(arguments[1]), folder)
+    else:
+        time_engines(folder)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3:])
