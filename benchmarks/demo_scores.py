@@ -36,14 +36,17 @@ def main(target: str, folder: Path) -> None:
     if not table.exists():
         learn(network, pictures).save(table)
     data_set = Synthetic(pictures)
-    options = BuildOptions(batches=(BATCH,) if find_target(target).batches else ())
+    chosen = find_target(target)
+    options = BuildOptions(
+        batches=(BATCH,) if chosen.batches else (), timing_cache=folder / "timing.cache" if chosen.measures else None
+    )
     with tempfile.TemporaryDirectory() as engines:
         rows = compare(network, read_table(table), data_set, Path(engines), target, options)
-        untrained = score_untrained(data_set, Path(engines) / f"untrained{find_target(target).suffix}", options)
-        device = describe(next(Path(engines).glob(f"*{find_target(target).suffix}"))).device
+        untrained = score_untrained(data_set, Path(engines) / f"untrained{chosen.suffix}", options)
+        device = describe(next(Path(engines).glob(f"*{chosen.suffix}"))).device
     result = {
         "command": f"python -m benchmarks.demo_scores {target} FOLDER",
-        "machine": {**describe_machine(), "gpu": device, "target": find_target(target).version()},
+        "machine": {**describe_machine(), "gpu": device, "target": chosen.version()},
         "data_set": f"{len(data_set.query)} queries of {PEOPLE} people, gallery of {len(data_set.gallery)}",
         "rows": [
             *(

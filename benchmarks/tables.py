@@ -9,7 +9,7 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
-VERSIONS = ("openvino", "onnxruntime", "numpy", "python")
+VERSIONS = ("openvino", "onnxruntime", "torch", "numpy", "python")
 PLACE = re.compile(r"<!-- table: (\w+) -->\n.*?<!-- end -->", re.DOTALL)
 
 

@@ -18,7 +18,7 @@ from fastrt.files import written_whole
 from fastrt.machine import find_processor
 from fastrt.network import Network
 from fastrt.similarity import centred_cosines, nearest_agreement, rank_agreement
-from fastrt.speed import compare_speed
+from fastrt.speed import BATCHES, compare_speed
 from fastrt.targets.base import BuildOptions
 
 NOTHING_KEPT = "int8, nothing kept"
@@ -169,7 +169,7 @@ def compare_int8(
             batch = sessions["int8"].resize(images)
             got, want = sessions["int8"](batch), sessions["fp32"](batch)
             pure = centred_cosines(sessions[NOTHING_KEPT](batch), want).min() if info.kept else None
-            speeds = compare_speed(sessions, batch, advance)
+            speeds = compare_speed(sessions, batch, advance, info.batches or BATCHES)
         finally:
             for session in sessions.values():
                 session.close()

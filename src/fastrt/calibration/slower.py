@@ -59,7 +59,8 @@ class Pace:
             f"{name}: " + ", ".join(f"{rate:.0f} images/s at batch {batch}" for batch, rate in row.items())
             for name, row in self.images_s.items()
         )
-        return f"{len(self.slower)} convolutions are slower in int8 by themselves ({rates})"
+        spared = f"{len(self.slower)} convolutions are slower in int8 by themselves, {len(self.kept)} stay in fp16"
+        return f"{spared} ({rates})"
 
 
 def keep_slower(

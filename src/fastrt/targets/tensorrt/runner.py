@@ -5,10 +5,11 @@ from __future__ import annotations
 import statistics
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from queue import Empty, LifoQueue
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -26,6 +27,17 @@ LANES = 2
 
 STEPS = (4, 5, 6, 7)
 """Sizes that batches are padded up to, in quarters of a power of two: at most a fifth of a batch is padding."""
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Flight(Generic[T]):
+    """A batch on its way through a lane: how it is asked for, and how what comes of it is collected."""
+
+    submit: Callable[[Lane], None]
+    collect: Callable[[Lane], T]
 
 
 class TensorRtRunner(Runner):
@@ -52,26 +64,14 @@ class TensorRtRunner(Runner):
 
     def run_all(self, batches: Iterable[Array]) -> Iterator[Embeddings]:
         """The embeddings of each batch in turn; while one is computed, the next is made and copied."""
-        flying: deque[tuple[Lane, int]] = deque()
-        try:
-            for batch in batches:
-                if len(flying) == LANES:
-                    yield self._collect(flying)
-                # With a batch of one's own in flight, waiting for other threads' lanes could go on for ever.
-                lane = self._take(wait=not flying)
-                while lane is None:
-                    if flying:
-                        yield self._collect(flying)
-                    lane = self._take(wait=not flying)
-                flying.append((lane, len(batch)))
+
+        def flight(batch: Array) -> Flight[Embeddings]:
+            def submit(lane: Lane) -> None:
                 lane.submit(self._address(batch, lane), len(batch), self._padded(len(batch)), pinned=True)
-            while flying:
-                yield self._collect(flying)
-        finally:
-            for lane, _ in flying:  # only after an error, which may have come from the stream itself
-                with suppress(EngineError):
-                    lane.stream.wait()
-                self._idle.put(lane)
+
+            return Flight(submit, lambda lane: lane.collect(len(batch)))
+
+        return self._fly(map(flight, batches))
 
     def run_on_device(self, images: Any, *, stay: bool) -> Embeddings | DeviceArray:
         """The embeddings of images, ``(n, ...)`` in the engine's input profile, that may lie on the GPU already.
@@ -96,14 +96,23 @@ class TensorRtRunner(Runner):
             raise ImageError("a batch of 0 images has no embeddings; give at least one")
         result = DeviceArray((count, self._ports.dimension), self.device) if stay else None
         rows = np.empty((0 if stay else count, self._ports.dimension), np.float32)
-        for start in range(0, count, self.batch):
+
+        def flight(start: int) -> Flight[None]:
             part = min(self.batch, count - start)
-            with self._lane() as lane:
+
+            def submit(lane: Lane) -> None:
                 lane.submit(view.pointer + start * self._ports.input_bytes, part, self._padded(part), stay=stay)
+
+            def collect(lane: Lane) -> None:
                 if result is None:
                     rows[start : start + part] = lane.collect(part)
                 else:
                     lane.collect_on_device(result.pointer + start * self._ports.output_bytes, part)
+
+            return Flight(submit, collect)
+
+        for _ in self._fly(map(flight, range(0, count, self.batch))):
+            pass
         return rows if result is None else result
 
     def pinned(self, count: int) -> Array:
@@ -177,12 +186,35 @@ class TensorRtRunner(Runner):
             raise
         return lane
 
-    def _collect(self, flying: deque[tuple[Lane, int]]) -> Embeddings:
-        lane, count = flying[0]
-        embeddings = lane.collect(count)
+    def _fly(self, flights: Iterable[Flight[T]]) -> Iterator[T]:
+        """What each flight brings, in turn; while one is computed, the next is made and copied."""
+        flying: deque[tuple[Lane, Flight[T]]] = deque()
+        try:
+            for flight in flights:
+                if len(flying) == LANES:
+                    yield self._land(flying)
+                # With a batch of one's own in flight, waiting for other threads' lanes could go on for ever.
+                lane = self._take(wait=not flying)
+                while lane is None:
+                    if flying:
+                        yield self._land(flying)
+                    lane = self._take(wait=not flying)
+                flying.append((lane, flight))
+                flight.submit(lane)
+            while flying:
+                yield self._land(flying)
+        finally:
+            for lane, _ in flying:  # only after an error, which may have come from the stream itself
+                with suppress(EngineError):
+                    lane.stream.wait()
+                self._idle.put(lane)
+
+    def _land(self, flying: deque[tuple[Lane, Flight[T]]]) -> T:
+        lane, flight = flying[0]
+        brought = flight.collect(lane)
         flying.popleft()
         self._idle.put(lane)
-        return embeddings
+        return brought
 
     def _address(self, batch: Array, lane: Lane) -> int:
         """Where the lane can copy a batch from: where it lies, if that is page-locked, or the lane's own memory."""
