@@ -2,7 +2,8 @@
 
 The same weights, images and threads; each peer in a process of its own, all in turn (`fastrt.benchmark.contest`). Every
 peer is given bytes as OpenCV has them, and everything from there on is inside its network, as it is in fastrt's: more
-than most exports do. It takes PyTorch, NNCF, ONNX and onnxruntime beside OpenVINO.
+than most exports do. BoxMOT is given them as crops of a frame, as it wants, at the size that it brings crops to. It takes
+PyTorch, NNCF, ONNX, onnxruntime and BoxMOT beside OpenVINO.
 
 ``fp32`` are engines in float32, without exception: left to itself OpenVINO would compute in bfloat16 where the CPU can.
 Cosines are the least mean-centred ones to PyTorch in float32, of images that calibration has not seen.
@@ -21,7 +22,7 @@ import numpy as np
 
 import fastrt
 from benchmarks import models
-from benchmarks.models import MODELS, SIZE
+from benchmarks.models import MODELS
 from benchmarks.rows import save_rows
 from benchmarks.torch_module import make_module
 from fastrt.arrays import Array
@@ -35,8 +36,13 @@ from fastrt.passes.fold import fold_scales
 from fastrt.similarity import centred_cosines
 
 RESULT = Path(__file__).parent / "results" / "peers.json"
+TALL = "R50-NL-IBN 384x128"
 TRAINED = "R18-distill, trained"
-BATCHES = (1, 4, 16)
+BATCHES = (1, 4, 16, 32)
+BOXMOT_SIZE = (256, 128)
+MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Of pixels from 0 to 1, RGB, as BoxMOT takes them off; FastReID's are the same."""
+
 CALIBRATED = 128
 COMPARED = 32
 ROUNDS = 7
@@ -47,8 +53,9 @@ def describe(title: str) -> Network:
     return load_demo_model().network() if title == TRAINED else models.describe(title)
 
 
-def draw(first: int, count: int) -> Array:
-    return np.stack([draw_person(first + i // 2, i % 2, *SIZE) for i in range(count)])
+def draw(network: Network, first: int, count: int) -> Array:
+    height, width = network.input.shape[1:]
+    return np.stack([draw_person(first + i // 2, i % 2, height, width) for i in range(count)])
 
 
 def open_torch(title: str, compiled: bool) -> Run:
@@ -93,11 +100,53 @@ def export(title: str, folder: Path) -> str:
     import torch
 
     path = str(folder / "exported.onnx")
-    module = make_module(fold_scales(describe(title)), torch.float32)
-    images = torch.zeros((2, *SIZE, 3), dtype=torch.uint8)
-    batch = torch.export.Dim("batch", min=1, max=512)
-    torch.onnx.export(module, (images,), path, dynamo=True, dynamic_shapes=({0: batch},), verbose=False)
+    network = describe(title)
+    images = torch.zeros((2, *network.input.shape[1:], 3), dtype=torch.uint8)
+    _export(make_module(fold_scales(network), torch.float32), images, path)
     return path
+
+
+def export_for_boxmot(title: str, folder: Path) -> str:
+    """What BoxMOT loads: OpenVINO's file of an export that takes normalized planes."""
+    import openvino as ov
+    import torch
+
+    network = describe(title)
+    module = make_module(fold_scales(network), torch.float32, planes=True)
+    mean, deviation = (255 * torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, DEVIATION))
+
+    class TakesNormalized(torch.nn.Module):  # type: ignore[misc]
+        def forward(self, planes: Any) -> Any:
+            return module(planes * deviation + mean)
+
+    exported = str(folder / "planes.onnx")
+    _export(TakesNormalized().eval(), torch.zeros((2, *network.input.shape)), exported)
+    ov.save_model(ov.Core().read_model(exported), folder / "boxmot.xml", compress_to_fp16=False)
+    return str(folder / "boxmot.xml")
+
+
+def _export(module: Any, example: Any, path: str) -> None:
+    import torch
+
+    batch = torch.export.Dim("batch", min=1, max=512)
+    torch.onnx.export(module, (example,), path, dynamo=True, dynamic_shapes=({0: batch},), verbose=False)
+
+
+def open_boxmot(path: str) -> Run:
+    """BoxMOT's OpenVINO backend, which cuts crops out of a frame and normalizes them: here they are stacked in one."""
+    import torch
+    from boxmot.reid.backends.openvino_backend import OpenVinoBackend
+
+    backend = OpenVinoBackend(Path(path), torch.device("cpu"), half=False)
+
+    assert backend.input_shape == BOXMOT_SIZE
+
+    def run(images: Array) -> Array:
+        count, height, width, _ = images.shape
+        boxes = np.array([[0, i * height, width, (i + 1) * height] for i in range(count)], np.float32)
+        return np.asarray(backend.get_features(boxes, images.reshape(count * height, width, 3)))
+
+    return run
 
 
 def quantize_theirs(exported: str, images: Array, folder: Path) -> str:
@@ -113,7 +162,8 @@ def quantize_theirs(exported: str, images: Array, folder: Path) -> str:
 
 def enlist(title: str, folder: Path) -> list[Contestant]:
     """All contestants, their files made in a folder."""
-    network, images = describe(title), draw(1000, CALIBRATED)
+    network = describe(title)
+    images = draw(network, 1000, CALIBRATED)
     table = fastrt.calibrate(network, images)
     fastrt.build(network, folder / "fp32.xml")
     fastrt.build(network, folder / "int8.xml", precision="int8", table=table)
@@ -124,6 +174,11 @@ def enlist(title: str, folder: Path) -> list[Contestant]:
         Contestant("torch.compile", partial(open_torch, title, compiled=True)),
         Contestant("onnxruntime", partial(open_onnxruntime, exported)),
         Contestant("OpenVINO of the export", partial(open_openvino, exported)),
+        *(
+            [Contestant("BoxMOT", partial(open_boxmot, export_for_boxmot(title, folder)))]
+            if network.input.shape[1:] == BOXMOT_SIZE
+            else []
+        ),
         Contestant("fastrt int8", partial(open_engine, folder / "int8.xml")),
         Contestant("OpenVINO int8 by NNCF", partial(open_openvino, quantize_theirs(exported, images, folder))),
     ]
@@ -145,7 +200,7 @@ def main(titles: list[str]) -> None:
     for title in titles:
         with tempfile.TemporaryDirectory() as name:
             contestants = enlist(title, Path(name))
-            images = draw(0, COMPARED)
+            images = draw(describe(title), 0, COMPARED)
             want = np.asarray(open_torch(title, compiled=False)(images))
             row: dict[str, object] = {"model": title}
             for one in contestants:
@@ -169,13 +224,13 @@ def main(titles: list[str]) -> None:
 def save(name: str, rows: list[dict[str, Any]]) -> None:
     from importlib.metadata import version
 
-    machine = {**describe_machine(), **{name: version(name) for name in ("torch", "nncf")}}
+    machine = {**describe_machine(), **{name: version(name) for name in ("torch", "nncf", "boxmot")}}
     # The order is stable, so a model's rows stay as they were measured.
-    titles = [*MODELS, TRAINED]
+    titles = [*MODELS, TALL, TRAINED]
     save_rows(
         RESULT.with_stem(name), "python -m benchmarks.peers", machine, rows, same=lambda row: titles.index(row["model"])
     )
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or [*MODELS, TRAINED])
+    main(sys.argv[1:] or [*MODELS, TALL, TRAINED])

@@ -10,13 +10,14 @@ import numpy as np
 import fastrt
 
 
-def make_module(network: fastrt.Network, dtype: Any, *, written_out: bool = False) -> Any:
+def make_module(network: fastrt.Network, dtype: Any, *, written_out: bool = False, planes: bool = False) -> Any:
     """The network as a module of torch; it takes ``(n, H, W, 3)`` uint8 BGR and gives float32 embeddings.
 
     Args:
         network: with its scales folded, if they are to be.
         dtype: of torch, that the images are brought to.
         written_out: instance norms as means and products, for who has no such operation.
+        planes: it takes ``(n, 3, H, W)`` float32 RGB from 0 to 255 instead.
     """
     import torch
     from torch.nn import functional as f
@@ -40,7 +41,7 @@ def make_module(network: fastrt.Network, dtype: Any, *, written_out: bool = Fals
                     steps.append((tensor.name, _function(tensor.operation, written_out), tensor.inputs, tuple(names)))
 
         def forward(self, images: Any) -> Any:
-            values: dict[str, Any] = {first: images.flip(3).permute(0, 3, 1, 2).to(dtype)}
+            values: dict[str, Any] = {first: images if planes else images.flip(3).permute(0, 3, 1, 2).to(dtype)}
             for name, function, inputs, arrays in steps:
                 values[name] = function(*(values[one] for one in inputs), *(getattr(self, one) for one in arrays))
             return f.normalize(values[last].float())
