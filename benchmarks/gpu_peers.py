@@ -27,7 +27,7 @@ import numpy as np
 
 import fastrt
 from benchmarks.models import TITLES, describe
-from benchmarks.rows import Row, save_rows
+from benchmarks.rows import Row
 from benchmarks.torch_module import make_module
 from fastrt.arrays import Array
 from fastrt.benchmark.contest import warm_up
@@ -178,17 +178,20 @@ def time_engines(folder: Path) -> None:
 
 
 def save(rows: list[Row], about: dict[str, str]) -> None:
-    """Write figures beside those that others have in the same rows, on the same machine."""
-    here = describe_machine()
-    machine: dict[str, Any] = {name: here[name] for name in ("processor", "cores", "vector_extensions", "system")}
+    """Write figures beside those that others have in the same rows, if they are of such a machine."""
+    here = {**describe_machine(), **about}
+    machine = {name: here[name] for name in ("processor", "cores", "vector_extensions", "system", *about)}
     before: dict[str, Any] = json.loads(RESULT.read_text()) if RESULT.is_file() else {"rows": [], "machine": {}}
-    same = all(before["machine"].get(name) == value for name, value in {**machine, "gpu": about["gpu"]}.items())
-    kept = {row_of(row): row for row in before["rows"]} if same else {}
-    machine |= {**(before["machine"] if same else {}), **about}
-    if same:  # so that the rows that are there stay
-        RESULT.write_text(json.dumps({**before, "machine": machine}))
-    merged = [{**kept.get(row_of(row), {}), **row} for row in rows]
-    save_rows(RESULT, "python -m benchmarks.gpu_peers STEP FOLDER", machine, merged, same=row_of, precision="fp16")
+    if all(before["machine"].get(name) == machine[name] for name in ("processor", "cores", "gpu")):
+        machine = {**before["machine"], **machine}
+        merged = {row_of(row): row for row in before["rows"]}
+    else:
+        merged = {}
+    for row in rows:
+        merged[row_of(row)] = {**merged.get(row_of(row), {}), **row}
+    result = {"command": "python -m benchmarks.gpu_peers STEP FOLDER", "precision": "fp16", "machine": machine}
+    ordered = [merged[key] for key in sorted(merged)]
+    RESULT.write_text(json.dumps({**result, "rows": ordered}, indent=1) + "\n")
 
 
 def row_of(row: Row) -> tuple[int, int]:

@@ -2,8 +2,8 @@
 
 The same weights, images and threads; each peer in a process of its own, all in turn (`fastrt.benchmark.contest`). Every
 peer is given bytes as OpenCV has them, and everything from there on is inside its network, as it is in fastrt's: more
-than most exports do. BoxMOT is given them as crops of a frame, as it wants, at the size that it brings crops to. It takes
-PyTorch, NNCF, ONNX, onnxruntime and BoxMOT beside OpenVINO.
+than most exports do. BoxMOT is given them as crops of a frame, as it wants, at the size that it brings crops to. It
+takes PyTorch, NNCF, ONNX, onnxruntime and BoxMOT beside OpenVINO.
 
 ``fp32`` are engines in float32, without exception: left to itself OpenVINO would compute in bfloat16 where the CPU can.
 Cosines are the least mean-centred ones to PyTorch in float32, of images that calibration has not seen.
