@@ -61,6 +61,30 @@ def find_target(name: str) -> Target:
     return target
 
 
+def choose_target(path: Path, target: str | None, precision: Precision) -> Target:
+    """The target that an engine file is to be built with.
+
+    Args:
+        path: the file; its suffix tells.
+        target: what was asked for, if anything was.
+        precision: that it is to compute in.
+
+    Raises:
+        TargetError: the suffix is no engine's, or another target's; the runtime is not installed; or it does not
+            compute in ``precision`` on this machine.
+    """
+    by_suffix = SUFFIXES.get(path.suffix.lower())
+    if by_suffix is None or target not in (None, by_suffix):
+        wanted = [suffix for suffix, name in SUFFIXES.items() if target in (None, name)]
+        what = f"the suffix {path.suffix}" if path.suffix else "no suffix"
+        if not wanted:
+            find_target(str(target))
+        raise TargetError(f"{path} has {what}; name the engine file {_either(wanted)}")
+    chosen = find_target(by_suffix)
+    refuse_precision(chosen, precision)
+    return chosen
+
+
 def build(
     network: Network,
     path: str | os.PathLike[str],
@@ -106,15 +130,7 @@ def build(
         OutputError: the file cannot be written.
     """
     path = Path(path)
-    by_suffix = SUFFIXES.get(path.suffix.lower())
-    if by_suffix is None or target not in (None, by_suffix):
-        wanted = [suffix for suffix, name in SUFFIXES.items() if target in (None, name)]
-        what = f"the suffix {path.suffix}" if path.suffix else "no suffix"
-        if not wanted:
-            find_target(str(target))
-        raise TargetError(f"{path} has {what}; name the engine file {_either(wanted)}")
-    chosen = find_target(by_suffix)
-    refuse_precision(chosen, precision)
+    chosen = choose_target(path, target, precision)
     options = _settle(chosen, options or BuildOptions())
     quantized = _quantizer(chosen, network, precision, table, kept)
     info = EngineInfo(

@@ -303,6 +303,11 @@ def test_calibrate_and_build_int8(run: Run, small: Small, crops: Path, tmp_path:
     assert "kept in floating point: " in result.out
     assert json.loads((tmp_path / "int8.report.json").read_text())["least_similarity"] >= 0.999
 
+    elsewhere = tmp_path / "int8.foo"
+    result = run("build", *model, "--precision", "int8", "--calibration", table, *similarity, "-o", elsewhere)
+    assert (result.code, result.out) == (2, "")
+    assert "int8.foo has the suffix .foo; name the engine file" in result.err
+
     result = run("verify", engine, *model, "--images", crops)
     assert "wanted in int8" in result.out
     assert "Kendall's tau of neighbours" in result.out

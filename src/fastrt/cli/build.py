@@ -14,7 +14,7 @@ from fastrt.calibration.table import read_table
 from fastrt.cli.arguments import Checkpoint, Config, Overrides, split_numbers, split_pairs
 from fastrt.cli.judge import Judge
 from fastrt.cli.output import progress_of_phases, say, say_note
-from fastrt.engine import SUFFIXES, TARGETS, default_timing_cache, find_target
+from fastrt.engine import choose_target, default_timing_cache
 from fastrt.engine_info import Io, Precision, Resampler
 from fastrt.errors import CalibrationError, TargetError
 from fastrt.model import load_model
@@ -105,8 +105,7 @@ def run(
     table = read_table(calibration) if calibration is not None else None
     if precision != "int8" and (min_similarity is not None or images):
         raise CalibrationError(f"--min-similarity and --images are for int8, and {precision} was asked for")
-    chosen = target or SUFFIXES.get(output.suffix.lower(), "")
-    measures = chosen in TARGETS and find_target(chosen).measures
+    chosen = choose_target(output, target, precision)
     reports: list[Report] = []
     notes: list[str] = []
 
@@ -120,7 +119,7 @@ def run(
             version_compatible=version_compatible,
             hardware_compatible=hardware_compatible,
             compute_capabilities=tuple(capability or ()),
-            timing_cache=timing_cache or (default_timing_cache() if measures else None),
+            timing_cache=timing_cache or (default_timing_cache() if chosen.measures else None),
             progress=advance,
         )
         make = partial(
@@ -140,11 +139,9 @@ def run(
         judge = Judge(network, table, images, advance) if table is not None and precision == "int8" else None
         kept: tuple[str, ...] = ()
         if judge is not None and min_similarity is not None:
-            kept = judge.mix(chosen, min_similarity).kept
-            if measures:
-                pace = keep_slower(
-                    network, chosen, options.batches or find_target(chosen).batches, kept, make_trial, advance
-                )
+            kept = judge.mix(chosen.name, min_similarity).kept
+            if chosen.measures:
+                pace = keep_slower(network, chosen.name, options.batches or chosen.batches, kept, make_trial, advance)
                 notes.append(str(pace))
                 kept = pace.kept
         info = make(
@@ -153,7 +150,7 @@ def run(
             table=table,
             kept=kept,
             min_similarity=min_similarity,
-            check=measure if check or (check is None and measures) else False,
+            check=measure if check or (check is None and chosen.measures) else False,
         )
         comparison = None if judge is None else _compare(judge, output)
     for note in notes:
