@@ -25,7 +25,7 @@ from fastrt.untrained import draw_weights
 
 RESULTS = Path(__file__).parent / "results"
 PEOPLE, DISTRACTORS = 150, 500
-BATCH = 32
+BATCH = 8
 
 
 def main(target: str, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Everything that is measured on NVIDIA GPUs: ``python -m benchmarks.on_gpu FOLDER TENSORRT TORCH``.
+"""Everything that is measured on NVIDIA GPUs, and the tests: ``python -m benchmarks.on_gpu FOLDER TENSORRT TORCH``.
 
 TENSORRT and TORCH are commands that run a Python, as those of TensorRT and of PyTorch may differ. FOLDER is to hold
 what a machine without OpenVINO cannot make: the tables that ``benchmarks.tensorrt_speed calibrate`` makes, and, under
@@ -69,6 +69,7 @@ def list_steps(folder: Path) -> tuple[list[Step], list[Step], list[list[Step]]]:
     explained = [
         Step("layers", "tensorrt", f"-m benchmarks.tensorrt_layers {folder}"),
         *(Step(f"mix-{model}-{batch}", "tensorrt", f"{speed} mix {folder} {model} {batch}") for model, batch in MIXED),
+        Step("tests", "tensorrt", "-m pytest -m gpu -n 4 tests/gpu"),
     ]
     return exports, builds, [compared, explained]
 
