@@ -27,7 +27,7 @@ import numpy as np
 
 import fastrt
 from benchmarks.models import TITLES, describe
-from benchmarks.rows import Row
+from benchmarks.rows import Row, model_and_batch
 from benchmarks.torch_module import make_module
 from fastrt.arrays import Array
 from fastrt.benchmark.contest import warm_up
@@ -87,7 +87,7 @@ def time_torch(title: str, batches: list[int]) -> None:
             contestants = {EAGER: partial(embed, half), COMPILED: partial(embed, compiled)}
             row = {"model": title, "batch": batch, **time_in_turn(contestants)}
         print(row, flush=True)
-        save([row], {"gpu": torch.cuda.get_device_name(0), "torch": torch.__version__})
+        save(row, {"gpu": torch.cuda.get_device_name(0), "torch": torch.__version__})
 
 
 def export(title: str, folder: Path) -> None:
@@ -137,7 +137,7 @@ def parse(title: str, batch: int, folder: Path) -> None:
     shape = tuple(definition.get_input(0).shape)[1:]
     info = EngineInfo(target="tensorrt", precision="fp16", io="u8_nhwc_bgr", image_size=shape[:2], embedding_dim=1)
     options = BuildOptions(batches=(batch,))
-    config = configure(dialect, builder, info, options, bound=False)
+    config = configure(dialect, builder, info, options, bound=False, quantized=False)
     profile = builder.create_optimization_profile()
     profile.set_shape("images", *[(batch, *shape)] * 3)
     config.add_optimization_profile(profile)
@@ -157,6 +157,8 @@ def time_engines(folder: Path) -> None:
 
     about = {"gpu": describe_device(0).partition(",")[0], "tensorrt": find_dialect("tensorrt").version}
     for title in TITLES:
+        if not (folder / f"{title}.npy").is_file():
+            continue
         images, wanted = draw(describe(title)), np.load(folder / f"{title}.npy")
         for path in sorted(folder.glob(f"{title}-parser-*.engine"), key=lambda path: int(path.stem.split("-")[-1])):
             batch = int(path.stem.split("-")[-1])
@@ -174,29 +176,23 @@ def time_engines(folder: Path) -> None:
                     cosines = centred_cosines(session(filled)[:COMPARED], wanted)
                     row[name.replace(", ms", ", least cosine")] = round(float(cosines.min()), 5)
             print(row, flush=True)
-            save([row], about)
+            save(row, about)
 
 
-def save(rows: list[Row], about: dict[str, str]) -> None:
-    """Write figures beside those that others have in the same rows, if they are of such a machine."""
+def save(row: Row, about: dict[str, str]) -> None:
+    """Write figures beside those that others have in the same row, if they are of such a machine."""
     here = {**describe_machine(), **about}
     machine = {name: here[name] for name in ("processor", "cores", "vector_extensions", "system", *about)}
     before: dict[str, Any] = json.loads(RESULT.read_text()) if RESULT.is_file() else {"rows": [], "machine": {}}
     if all(before["machine"].get(name) == machine[name] for name in ("processor", "cores", "gpu")):
         machine = {**before["machine"], **machine}
-        merged = {row_of(row): row for row in before["rows"]}
+        merged = {model_and_batch(other): other for other in before["rows"]}
     else:
         merged = {}
-    for row in rows:
-        merged[row_of(row)] = {**merged.get(row_of(row), {}), **row}
+    merged[model_and_batch(row)] = {**merged.get(model_and_batch(row), {}), **row}
     result = {"command": "python -m benchmarks.gpu_peers STEP FOLDER", "precision": "fp16", "machine": machine}
     ordered = [merged[key] for key in sorted(merged)]
     RESULT.write_text(json.dumps({**result, "rows": ordered}, indent=1) + "\n")
-
-
-def row_of(row: Row) -> tuple[int, int]:
-    """What tells one row from another."""
-    return TITLES.index(row["model"]), row["batch"]
 
 
 def main(step: str, folder: Path, arguments: list[str]) -> None:

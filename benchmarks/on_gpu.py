@@ -2,9 +2,9 @@
 
 TENSORRT and TORCH are commands that run a Python, as those of TensorRT and of PyTorch may differ. FOLDER is to hold
 what a machine without OpenVINO cannot make: the tables that ``benchmarks.tensorrt_speed calibrate`` makes, and, under
-``demo``, what ``benchmarks.demo_scores`` looks for. Engines are built two at a time on each GPU, longest first; what is
-timed has a GPU to itself. Each step leaves its log in ``FOLDER/logs``, and is not taken again once it has succeeded, so
-that a run that was broken off goes on.
+``demo``, what ``benchmarks.demo_scores`` looks for. Engines are built two at a time on each GPU; what is timed has a
+GPU to itself. Each step leaves its log in ``FOLDER/logs``, and is not taken again once it has succeeded, so that a run
+that was broken off goes on. Exits with 1 if a step failed.
 """
 
 from __future__ import annotations
@@ -57,7 +57,6 @@ def list_steps(folder: Path) -> tuple[list[Step], list[Step], list[list[Step]]]:
         for model, batches in PARSED.items()
         for batch in batches
     ]
-    builds.insert(0, Step("demo", "tensorrt", f"-m benchmarks.demo_scores tensorrt {folder / 'demo'}"))
     compared = [
         Step("measure", "tensorrt", f"{speed} measure {folder}"),
         *(
@@ -66,12 +65,13 @@ def list_steps(folder: Path) -> tuple[list[Step], list[Step], list[list[Step]]]:
         ),
         Step("engines", "tensorrt", f"{peers} engines {folder}"),
     ]
-    explained = [
+    others = [
+        Step("demo", "tensorrt", f"-m benchmarks.demo_scores tensorrt {folder / 'demo'}"),
         Step("layers", "tensorrt", f"-m benchmarks.tensorrt_layers {folder}"),
         *(Step(f"mix-{model}-{batch}", "tensorrt", f"{speed} mix {folder} {model} {batch}") for model, batch in MIXED),
         Step("tests", "tensorrt", "-m pytest -m gpu -n 4 tests/gpu"),
     ]
-    return exports, builds, [compared, explained]
+    return exports, builds, [compared, others]
 
 
 class Runner:
@@ -81,6 +81,7 @@ class Runner:
         self._logs = folder / "logs"
         self._logs.mkdir(parents=True, exist_ok=True)
         self._pythons = pythons
+        self.failed = False
 
     def take(self, step: Step, gpu: int) -> None:
         done = self._logs / f"{step.name}.done"
@@ -94,6 +95,8 @@ class Runner:
         print(f"{step.name} on GPU {gpu}: {time.monotonic() - start:.0f} s, exit status {ended.returncode}", flush=True)
         if ended.returncode == 0:
             done.touch()
+        else:
+            self.failed = True
 
     def share(self, steps: Sequence[Step], gpus: int, side_by_side: int) -> None:
         """All steps, each wherever there is room first."""
@@ -127,6 +130,7 @@ def main(folder: Path, tensorrt: str, torch: str) -> None:
         timed = [[step for steps in timed for step in steps]]
     with ThreadPoolExecutor(len(timed)) as threads:
         list(threads.map(runner.queue, timed, range(len(timed))))
+    sys.exit(runner.failed)
 
 
 if __name__ == "__main__":

@@ -138,7 +138,6 @@ def open_boxmot(path: str) -> Run:
     from boxmot.reid.backends.openvino_backend import OpenVinoBackend
 
     backend = OpenVinoBackend(Path(path), torch.device("cpu"), half=False)
-
     assert backend.input_shape == BOXMOT_SIZE
 
     def run(images: Array) -> Array:

@@ -26,13 +26,13 @@ import numpy as np
 
 import fastrt
 from benchmarks.models import SIZE, TITLES, describe
-from benchmarks.rows import Row, save_rows
+from benchmarks.rows import Row, model_and_batch, save_rows
 from fastrt.arrays import Array
 from fastrt.benchmark.contest import warm_up
 from fastrt.calibration.images import draw_held_out
 from fastrt.calibration.slower import keep_slower
 from fastrt.drawing import draw_person
-from fastrt.engine_info import Precision
+from fastrt.engine_info import EngineInfo, Precision
 from fastrt.machine import describe_machine
 from fastrt.targets.base import BuildOptions
 from fastrt.targets.tensorrt import cuda
@@ -82,20 +82,21 @@ def mix(title: str, batch: int, folder: Path) -> None:
     table = read_own_table(title, network, folder)
     options = BuildOptions(batches=(batch,), timing_cache=folder / f"{title}.cache")
 
-    def make(path: Path, precision: Precision, kept: Collection[str]) -> object:
+    def make(path: Path, precision: Precision, kept: Collection[str]) -> EngineInfo:
         given = table if precision == "int8" else None
         return fastrt.build(network, path, precision=precision, options=options, check=False, table=given, kept=kept)
 
-    pace = keep_slower(network, "tensorrt", (batch,), (), make)
+    pace = keep_slower(network, "tensorrt", (), make)
     row = {"model": title, "batch": batch, "slower in int8": ", ".join(pace.slower), "kept": len(pace.kept)}
     row |= {f"{name}, images/s": rates[batch] for name, rates in pace.images_s.items()}
     print(row, flush=True)
-    save_rows(MIXES, "python -m benchmarks.tensorrt_speed mix FOLDER MODEL BATCH", describe_here(), [row], same=mix_of)
-
-
-def mix_of(row: Row) -> tuple[int, int]:
-    """What tells one mix from another."""
-    return TITLES.index(row["model"]), row["batch"]
+    save_rows(
+        MIXES,
+        "python -m benchmarks.tensorrt_speed mix FOLDER MODEL BATCH",
+        describe_here(),
+        [row],
+        same=model_and_batch,
+    )
 
 
 class OnDevice:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from benchmarks.tensorrt_speed import OnDevice
 
 import fastrt
 from fastrt.arrays import Array
@@ -101,21 +102,6 @@ def test_any_number_of_images_from_anywhere(engine: Path, images: Array) -> None
 
 
 def test_images_that_lie_on_the_gpu(engine: Path, images: Array) -> None:
-    from fastrt.targets.tensorrt import cuda
-
-    class OnDevice:
-        def __init__(self, array: Array) -> None:
-            self.buffer = cuda.Buffer(array.nbytes)
-            cuda.Stream().copy(self.buffer.pointer, array.ctypes.data, array.nbytes)
-            cuda.call("cudaDeviceSynchronize")
-            self.__cuda_array_interface__ = {
-                "version": 3,
-                "shape": array.shape,
-                "typestr": array.dtype.str,
-                "data": (self.buffer.pointer, False),
-                "strides": None,
-            }
-
     with fastrt.load(engine) as session:
         want = session(images)
         assert np.allclose(session(OnDevice(images)), want, atol=5e-3)  # type: ignore[arg-type]

@@ -17,7 +17,7 @@ from typing import Protocol
 import numpy as np
 
 from fastrt.engine import find_target, load, open_runner
-from fastrt.engine_info import Precision
+from fastrt.engine_info import EngineInfo, Precision
 from fastrt.network import Network
 from fastrt.ops import Slice
 from fastrt.passes.fold import fold_scales
@@ -34,9 +34,9 @@ HALF, INT8, MIXED = "fp16", "int8", "int8, the slower ones in fp16"
 
 
 class Build(Protocol):
-    """Builds an engine of the network at hand."""
+    """Builds an engine of the network at hand, for the batches that count."""
 
-    def __call__(self, path: Path, precision: Precision, kept: Collection[str]) -> object:
+    def __call__(self, path: Path, precision: Precision, kept: Collection[str]) -> EngineInfo:
         """Build ``path`` in a precision, ``kept`` being convolutions that stay in floating point."""
 
 
@@ -47,11 +47,13 @@ class Pace:
     Attributes:
         kept: convolutions that stay in floating point, now that it is known how fast they are.
         slower: those that are slower in eight bits by themselves.
+        fastest: which engine was, of those of ``images_s``.
         images_s: images a second by batch of each engine that was tried.
     """
 
     kept: tuple[str, ...]
     slower: tuple[str, ...]
+    fastest: str
     images_s: dict[str, dict[int, float]]
 
     def __str__(self) -> str:
@@ -59,14 +61,13 @@ class Pace:
             f"{name}: " + ", ".join(f"{rate:.0f} images/s at batch {batch}" for batch, rate in row.items())
             for name, row in self.images_s.items()
         )
-        spared = f"{len(self.slower)} convolutions are slower in int8 by themselves, {len(self.kept)} stay in fp16"
-        return f"{spared} ({rates})"
+        fastest = "fp16, so no convolution is in int8" if self.fastest == HALF else self.fastest
+        return f"slower in int8 by themselves: {', '.join(self.slower) or 'none'}; fastest is {fastest} ({rates})"
 
 
 def keep_slower(
     network: Network,
     target: str,
-    batches: Sequence[int],
     kept: Collection[str],
     build: Build,
     advance: Callable[[str, int, int], None] = lambda *_: None,
@@ -76,9 +77,8 @@ def keep_slower(
     Args:
         network: what `fastrt.build_network` made.
         target: one whose runner can time its layers.
-        batches: sizes that count, all alike.
         kept: what stays in floating point anyway.
-        build: makes an engine for these batches.
+        build: makes an engine; all batches that it is tuned for count alike.
         advance: called with what is being done, steps done and steps in all.
 
     Returns:
@@ -89,7 +89,7 @@ def keep_slower(
     with tempfile.TemporaryDirectory() as folder:
         suffix = find_target(target).suffix
         paths = {HALF: Path(folder) / f"half{suffix}", INT8: Path(folder) / f"int8{suffix}"}
-        build(paths[HALF], "fp16", ())
+        batches = build(paths[HALF], "fp16", ()).batches or ()
         advance("measuring layers", 1, 3)
         build(paths[INT8], "int8", kept)
         advance("measuring layers", 2, 3)
@@ -110,8 +110,8 @@ def keep_slower(
             for session in sessions.values():
                 session.close()
     # Of equals the one with more in eight bits: it comes first.
-    best = max(choices, key=lambda name: sum(rates[name][batch] / rates[HALF][batch] for batch in batches))
-    return Pace(choices[best], slower, rates)
+    fastest = max(choices, key=lambda name: sum(rates[name][batch] / rates[HALF][batch] for batch in batches))
+    return Pace(choices[fastest], slower, fastest, rates)
 
 
 def own_names(network: Network) -> dict[str, str]:

@@ -15,7 +15,7 @@ from fastrt.cli.arguments import Checkpoint, Config, Overrides, split_numbers, s
 from fastrt.cli.judge import Judge
 from fastrt.cli.output import progress_of_phases, say, say_note
 from fastrt.engine import choose_target, default_timing_cache
-from fastrt.engine_info import Io, Precision, Resampler
+from fastrt.engine_info import EngineInfo, Io, Precision, Resampler
 from fastrt.errors import CalibrationError, TargetError
 from fastrt.model import load_model
 from fastrt.session import Session
@@ -132,7 +132,7 @@ def run(
             options=options,
         )
 
-        def make_trial(path: Path, precision: Precision, kept: Collection[str]) -> object:
+        def make_trial(path: Path, precision: Precision, kept: Collection[str]) -> EngineInfo:
             """An engine to be measured and thrown away."""
             return make(path, precision=precision, table=table if precision == "int8" else None, kept=kept, check=False)
 
@@ -141,7 +141,7 @@ def run(
         if judge is not None and min_similarity is not None:
             kept = judge.mix(chosen.name, min_similarity).kept
             if chosen.measures:
-                pace = keep_slower(network, chosen.name, options.batches or chosen.batches, kept, make_trial, advance)
+                pace = keep_slower(network, chosen.name, kept, make_trial, advance)
                 notes.append(str(pace))
                 kept = pace.kept
         info = make(

@@ -1,14 +1,18 @@
-"""What a plan says of itself is found without TensorRT, and believed only as far as it can be read."""
+"""What needs no TensorRT: what a plan says of itself, believed only so far, and what a builder is told."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 import fastrt
 from fastrt.engine_info import EngineInfo
-from fastrt.targets.tensorrt.plan import MARK, find_description, profile_ranges
+from fastrt.targets.base import BuildOptions
+from fastrt.targets.tensorrt.dialect import Dialect
+from fastrt.targets.tensorrt.plan import MARK, configure, find_description, profile_ranges
 
 INFO = EngineInfo(
     target="tensorrt",
@@ -51,6 +55,28 @@ def test_a_plan_wants_a_gpu(tmp_path: Path) -> None:
     path.write_bytes(_plan(INFO.to_text()))
     with pytest.raises(fastrt.TargetError, match="tensorrt runs on cuda:0, cuda:1 and so on, not on cpu"):
         fastrt.load(path, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("quantized", "wanted"),
+    [(True, {"FP16", "INT8", "PREFER_PRECISION_CONSTRAINTS"}), (False, {"FP16", "OBEY_PRECISION_CONSTRAINTS"})],
+)
+def test_tensorrt_8_is_told_of_int8_only_if_something_is_in_it(quantized: bool, wanted: set[str]) -> None:
+    """All convolutions may be kept from it, and TensorRT 8 would then look for scales that are nowhere."""
+    names = {"FP16", "INT8", "TF32", "PREFER_PRECISION_CONSTRAINTS", "OBEY_PRECISION_CONSTRAINTS"}
+    told: set[str] = set()
+    config = SimpleNamespace(set_memory_pool_limit=lambda *_: None, set_flag=told.add, clear_flag=told.discard)
+    trt: Any = SimpleNamespace(
+        BuilderFlag=SimpleNamespace(**{name: name for name in names}),
+        MemoryPoolType=SimpleNamespace(WORKSPACE=0),
+        ProfilingVerbosity=SimpleNamespace(DETAILED=0),
+        TacticSource=SimpleNamespace(),
+        NetworkDefinitionCreationFlag=SimpleNamespace(EXPLICIT_BATCH=0),
+    )
+    builder: Any = SimpleNamespace(create_builder_config=lambda: config)
+    info = INFO.model_copy(update={"precision": "int8"})
+    configure(Dialect(trt, "tensorrt"), builder, info, BuildOptions(), bound=True, quantized=quantized)
+    assert told == wanted
 
 
 def test_ranges_of_batches() -> None:

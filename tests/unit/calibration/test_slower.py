@@ -11,12 +11,14 @@ import fastrt
 from fastrt.arrays import Array
 from fastrt.calibration import slower
 from fastrt.calibration.slower import Pace, attribute, find_slower, keep_slower, own_names
+from fastrt.engine_info import EngineInfo, Precision
 from fastrt.passes import prepare
 from fastrt.passes.fold import fold_scales
 from fastrt.passes.quantize import list_convolutions
 from fastrt.untrained import draw_weights
 
 BATCHES = (1, 8)
+INFO = EngineInfo(target="tensorrt", io="u8_nhwc_bgr", image_size=(64, 32), embedding_dim=512)
 
 
 @pytest.fixture(scope="module")
@@ -32,9 +34,10 @@ class Device:
         self.network, self.slow, self.rates = network, slow, rates
         self.built: dict[str, tuple[str, tuple[str, ...]]] = {}
 
-    def build(self, path: Path, precision: str, kept: Collection[str]) -> object:
+    def build(self, path: Path, precision: Precision, kept: Collection[str]) -> EngineInfo:
         self.built[path.stem] = (precision, tuple(kept))
-        return path.write_text(precision)
+        path.write_text(precision)
+        return INFO.model_copy(update={"batches": BATCHES})
 
     def time_layers(self, precision: str) -> dict[str, float]:
         """As TensorRT names them: a layer by all tensors that it makes."""
@@ -76,7 +79,7 @@ def plugged(monkeypatch: pytest.MonkeyPatch) -> list[Device]:
 
 def measure(plugged: list[Device], device: Device, kept: Sequence[str] = ()) -> Pace:
     plugged.append(device)
-    return keep_slower(device.network, "tensorrt", BATCHES, kept, device.build)
+    return keep_slower(device.network, "tensorrt", kept, device.build)
 
 
 def test_those_that_are_slower_stay_in_half_if_that_is_faster(network: fastrt.Network, plugged: list[Device]) -> None:
@@ -86,7 +89,7 @@ def test_those_that_are_slower_stay_in_half_if_that_is_faster(network: fastrt.Ne
     assert pace.slower == (two,)
     assert pace.kept == (one, two)
     assert device.built["mixed"] == ("int8", (one, two))
-    assert "1 convolutions are slower in int8 by themselves, 2 stay in fp16" in str(pace)
+    assert f"slower in int8 by themselves: {two}; fastest is int8, the slower ones in fp16" in str(pace)
     assert "120 images/s at batch 8" in str(pace)
 
 
@@ -99,7 +102,9 @@ def test_a_mix_that_is_no_faster_is_not_taken(network: fastrt.Network, plugged: 
 def test_all_stay_in_half_where_int8_gains_nothing(network: fastrt.Network, plugged: list[Device]) -> None:
     names = list_convolutions(fold_scales(network))
     device = Device(network, names[:1], {slower.HALF: 100, slower.INT8: 90, slower.MIXED: 95})
-    assert measure(plugged, device).kept == tuple(names)
+    pace = measure(plugged, device)
+    assert pace.kept == tuple(names)
+    assert "fastest is fp16, so no convolution is in int8" in str(pace)
 
 
 def test_nothing_more_is_built_if_none_is_slower(network: fastrt.Network, plugged: list[Device]) -> None:
@@ -110,10 +115,9 @@ def test_nothing_more_is_built_if_none_is_slower(network: fastrt.Network, plugge
 
 
 def test_a_convolution_is_found_in_both_forms_of_an_ibn(network: fastrt.Network) -> None:
-    info = fastrt.EngineInfo(target="tensorrt", io="u8_nhwc_bgr", image_size=(64, 32), embedding_dim=512)
     names = own_names(network)
     for split in (False, True):
-        made = {tensor.name for tensor in prepare(network, info, split=split)}
+        made = {tensor.name for tensor in prepare(network, INFO, split=split)}
         found = {names[name] for name in made if name in names}
         assert found == set(list_convolutions(fold_scales(network)))
     halves = attribute({"layer.IN": 3.0, "layer.BN + relu": 4.0}, {"layer.IN": "layer", "layer.BN": "layer"})

@@ -51,12 +51,14 @@ class TensorRtLowering(Lowering[Trt]):
 
     Attributes:
         bound: whether a layer was bound to float32, so that the builder must be told to obey.
+        quantized: whether anything is in eight bits.
     """
 
     target: ClassVar[str] = "tensorrt"
 
     def __init__(self, dialect: Dialect, network: Trt, errors: list[str], *, half: bool) -> None:
         self.bound = False
+        self.quantized = False
         self._dialect = dialect
         self._trt = dialect.trt
         self._network = network
@@ -238,6 +240,7 @@ class TensorRtLowering(Lowering[Trt]):
         return self._add("add_constant", scale.shape, self._weights(scale.astype(np.float32)))
 
     def _quantize(self, x: Trt, scale: Trt, axis: int | None = None) -> Trt:
+        self.quantized = True
         int8 = (self._trt.DataType.INT8,) if self._dialect.strongly_typed else ()
         layer = self._layer("add_quantize", x, scale, *int8)
         if axis is not None:

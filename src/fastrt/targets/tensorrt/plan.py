@@ -49,7 +49,7 @@ def build_plan(dialect: Dialect, network: Network, info: EngineInfo, options: Bu
     lowering = TensorRtLowering(dialect, definition, logger.errors, half=half)
     *_, (_, output) = lowering.lower(network)
     definition.mark_output(output)
-    config = configure(dialect, builder, info, options, bound=lowering.bound)
+    config = configure(dialect, builder, info, options, bound=lowering.bound, quantized=lowering.quantized)
     for shortest, best, longest in profile_ranges(options.batches):
         profile = builder.create_optimization_profile()
         profile.set_shape(network.input.name, *((size, *network.input.shape) for size in (shortest, best, longest)))
@@ -82,8 +82,20 @@ def profile_ranges(batches: Sequence[int]) -> list[tuple[int, int, int]]:
     return [(low + 1, high, high) for low, high in zip([0, *sizes], sizes, strict=False)]
 
 
-def configure(dialect: Dialect, builder: Trt, info: EngineInfo, options: BuildOptions, *, bound: bool) -> Trt:
-    """A builder's configuration; ``bound`` says that layers were bound to float32. Profiles and timings are to come."""
+def configure(
+    dialect: Dialect, builder: Trt, info: EngineInfo, options: BuildOptions, *, bound: bool, quantized: bool
+) -> Trt:
+    """A builder's configuration, to which profiles and timings are to come.
+
+    Args:
+        dialect: the TensorRT.
+        builder: its builder.
+        info: of the engine.
+        options: of the build.
+        bound: whether layers were bound to float32.
+        quantized: whether any are in eight bits. An engine in int8 may have kept all of them from it, and told of int8
+            TensorRT 8 would look for scales.
+    """
     trt = dialect.trt
     config = builder.create_builder_config()
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, WORKSPACE)
@@ -97,12 +109,11 @@ def configure(dialect: Dialect, builder: Trt, info: EngineInfo, options: BuildOp
     if not dialect.strongly_typed:
         if info.precision in ("fp16", "int8"):
             config.set_flag(flags.FP16)
-        if info.precision == "int8":
+        if quantized:
             config.set_flag(flags.INT8)
         if bound:
             # Next to int8 not every wish can be obeyed: TensorRT 8.6 then finds no kernel.
-            wish = flags.PREFER_PRECISION_CONSTRAINTS if info.precision == "int8" else flags.OBEY_PRECISION_CONSTRAINTS
-            config.set_flag(wish)
+            config.set_flag(flags.PREFER_PRECISION_CONSTRAINTS if quantized else flags.OBEY_PRECISION_CONSTRAINTS)
     if hasattr(trt.TacticSource, "CUDNN"):  # on by default until TensorRT 9; no layer of ours is faster with them
         sources = (trt.TacticSource.EDGE_MASK_CONVOLUTIONS, trt.TacticSource.JIT_CONVOLUTIONS)
         config.set_tactic_sources(sum(1 << int(source) for source in sources))
