@@ -25,7 +25,8 @@ def draw_table(result: dict[str, Any]) -> str:
     extensions = " ".join(machine["vector_extensions"])
     devices = [machine["gpu"]] if machine.get("gpu") else []
     devices.append(f"{machine['processor']}, {machine['cores']} cores ({extensions})")
-    versions = ", ".join([machine["tensorrt"], *named] if "tensorrt" in machine else named)
+    runtime = machine.get("tensorrt") or machine.get("target")
+    versions = ", ".join(dict.fromkeys([runtime, *named] if runtime else named))
     return f"{table}\n\nMeasured on {' with '.join(devices)}; {versions}."
 
 

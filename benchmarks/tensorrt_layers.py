@@ -1,24 +1,29 @@
 """Where the time of TensorRT engines goes: ``python -m benchmarks.tensorrt_layers FOLDER``.
 
 Each layer of the engines that `benchmarks.tensorrt_speed` built, with its kind and format as the engine inspector names
-them, and its microseconds by TensorRT's profiler.
+them, and its microseconds by TensorRT's profiler; and what they sum up to, by what they are for.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from benchmarks.rows import Row
+from benchmarks.tensorrt_speed import describe_here, engine_of
 from fastrt.engine import list_layers, open_runner
-from fastrt.machine import describe_machine
-from fastrt.targets.tensorrt.cuda import describe_device
-from fastrt.targets.tensorrt.dialect import find_dialect
 
+Engines = dict[str, list[list[Any]]]
+"""The layers of each engine, ``COLUMNS`` of each."""
+
+COLUMNS = ("layer", "kind", "us")
 RESULT = Path(__file__).parent / "results" / "tensorrt_layers.json"
 
 
-def list_times(path: Path) -> list[list[object]]:
+def list_times(path: Path) -> list[list[Any]]:
     """Name, kind and microseconds of each layer, for the largest batch."""
     kinds = {layer.name: layer.kind for layer in list_layers(path)}
     runner = open_runner(path)
@@ -29,13 +34,50 @@ def list_times(path: Path) -> list[list[object]]:
     return [[name, kinds.get(name, ""), round(time, 2)] for name, time in times.items()]
 
 
+def sum_up(engine: str, layers: Sequence[Sequence[Any]]) -> Row:
+    """Microseconds of an engine by what its layers are for.
+
+    >>> layers = [["bn1.IN", "Myelin FP32", 2.0], ["conv1 + relu", "CaskConvolution Int8", 3.0]]
+    >>> sum_up("R34-int8-1", layers)["norms, us"]
+    2
+    """
+    sums = dict.fromkeys(("convolutions", "norms", "copies and conversions", "rest"), 0.0)
+    for name, kind, time in layers:
+        sums[_purpose(name, kind.partition(" ")[0])] += time
+    title, precision, batch = engine.rsplit("-", 2)
+    return {
+        "model": title,
+        "precision": precision,
+        "batch": int(batch),
+        "layers": len(layers),
+        **{f"{purpose}, us": round(time) for purpose, time in sums.items()},
+        "all, us": round(sum(sums.values())),
+    }
+
+
+def _purpose(name: str, kind: str) -> str:
+    if "Conv" in kind:
+        return "convolutions"
+    if ".IN" in name:
+        return "norms"
+    return "copies and conversions" if kind.endswith(("Reformat", "NoOp")) else "rest"
+
+
+def save(engines: Engines, machine: dict[str, Any]) -> None:
+    """Write engines beside those of before that were measured on such a machine."""
+    before: Row = json.loads(RESULT.read_text()) if RESULT.is_file() else {"machine": None}
+    kept: Engines = before["engines"] if before["machine"] == machine else {}
+    engines = dict(sorted({**kept, **engines}.items(), key=lambda item: engine_of(sum_up(*item))))
+    result = {"command": "python -m benchmarks.tensorrt_layers FOLDER", "machine": machine}
+    rows = [sum_up(name, layers) for name, layers in engines.items()]
+    RESULT.write_text(json.dumps({**result, "rows": rows, "columns": COLUMNS, "engines": engines}) + "\n")
+
+
 def main(folder: Path) -> None:
-    engines = {path.stem: list_times(path) for path in sorted(folder.glob("*.engine"))}
+    engines = {path.stem: list_times(path) for path in sorted(folder.glob("*.engine")) if "parser" not in path.stem}
+    save(engines, describe_here())
     for name, layers in engines.items():
-        print(f"{name}: {len(layers)} layers, {sum(row[2] for row in layers):.0f} us")  # type: ignore[misc]
-    machine = {**describe_machine(), "gpu": describe_device(0), "tensorrt": find_dialect("tensorrt").version}
-    result = {"command": "python -m benchmarks.tensorrt_layers FOLDER", "columns": ["layer", "kind", "us"]}
-    RESULT.write_text(json.dumps({**result, "machine": machine, "engines": engines}) + "\n")
+        print(sum_up(name, layers))
 
 
 if __name__ == "__main__":

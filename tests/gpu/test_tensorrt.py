@@ -14,11 +14,14 @@ from benchmarks.tensorrt_speed import OnDevice
 
 import fastrt
 from fastrt.arrays import Array
+from fastrt.calibration.table import TensorRange
 from fastrt.engine_info import Precision
 from fastrt.passes.fold import fold_scales
 from fastrt.passes.half import compute_in_half
+from fastrt.passes.quantize import list_sites, quantize
 from fastrt.targets.base import BuildOptions
-from fastrt.targets.reference import HalfSumsReference
+from fastrt.targets.reference import HalfSumsReference, run_reference, trace_reference
+from fastrt.targets.tensorrt.target import TensorRtTarget
 from fastrt.untrained import draw_weights
 from golden.cases import NAMES, distance, load_golden
 
@@ -62,6 +65,38 @@ def test_golden(name: str, precision: Precision, tmp_path: Path, record_property
 def network() -> fastrt.Network:
     spec = fastrt.load_spec("kd-r18-r101_ibn", ["INPUT.SIZE_TEST", [64, 32]])
     return fastrt.build_network(spec, draw_weights(spec))
+
+
+@pytest.mark.parametrize("batch", [1, 8])  # the halves of an IBN-a from one convolution, and from two
+def test_int8(batch: int, network: fastrt.Network, images: Array, tmp_path: Path, record_property: Record) -> None:
+    """An engine is the quantized network, but for roundings that fall the other way: far less than eight bits do."""
+    planes = images[..., ::-1].transpose(0, 3, 1, 2).astype(np.float32)
+    folded = fold_scales(network)
+    traced = trace_reference(folded, planes)
+    ranges = {}
+    for name in list_sites(folded):
+        low, high = float(traced[name].min()), float(traced[name].max())
+        ranges[name] = TensorRange(low=low, high=high, amax=max(-low, high), saturated=0)
+    table = fastrt.CalibrationTable(
+        fastrt=fastrt.__version__,
+        fingerprint=network.fingerprint(),
+        method="minmax",
+        image_size=(64, 32),
+        resampler="pil-bicubic",
+        images=(),
+        images_hash="",
+        ranges=ranges,
+        means={},
+    )
+    path = tmp_path / "int8.engine"
+    options = BuildOptions(batches=(batch,))
+    fastrt.build(network, path, precision="int8", table=table, normalize=False, options=options, check=False)
+    with fastrt.load(path) as session:
+        got = session(images)
+    rounded = run_reference(quantize(folded, ranges, TensorRtTarget.placement), planes)
+    cosine, expected = _least_cosine(got, rounded), _least_cosine(rounded, run_reference(folded, planes))
+    record_property("cosine", cosine)
+    assert 1 - cosine <= 0.5 * (1 - expected)
 
 
 @pytest.fixture(scope="module")

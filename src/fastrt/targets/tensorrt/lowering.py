@@ -2,7 +2,8 @@
 
 Strongly typed, a layer computes in its tensors' types, and casts stand in the network. Before TensorRT 10 tensors are
 float32 and the builder chooses: in half is allowed what the network has in half, and what reads it; a layer that reads
-float32 alone is bound to it. So a mean reads half as it stands, and no copy in float32 is made for it.
+float32 alone is bound to it. So a mean reads half as it stands, and no copy in float32 is made for it. Next to int8 it
+chooses float32 unless it is asked for half.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from fastrt.ops import (
     MatMul,
     MaxPool,
     Multiply,
+    Operation,
     Power,
     QuantizeDequantize,
     ReduceMax,
@@ -50,20 +52,19 @@ class TensorRtLowering(Lowering[Trt]):
     """Fills ``network``; values are its `ITensor`s.
 
     Attributes:
-        bound: whether a layer was bound to float32, so that the builder must be told to obey.
-        quantized: whether anything is in eight bits.
+        bound: whether a layer was bound to a type, so that the builder must be told to obey.
     """
 
     target: ClassVar[str] = "tensorrt"
 
-    def __init__(self, dialect: Dialect, network: Trt, errors: list[str], *, half: bool) -> None:
+    def __init__(self, dialect: Dialect, network: Trt, errors: list[str], *, half: bool, quantized: bool) -> None:
         self.bound = False
-        self.quantized = False
         self._dialect = dialect
         self._trt = dialect.trt
         self._network = network
         self._errors = errors
         self._half = half and not dialect.strongly_typed
+        self._quantized = quantized
         self._kept: list[Array] = []  # TensorRT reads arrays at the build, and copies none
         self._layers: list[Trt] = []
         self._borders: set[str] = set()  # casts that the builder is to place
@@ -74,16 +75,21 @@ class TensorRtLowering(Lowering[Trt]):
         bind = (
             self._half and tensor.dtype == "float32" and not self._borders.intersection((tensor.name, *tensor.inputs))
         )
+        ask = self._half and self._quantized and tensor.dtype == "float16" and _gains_by_half(tensor.operation)
+        kinds = self._trt.LayerType
         for i, layer in enumerate(self._layers):
             last = i == len(self._layers) - 1
             layer.name = tensor.name if last else f"{tensor.name}.{i}"
             if (
                 bind
                 and layer.get_output(0).dtype == self._trt.DataType.FLOAT
-                and layer.type not in (self._trt.LayerType.CONSTANT, self._trt.LayerType.CAST)
+                and layer.type not in (kinds.CONSTANT, kinds.CAST)
             ):
                 layer.precision = self._trt.DataType.FLOAT
                 layer.set_output_type(0, self._trt.DataType.FLOAT)
+                self.bound = True
+            if ask and layer.type in (kinds.CONVOLUTION, kinds.ELEMENTWISE):
+                layer.precision = self._trt.DataType.HALF
                 self.bound = True
         if self._layers:
             value.name = tensor.name
@@ -240,7 +246,6 @@ class TensorRtLowering(Lowering[Trt]):
         return self._add("add_constant", scale.shape, self._weights(scale.astype(np.float32)))
 
     def _quantize(self, x: Trt, scale: Trt, axis: int | None = None) -> Trt:
-        self.quantized = True
         int8 = (self._trt.DataType.INT8,) if self._dialect.strongly_typed else ()
         layer = self._layer("add_quantize", x, scale, *int8)
         if axis is not None:
@@ -284,3 +289,11 @@ class TensorRtLowering(Lowering[Trt]):
         layer = self._layer("add_concatenation", [batch, constant])
         layer.axis = 0
         return layer.get_output(0)
+
+
+def _gains_by_half(operation: Operation) -> bool:
+    """Whether a layer beside int8 is faster in half: convolutions that stayed in floating point, and a non-local block.
+
+    Not an instance norm: asked for half, TensorRT 8.6 finds no kernel for it and what surrounds it.
+    """
+    return isinstance(operation, Multiply) or (isinstance(operation, Convolution) and operation.scale is None)

@@ -14,6 +14,7 @@ from fastrt.engine_info import EngineInfo
 from fastrt.errors import EngineError, OutputError, TargetError
 from fastrt.files import written_whole
 from fastrt.network import Network
+from fastrt.ops import QuantizeDequantize
 from fastrt.passes import HALVES
 from fastrt.targets.base import BuildOptions
 from fastrt.targets.tensorrt.dialect import Dialect, Trt
@@ -46,10 +47,11 @@ def build_plan(dialect: Dialect, network: Network, info: EngineInfo, options: Bu
     half = info.precision in HALVES
     definition = dialect.create_network(builder)
     definition.name = MARK + info.to_text()
-    lowering = TensorRtLowering(dialect, definition, logger.errors, half=half)
+    quantized = any(isinstance(tensor.operation, QuantizeDequantize) for tensor in network)
+    lowering = TensorRtLowering(dialect, definition, logger.errors, half=half, quantized=quantized)
     *_, (_, output) = lowering.lower(network)
     definition.mark_output(output)
-    config = configure(dialect, builder, info, options, bound=lowering.bound, quantized=lowering.quantized)
+    config = configure(dialect, builder, info, options, bound=lowering.bound, quantized=quantized)
     for shortest, best, longest in profile_ranges(options.batches):
         profile = builder.create_optimization_profile()
         profile.set_shape(network.input.name, *((size, *network.input.shape) for size in (shortest, best, longest)))
@@ -92,7 +94,7 @@ def configure(
         builder: its builder.
         info: of the engine.
         options: of the build.
-        bound: whether layers were bound to float32.
+        bound: whether layers were bound to a type.
         quantized: whether any are in eight bits. An engine in int8 may have kept all of them from it, and told of int8
             TensorRT 8 would look for scales.
     """
