@@ -1,4 +1,4 @@
-"""Ranking and re-ranking at the size of data sets: ``python -m benchmarks.evaluation_scale [MODE ...]``.
+"""Ranking, re-ranking and pairs at the size of data sets: ``python -m benchmarks.evaluation_scale [MODE ...]``.
 
 Random embeddings, of people that are somewhat alike to themselves. Each in a process of its own, for its peak memory.
 """
@@ -10,14 +10,18 @@ import resource
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from fastrt.arrays import Array
 from fastrt.evaluate.distances import distance_blocks
+from fastrt.evaluate.pairs import Pairs
 from fastrt.evaluate.ranking import rank
 from fastrt.evaluate.rerank import rerank
+from fastrt.evaluate.roc import true_positive_rates
+from fastrt.evaluate.threshold import find_threshold
 from fastrt.machine import describe_machine
 
 RESULT = Path(__file__).parent / "results" / "evaluation_scale.json"
@@ -28,6 +32,8 @@ WORK = {
     "rank MSMT17": ("MSMT17", False),
     "re-rank Market-1501": ("Market-1501", True),
 }
+PAIRS = "ROC and threshold MSMT17"
+FALSE_MATCHES = 1e-3
 
 
 def draw(size: str) -> tuple[list[Array], list[Array], list[Array]]:
@@ -40,15 +46,36 @@ def draw(size: str) -> tuple[list[Array], list[Array], list[Array]]:
     return features, pids, camids
 
 
+def find_pairs(size: str) -> dict[str, object]:
+    features, pids, camids = draw(size)
+    start = time.perf_counter()
+    pairs = Pairs(partial(distance_blocks, features[0], features[1]), pids[0], pids[1], camids[0], camids[1])
+    rates = true_positive_rates(pairs)
+    threshold = find_threshold(pairs, FALSE_MATCHES)
+    return {
+        **measure(PAIRS, start),
+        "pairs, millions": round((pairs.different + len(pairs.same)) / 1e6),
+        "found, %": round(100 * threshold.found, 2),
+        "TPR@FPR=1e-04, %": round(100 * rates[0], 2),
+    }
+
+
+def measure(title: str, start: float) -> dict[str, object]:
+    """Seconds since, and the process's peak memory."""
+    seconds = time.perf_counter() - start
+    gigabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    return {"what": title, "seconds": round(seconds, 1), "peak_GB": round(gigabytes, 2)}
+
+
 def work(title: str) -> dict[str, object]:
+    if title == PAIRS:
+        return find_pairs("MSMT17")
     size, again = WORK[title]
     features, pids, camids = draw(size)
     start = time.perf_counter()
     blocks = [(0, rerank(features[0], features[1]))] if again else distance_blocks(features[0], features[1])
     result = rank(blocks, pids[0], pids[1], camids[0], camids[1])
-    seconds = time.perf_counter() - start
-    gigabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    return {"what": title, "seconds": round(seconds, 1), "peak_GB": round(gigabytes, 2), "mAP": round(result.mAP, 4)}
+    return {**measure(title, start), "mAP": round(result.mAP, 4)}
 
 
 def main(titles: list[str]) -> None:
@@ -69,4 +96,4 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--one"]:
         print(json.dumps(work(sys.argv[2])))
     else:
-        main(sys.argv[1:] or list(WORK))
+        main(sys.argv[1:] or [*WORK, PAIRS])

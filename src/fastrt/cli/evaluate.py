@@ -15,9 +15,9 @@ from fastrt.datasets.synthetic import Synthetic
 from fastrt.engine import load
 from fastrt.errors import EvaluationError
 from fastrt.evaluate.distances import Metric
-from fastrt.evaluate.evaluate import evaluate, measure_roc, measure_threshold
+from fastrt.evaluate.evaluate import evaluate, measure_roc
 from fastrt.evaluate.report import check_report, write_report
-from fastrt.evaluate.threshold import check_rate
+from fastrt.evaluate.threshold import check_rate, find_threshold
 
 SETS: dict[str, Callable[[Path], DataSet]] = {
     "market1501": Market1501,
@@ -82,8 +82,8 @@ def run(
             advance=lambda done: progress.advance(task, done),
         )
         info = session.info
-    rates = measure_roc(data_set, scores) if roc else {}
-    threshold = None if false_matches is None else measure_threshold(data_set, scores, false_matches)
+    rates = measure_roc(scores.pairs) if roc else {}
+    threshold = None if false_matches is None else find_threshold(scores.pairs, false_matches)
     if threshold is not None:
         beside = threshold.save(engine, data_set.name, info.fingerprint)
         say_note(f"the threshold is written down in {beside}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -13,10 +14,10 @@ from fastrt.embed import embed_files
 from fastrt.errors import EvaluationError
 from fastrt.evaluate.distances import METRICS, Metric, distance_blocks
 from fastrt.evaluate.expansion import expand_queries
+from fastrt.evaluate.pairs import Pairs
 from fastrt.evaluate.ranking import Ranking, rank
 from fastrt.evaluate.rerank import RERANKINGS, Reranking, rerank
-from fastrt.evaluate.roc import RATES, split_pairs, true_positive_rates
-from fastrt.evaluate.threshold import Threshold, find_threshold
+from fastrt.evaluate.roc import RATES, true_positive_rates
 from fastrt.session import Session
 
 
@@ -29,12 +30,14 @@ class Scores:
         ranking: CMC, mAP, mINP, and the average precision of each query.
         queries: their embeddings, ``(q, D)`` float32, before any expansion.
         gallery: those of the gallery, ``(g, D)``.
+        pairs: of both, by plain cosine distance; for `measure_roc` and `fastrt.evaluate.threshold.find_threshold`.
     """
 
     title: str
     ranking: Ranking
     queries: Array
     gallery: Array
+    pairs: Pairs
 
     @property
     def mAP(self) -> float:  # noqa: N802  # as everybody writes it
@@ -115,37 +118,21 @@ def evaluate(
         blocks = iter([(0, rerank(*expanded, reranking, metric))])
     extras = [f"re-ranking {reranking}"] * bool(reranking) + [name for name in asked if asked[name] and name != metric]
     title = ", ".join([data_set.name, metric, *extras])
-    return Scores(title, rank(blocks, *identify(data_set)), queries, gallery)
+    who = _identify(data_set)
+    pairs = Pairs(partial(distance_blocks, queries, gallery), *who)
+    return Scores(title, rank(blocks, *who), queries, gallery, pairs)
 
 
-def measure_roc(data_set: DataSet, scores: Scores) -> dict[str, float]:
+def measure_roc(pairs: Pairs) -> dict[str, float]:
     """The true positive rates at FastReID's false positive rates, by the names that it gives them.
-
-    The distances of all pairs are held at once.
 
     Raises:
         EvaluationError: no pair of one person, or of two.
     """
-    pairs = split_pairs(distance_blocks(scores.queries, scores.gallery), *identify(data_set))
-    return dict(zip((f"TPR@FPR={rate:.0e}" for rate in RATES), true_positive_rates(*pairs), strict=True))
+    return dict(zip((f"TPR@FPR={rate:.0e}" for rate in RATES), true_positive_rates(pairs), strict=True))
 
 
-def measure_threshold(data_set: DataSet, scores: Scores, false_matches: float) -> Threshold:
-    """The similarity from which on two pictures may be taken for one person's; see `find_threshold`.
-
-    Args:
-        data_set: what was evaluated.
-        scores: what was found.
-        false_matches: which part of pairs of different people may be taken for one.
-
-    Raises:
-        EvaluationError: as `find_threshold`.
-    """
-    same, different = split_pairs(distance_blocks(scores.queries, scores.gallery), *identify(data_set))
-    return find_threshold(1 - same, 1 - different, false_matches)
-
-
-def identify(data_set: DataSet) -> tuple[Array, Array, Array, Array]:
+def _identify(data_set: DataSet) -> tuple[Array, Array, Array, Array]:
     """Who is in queries and gallery, and by which camera, as `rank` takes them."""
     query, gallery = data_set.query, data_set.gallery
     return _numbers(query, "pid"), _numbers(gallery, "pid"), _numbers(query, "camid"), _numbers(gallery, "camid")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fastrt.arrays import Array
 from fastrt.errors import EvaluationError
+from fastrt.evaluate.pairs import Pairs
 from fastrt.files import written_whole
 
 SIGMAS = 1.96
@@ -55,36 +55,38 @@ class Threshold:
         return path
 
 
-def find_threshold(same: Array, different: Array, false_matches: float = 1e-3) -> Threshold:
+def find_threshold(pairs: Pairs, false_matches: float = 1e-3) -> Threshold:
     """The least similarity at which no larger part of different people than ``false_matches`` is taken for one.
 
     Args:
-        same: cosine similarities of pairs of one person, ``(s,)``.
-        different: of pairs of two, ``(d,)``.
-        false_matches: the part, above 0 and below 1.
+        pairs: of a data set, by cosine distance.
+        false_matches: the part, above 0 and below 1; so many distances are held.
 
     Raises:
         EvaluationError: no pairs, or fewer of different people than it takes to see so small a part.
 
-    >>> threshold = find_threshold(np.array([0.9, 0.8, 0.3]), np.linspace(0, 0.5, 101), false_matches=0.05)
+    >>> distances = np.concatenate([[0.1, 0.2, 0.7], np.linspace(0.5, 1, 101)])[None]  # three of the query's person
+    >>> who = np.array([7]), np.repeat([7, 8], [3, 101]), np.array([0]), np.ones(104, int)
+    >>> threshold = find_threshold(Pairs(lambda: [(0, distances)], *who), false_matches=0.05)
     >>> round(threshold.similarity, 3), round(threshold.false_matches, 3), round(threshold.found, 3)
     (0.48, 0.05, 0.667)
     """
     check_rate(false_matches)
-    if not len(same) or len(different) * false_matches < 1:
+    total = pairs.different
+    if not len(pairs.same) or total * false_matches < 1:
         raise EvaluationError(
-            f"{len(same)} pairs of one person and {len(different)} of two cannot show a part of {false_matches:g};"
+            f"{len(pairs.same)} pairs of one person and {total} of two cannot show a part of {false_matches:g};"
             f" at least 1 and {int(np.ceil(1 / false_matches))} are wanted"
         )
-    ordered = np.sort(different)[::-1]
-    allowed = int(np.floor(len(ordered) * false_matches + 1e-9))
+    allowed = int(np.floor(total * false_matches + 1e-9))
+    ordered = 1 - pairs.nearest_different(allowed + 1)
     # Of pairs at the very same similarity all are taken or none.
     while allowed and ordered[allowed - 1] == ordered[min(allowed, len(ordered) - 1)]:
         allowed -= 1
     similarity = float(ordered[allowed - 1]) if allowed else float(np.nextafter(ordered[0], np.inf))
-    part = allowed / len(ordered)
-    found = float((same >= similarity).mean())
-    return Threshold(similarity, part, wilson_interval(allowed, len(ordered)), found, (len(ordered), len(same)))
+    found = float((1 - pairs.same >= similarity).mean())
+    interval = wilson_interval(allowed, total)
+    return Threshold(similarity, allowed / total, interval, found, (total, len(pairs.same)))
 
 
 def check_rate(false_matches: float) -> None:

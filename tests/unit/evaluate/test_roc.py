@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from fastrt.arrays import Array
 from fastrt.errors import EvaluationError
-from fastrt.evaluate.roc import RATES, split_pairs, true_positive_rates
+from fastrt.evaluate.pairs import Pairs
+from fastrt.evaluate.roc import RATES, true_positive_rates, verification_curve
+from unit.evaluate.test_pairs import pair_up
 
 FOLDER = Path(__file__).parents[2] / "golden" / "evaluation"
 WANTED = json.loads((FOLDER / "case.json").read_text())
@@ -20,7 +22,7 @@ WHO = tuple(CASE[name] for name in ("query_pids", "gallery_pids", "query_camids"
 
 
 def test_rates_are_fastreids() -> None:
-    got = true_positive_rates(*split_pairs([(0, CASE["dist_cosine"])], *WHO))
+    got = true_positive_rates(Pairs(lambda: [(0, CASE["dist_cosine"])], *WHO))
     assert got == pytest.approx([WANTED["roc"][key] for key in ("0.0001", "0.001", "0.01")], abs=1e-6)
 
 
@@ -46,9 +48,22 @@ def test_rates_are_those_of_the_whole_curve(seed: int, sizes: tuple[int, int], s
     false_positive, true_positive = _brute(same, different)
     rates = [*RATES, 0.05, 0.2, 0.5, 1.0]
     want = [true_positive[np.argmin(np.abs(false_positive - rate))] for rate in rates]
-    assert true_positive_rates(same, different, rates) == pytest.approx(want)
+    assert true_positive_rates(pair_up(same, different), rates) == pytest.approx(want)
 
 
 def test_nothing_to_tell_apart() -> None:
-    with pytest.raises(EvaluationError, match="0 pairs of one identity and 1 of two"):
-        true_positive_rates(np.empty(0), np.ones(1))
+    with pytest.raises(EvaluationError, match="0 pairs of one identity and 0 of two"):
+        true_positive_rates(Pairs(lambda: [(0, np.ones((1, 2)))], np.ones(1), np.ones(2), np.zeros(1), np.zeros(2)))
+
+
+def test_the_curve_that_others_draw() -> None:
+    rng = np.random.default_rng(0)
+    same, different = rng.normal(0.3, 0.1, 500), rng.normal(0.8, 0.2, 4000)
+    false, found = verification_curve(pair_up(same, different), points=50)
+    assert len(false) == 51
+    assert (false[-1], found[-1]) == (1, 1)
+    assert (np.diff(false) >= 0).all()
+    assert (np.diff(found) >= 0).all()
+    bound = np.sort(same)[249]
+    at = np.argmin(np.abs(found - 0.5))
+    assert false[at] == pytest.approx((different <= bound).mean(), abs=2e-3)

@@ -20,24 +20,22 @@ def draw_cmc(cmc: Array, path: Path) -> None:
     figure.savefig(path)
 
 
-def draw_roc(same: Array, different: Array, path: Path) -> None:
+def draw_roc(false: Array, found: Array, path: Path) -> None:
     """Which part of same people is found when so small a part of different people is taken for the same."""
     figure, axes = _figure()
-    bounds = np.unique(np.quantile(different, np.geomspace(max(1 / len(different), 1e-7), 1, 300)))
-    false = np.searchsorted(different, bounds, "right") / len(different)
-    found = np.searchsorted(same, bounds, "right") / len(same)
-    axes.semilogx(false, 100 * found, color="#1f4e79")
+    axes.semilogx(false[false > 0], 100 * found[false > 0], color="#1f4e79")
     axes.set(xlabel="different people taken for the same", ylabel="same people found, %", title="ROC", ylim=(0, 101))
     figure.savefig(path)
 
 
-def draw_distances(same: Array, different: Array, path: Path) -> None:
-    """How far pictures of the same and of different people are from each other."""
+def draw_distances(edges: Array, same: Array, different: Array, path: Path) -> None:
+    """How far pictures of the same and of different people are from each other: pairs between ``edges``."""
     figure, axes = _figure()
-    bins = np.linspace(min(same[0], different[0]), max(same[-1], different[-1]), 80).tolist()
-    for values, colour, label in ((same, SAME, "same person"), (different, DIFFERENT, "different people")):
-        axes.hist(values, bins, density=True, alpha=0.6, color=colour, label=label)
-    axes.set(xlabel="distance", ylabel="density", title="Distances")
+    for counts, colour, label in ((same, SAME, "same person"), (different, DIFFERENT, "different people")):
+        density = counts / (counts.sum() * np.diff(edges))
+        axes.stairs(density, edges, fill=True, alpha=0.6, color=colour, label=label)
+    seen = np.flatnonzero(same + different)
+    axes.set(xlabel="distance", ylabel="density", title="Distances", xlim=(edges[seen[0]], edges[seen[-1] + 1]))
     axes.legend()
     figure.savefig(path)
 

@@ -13,18 +13,20 @@ import numpy as np
 
 from fastrt.datasets.base import DataSet
 from fastrt.engine_info import EngineInfo
-from fastrt.errors import EvaluationError, OutputError, TargetError
-from fastrt.evaluate.distances import distance_blocks
-from fastrt.evaluate.evaluate import Scores, identify
+from fastrt.errors import OutputError, TargetError
+from fastrt.evaluate.evaluate import Scores
 from fastrt.evaluate.report.plots import draw_cmc, draw_distances, draw_roc
 from fastrt.evaluate.report.ranks import draw_ranks, list_ranks
-from fastrt.evaluate.roc import split_pairs
+from fastrt.evaluate.roc import check_pairs, verification_curve
 
 PLOTS = {
     "cmc": "which part of the queries has a true match among the first so many",
     "roc": "which part of same people is found against which part of different people is taken for the same",
     "distances": "distances of pictures of the same and of different people",
 }
+EDGES = np.linspace(-0.01, 2.01, 203)
+"""Between which distances pairs are counted: a hundredth each, and what rounding puts below 0 or above 2."""
+
 LISTED = 8
 """Queries shown of the best, and of the worst."""
 
@@ -74,12 +76,12 @@ def check_report(folder: Path) -> None:
 
 def _write(folder: Path, scores: Scores, data_set: DataSet, info: EngineInfo) -> None:
     folder.mkdir()
-    same, different = split_pairs(distance_blocks(scores.queries, scores.gallery), *identify(data_set))
-    if not len(same) or not len(different):
-        raise EvaluationError("a report wants pairs of one identity and of two, and the data set has but one of them")
+    pairs = scores.pairs
+    check_pairs(pairs)
     draw_cmc(scores.cmc, folder / "cmc.png")
-    draw_roc(same, different, folder / "roc.png")
-    draw_distances(same, different, folder / "distances.png")
+    draw_roc(*verification_curve(pairs), folder / "roc.png")
+    nearer, _ = pairs.count_different(EDGES)
+    draw_distances(EDGES, np.histogram(pairs.same, EDGES)[0], np.diff(nearer), folder / "distances.png")
     precision = scores.ranking.average_precision
     # Queries without a true match have none, and come last.
     order = np.argsort(precision, kind="stable")[: scores.ranking.valid].tolist()
