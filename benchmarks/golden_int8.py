@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import fastrt
+from fastrt.arrays import Array
 from fastrt.calibration.mixed import find_mix
 from fastrt.machine import describe_machine
 from fastrt.passes.fold import fold_scales
@@ -31,13 +32,17 @@ BOUND = 0.99
 IMAGES = 32
 
 
+def draw_images(golden: Array) -> Array:
+    """Images to calibrate on, of the golden ones' kind and size, and none of them."""
+    count, height, width, _ = golden.shape
+    return make_images(count + IMAGES, height, width)[count:]
+
+
 def main() -> None:
     rows = []
     for name in NAMES:
         case = load_golden(name)
-        count, height, width, _ = case.images.shape
-        images = make_images(count + IMAGES, height, width)[count:]
-        table = fastrt.calibrate(case.network, images)
+        table = fastrt.calibrate(case.network, draw_images(case.images))
         mix = find_mix(case.network, table, "openvino", BOUND, case.images)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "engine.xml"

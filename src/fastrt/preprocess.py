@@ -86,7 +86,9 @@ def _decode(path: Path) -> PIL.Image.Image:
 
 
 def _to_bgr(picture: PIL.Image.Image) -> Image:
-    return np.ascontiguousarray(np.asarray(picture)[..., ::-1])
+    # Pillow turns the channels around in a fraction of the time that NumPy takes.
+    content = bytearray(picture.tobytes("raw", "BGR"))
+    return np.frombuffer(content, np.uint8).reshape(picture.height, picture.width, 3)
 
 
 def find_resampler(name: str) -> Resample:
