@@ -5,7 +5,6 @@ A data set has some hundred thousand pairs of one identity, and a billion of two
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 
@@ -54,22 +53,23 @@ class Pairs:
         self._query = query_pids, query_camids
         self._gallery = gallery_pids, gallery_camids
 
-    @cached_property
+    @property
     def same(self) -> Array:
         """The distances of pairs of one identity, ascending."""
-        return np.sort(np.concatenate([distances[same] for distances, same, _ in self._passing()]))
+        return self._counted[0]
 
-    @cached_property
+    @property
     def different(self) -> int:
         """How many pairs are of two identities."""
-        pids, camids = self._gallery
-        pictures = Counter(pids.tolist())
-        by_camera = Counter(zip(pids.tolist(), camids.tolist(), strict=True))
-        return sum(
-            len(pids) - pictures[pid]
-            for pid, camid in zip(*(array.tolist() for array in self._query), strict=True)
-            if pictures[pid] > by_camera[pid, camid]  # another camera has a picture of the query's person
-        )
+        return self._counted[1]
+
+    @cached_property
+    def _counted(self) -> tuple[Array, int]:
+        same, different = [], 0
+        for distances, alike, others in self._passing():
+            same.append(distances[alike])
+            different += others.size - int(np.count_nonzero(others))
+        return np.sort(np.concatenate(same)), different
 
     def count_different(self, bounds: Array) -> tuple[Array, Array]:
         """How many pairs of two identities are nearer than each bound, and how many are not farther.

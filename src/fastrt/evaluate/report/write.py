@@ -46,6 +46,7 @@ def write_report(folder: str | os.PathLike[str], scores: Scores, data_set: DataS
     Raises:
         OutputError: the folder exists, or cannot be written.
         TargetError: matplotlib or jinja2 is not installed.
+        EvaluationError: no pair of one identity, or of two.
     """
     folder = Path(folder)
     check_report(folder)
