@@ -1,4 +1,4 @@
-"""Ranking, re-ranking and pairs at the size of data sets: ``python -m benchmarks.evaluation_scale [MODE ...]``.
+"""Ranking, re-ranking and pairs at the size of data sets: ``python -m benchmarks.evaluation_scale [WHAT ...]``.
 
 Random embeddings, of people that are somewhat alike to themselves. Each in a process of its own, for its peak memory.
 """
@@ -10,6 +10,7 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -27,12 +28,6 @@ from fastrt.machine import describe_machine
 RESULT = Path(__file__).parent / "results" / "evaluation_scale.json"
 SIZES = {"Market-1501": (3368, 19732, 751, 6), "MSMT17": (11659, 82161, 3060, 15)}
 DIMENSION = 2048
-WORK = {
-    "rank Market-1501": ("Market-1501", False),
-    "rank MSMT17": ("MSMT17", False),
-    "re-rank Market-1501": ("Market-1501", True),
-}
-PAIRS = "ROC and threshold MSMT17"
 FALSE_MATCHES = 1e-3
 
 
@@ -46,36 +41,41 @@ def draw(size: str) -> tuple[list[Array], list[Array], list[Array]]:
     return features, pids, camids
 
 
-def find_pairs(size: str) -> dict[str, object]:
+def measure_ranking(size: str, *, again: bool) -> dict[str, object]:
+    features, pids, camids = draw(size)
+    start = time.perf_counter()
+    blocks = [(0, rerank(features[0], features[1]))] if again else distance_blocks(features[0], features[1])
+    result = rank(blocks, pids[0], pids[1], camids[0], camids[1])
+    return {**spent(start), "mAP": round(result.mAP, 4)}
+
+
+def measure_pairs(size: str) -> dict[str, object]:
     features, pids, camids = draw(size)
     start = time.perf_counter()
     pairs = Pairs(partial(distance_blocks, features[0], features[1]), pids[0], pids[1], camids[0], camids[1])
     rates = true_positive_rates(pairs)
     threshold = find_threshold(pairs, FALSE_MATCHES)
     return {
-        **measure(PAIRS, start),
+        **spent(start),
         "pairs, millions": round((pairs.different + len(pairs.same)) / 1e6),
         "found, %": round(100 * threshold.found, 2),
         "TPR@FPR=1e-04, %": round(100 * rates[0], 2),
     }
 
 
-def measure(title: str, start: float) -> dict[str, object]:
+def spent(start: float) -> dict[str, object]:
     """Seconds since, and the process's peak memory."""
     seconds = time.perf_counter() - start
     gigabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    return {"what": title, "seconds": round(seconds, 1), "peak_GB": round(gigabytes, 2)}
+    return {"seconds": round(seconds, 1), "peak_GB": round(gigabytes, 2)}
 
 
-def work(title: str) -> dict[str, object]:
-    if title == PAIRS:
-        return find_pairs("MSMT17")
-    size, again = WORK[title]
-    features, pids, camids = draw(size)
-    start = time.perf_counter()
-    blocks = [(0, rerank(features[0], features[1]))] if again else distance_blocks(features[0], features[1])
-    result = rank(blocks, pids[0], pids[1], camids[0], camids[1])
-    return {**measure(title, start), "mAP": round(result.mAP, 4)}
+WORK: dict[str, Callable[[], dict[str, object]]] = {
+    "rank Market-1501": partial(measure_ranking, "Market-1501", again=False),
+    "rank MSMT17": partial(measure_ranking, "MSMT17", again=False),
+    "re-rank Market-1501": partial(measure_ranking, "Market-1501", again=True),
+    "ROC and threshold MSMT17": partial(measure_pairs, "MSMT17"),
+}
 
 
 def main(titles: list[str]) -> None:
@@ -94,6 +94,6 @@ def main(titles: list[str]) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--one"]:
-        print(json.dumps(work(sys.argv[2])))
+        print(json.dumps({"what": sys.argv[2], **WORK[sys.argv[2]]()}))
     else:
-        main(sys.argv[1:] or [*WORK, PAIRS])
+        main(sys.argv[1:] or list(WORK))
