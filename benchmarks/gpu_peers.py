@@ -5,8 +5,8 @@ PyTorch and TensorRT may be in two Pythons, so it goes by steps, all on one mach
 ``export FOLDER MODEL`` leaves in FOLDER the ONNX file that PyTorch writes, and what it computes in float32.
 ``parse FOLDER MODEL BATCH`` builds that file by TensorRT's parser, with the flags and the timing cache of
 `benchmarks.tensorrt_speed`, whose own engine is to lie there too: no kernel is better known to one than to the other.
-``torch FOLDER MODEL BATCH,...`` times PyTorch, eager and compiled, channels-last.
-``engines FOLDER`` times TensorRT's engines of both kinds, in turn, by the same session.
+``torch FOLDER MODEL BATCH`` times PyTorch, eager and compiled, channels-last.
+``engines FOLDER MODEL`` times TensorRT's engines of both kinds, in turn, by the same session.
 
 Instance norms are written out in the ONNX file, as the parser would leave them to cuDNN. All are given bytes as OpenCV
 has them, in page-locked memory, and leave float32 embeddings of unit length on the host.
@@ -26,8 +26,8 @@ from typing import Any
 import numpy as np
 
 import fastrt
-from benchmarks.models import TITLES, describe
-from benchmarks.rows import Row, model_and_batch
+from benchmarks.models import describe
+from benchmarks.rows import Row, model_and_batch, writing_alone
 from benchmarks.torch_module import make_module
 from fastrt.arrays import Array
 from fastrt.benchmark.contest import warm_up
@@ -67,7 +67,7 @@ def time_in_turn(contestants: Mapping[str, Callable[[], object]]) -> dict[str, f
     return {name: round(statistics.median(values), 3) for name, values in times.items()}
 
 
-def time_torch(title: str, batches: list[int]) -> None:
+def time_torch(title: str, batch: int) -> None:
     """PyTorch's turn."""
     import torch
 
@@ -75,19 +75,17 @@ def time_torch(title: str, batches: list[int]) -> None:
     images = draw(network)
     torch.backends.cudnn.benchmark = True
     half = make_module(network, torch.float16).half().cuda()
-    for batch in batches:
-        torch.compiler.reset()
-        compiled = torch.compile(half, mode="reduce-overhead", dynamic=False)
-        host = torch.from_numpy(np.resize(images, (batch, *images.shape[1:]))).pin_memory()
+    compiled = torch.compile(half, mode="reduce-overhead", dynamic=False)
+    host = torch.from_numpy(np.resize(images, (batch, *images.shape[1:]))).pin_memory()
 
-        def embed(one: Any, host: Any = host) -> None:
-            one(host.cuda(non_blocking=True)).cpu()
+    def embed(module: Any) -> None:
+        module(host.cuda(non_blocking=True)).cpu()
 
-        with torch.inference_mode():
-            contestants = {EAGER: partial(embed, half), COMPILED: partial(embed, compiled)}
-            row = {"model": title, "batch": batch, **time_in_turn(contestants)}
-        print(row, flush=True)
-        save(row, {"gpu": torch.cuda.get_device_name(0), "torch": torch.__version__})
+    with torch.inference_mode():
+        contestants = {EAGER: partial(embed, half), COMPILED: partial(embed, compiled)}
+        row = {"model": title, "batch": batch, **time_in_turn(contestants)}
+    print(row, flush=True)
+    save(row, {"gpu": torch.cuda.get_device_name(0), "torch": torch.__version__})
 
 
 def export(title: str, folder: Path) -> None:
@@ -150,62 +148,60 @@ def parse(title: str, batch: int, folder: Path) -> None:
     print(title, batch, f"parsed and built in {time.perf_counter() - start:.1f} s", flush=True)
 
 
-def time_engines(folder: Path) -> None:
-    """Ours and the parser's, wherever both are there."""
+def time_engines(title: str, folder: Path) -> None:
+    """Ours and the parser's, of each batch for which both are there."""
     from fastrt.targets.tensorrt.cuda import describe_device
     from fastrt.targets.tensorrt.dialect import find_dialect
 
     about = {"gpu": describe_device(0).partition(",")[0], "tensorrt": find_dialect("tensorrt").version}
-    for title in TITLES:
-        if not (folder / f"{title}.npy").is_file():
+    images, wanted = draw(describe(title)), np.load(folder / f"{title}.npy")
+    for path in sorted(folder.glob(f"{title}-parser-*.engine"), key=lambda path: int(path.stem.split("-")[-1])):
+        batch = int(path.stem.split("-")[-1])
+        own = folder / f"{title}-fp16-{batch}.engine"
+        if not own.is_file():
             continue
-        images, wanted = draw(describe(title)), np.load(folder / f"{title}.npy")
-        for path in sorted(folder.glob(f"{title}-parser-*.engine"), key=lambda path: int(path.stem.split("-")[-1])):
-            batch = int(path.stem.split("-")[-1])
-            own = folder / f"{title}-fp16-{batch}.engine"
-            if not own.is_file():
-                continue
-            with fastrt.load(own) as ours, fastrt.load(path) as theirs:
-                held = ours.pinned(batch)
-                held[:] = np.resize(images, held.shape)
-                sessions = {OURS: ours, PARSER: theirs}
-                runs = {name: partial(session, held) for name, session in sessions.items()}
-                row: Row = {"model": title, "batch": batch, **time_in_turn(runs)}
-                for name, session in sessions.items():
-                    filled = np.resize(images, (-(-COMPARED // batch) * batch, *images.shape[1:]))
-                    cosines = centred_cosines(session(filled)[:COMPARED], wanted)
-                    row[name.replace(", ms", ", least cosine")] = round(float(cosines.min()), 5)
-            print(row, flush=True)
-            save(row, about)
+        with fastrt.load(own) as ours, fastrt.load(path) as theirs:
+            held = ours.pinned(batch)
+            held[:] = np.resize(images, held.shape)
+            sessions = {OURS: ours, PARSER: theirs}
+            runs = {name: partial(session, held) for name, session in sessions.items()}
+            row: Row = {"model": title, "batch": batch, **time_in_turn(runs)}
+            for name, session in sessions.items():
+                filled = np.resize(images, (-(-COMPARED // batch) * batch, *images.shape[1:]))
+                cosines = centred_cosines(session(filled)[:COMPARED], wanted)
+                row[name.replace(", ms", ", least cosine")] = round(float(cosines.min()), 5)
+        print(row, flush=True)
+        save(row, about)
 
 
 def save(row: Row, about: dict[str, str]) -> None:
     """Write figures beside those that others have in the same row, if they are of such a machine."""
     here = {**describe_machine(), **about}
     machine = {name: here[name] for name in ("processor", "cores", "vector_extensions", "system", *about)}
-    before: dict[str, Any] = json.loads(RESULT.read_text()) if RESULT.is_file() else {"rows": [], "machine": {}}
-    if all(before["machine"].get(name) == machine[name] for name in ("processor", "cores", "gpu")):
-        machine = {**before["machine"], **machine}
-        merged = {model_and_batch(other): other for other in before["rows"]}
-    else:
-        merged = {}
-    merged[model_and_batch(row)] = {**merged.get(model_and_batch(row), {}), **row}
-    result = {"command": "python -m benchmarks.gpu_peers STEP FOLDER", "precision": "fp16", "machine": machine}
-    ordered = [merged[key] for key in sorted(merged)]
-    RESULT.write_text(json.dumps({**result, "rows": ordered}, indent=1) + "\n")
+    with writing_alone(RESULT.parent):
+        before: Row = json.loads(RESULT.read_text()) if RESULT.is_file() else {"rows": [], "machine": {}}
+        if all(before["machine"].get(name) == machine[name] for name in ("processor", "cores", "gpu")):
+            machine = {**before["machine"], **machine}
+            merged = {model_and_batch(other): other for other in before["rows"]}
+        else:
+            merged = {}
+        merged[model_and_batch(row)] = {**merged.get(model_and_batch(row), {}), **row}
+        result = {"command": "python -m benchmarks.gpu_peers STEP FOLDER", "precision": "fp16", "machine": machine}
+        ordered = [merged[key] for key in sorted(merged)]
+        RESULT.write_text(json.dumps({**result, "rows": ordered}, indent=1) + "\n")
 
 
-def main(step: str, folder: Path, arguments: list[str]) -> None:
+def main(step: str, folder: Path, title: str, batches: list[str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if step == "torch":
-        time_torch(arguments[0], [int(batch) for batch in arguments[1].split(",")])
+        time_torch(title, int(batches[0]))
     elif step == "export":
-        export(arguments[0], folder)
+        export(title, folder)
     elif step == "parse":
-        parse(arguments[0], int(arguments[1]), folder)
+        parse(title, int(batches[0]), folder)
     else:
-        time_engines(folder)
+        time_engines(title, folder)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3:])
+    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3], sys.argv[4:])

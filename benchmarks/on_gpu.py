@@ -1,10 +1,13 @@
-"""Everything that is measured on NVIDIA GPUs, and the tests: ``python -m benchmarks.on_gpu FOLDER TENSORRT TORCH``.
+"""All that is measured on NVIDIA GPUs, and the tests: ``python -m benchmarks.on_gpu FOLDER TENSORRT TORCH [STEP ...]``.
 
 TENSORRT and TORCH are commands that run a Python, as those of TensorRT and of PyTorch may differ. FOLDER is to hold
 what a machine without OpenVINO cannot make: the tables that ``benchmarks.tensorrt_speed calibrate`` makes, and, under
-``demo``, what ``benchmarks.demo_scores`` looks for. Engines are built two at a time on each GPU; what is timed has a
-GPU to itself. Each step leaves its log in ``FOLDER/logs``, and is not taken again once it has succeeded, so that a run
-that was broken off goes on. Exits with 1 if a step failed.
+``demo``, what ``benchmarks.demo_scores`` looks for. STEP is the name of a step or a pattern of names, such as
+``R34-*``: only those are taken then, in that order; ``list`` names all.
+
+Engines are built two at a time on each GPU; what is timed has a GPU to itself. Each step leaves its log in
+``FOLDER/logs``, and is not taken again once it has succeeded, so that a run that was broken off goes on. Exits with 1
+if a step failed.
 """
 
 from __future__ import annotations
@@ -16,19 +19,24 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from queue import Queue
+from shlex import quote
 
 SIDE_BY_SIDE = 2
 """Builds on one GPU; with more, kernels are timed in each other's way."""
 
-ENGINES: dict[str, dict[str, tuple[int, ...]]] = {
-    "R50-NL-IBN": {"fp16": (1, 4, 32, 128), "int8": (1, 32, 128)},
-    "R34": {"fp16": (1, 4, 32, 128), "int8": (1, 32, 128)},
-    "R34-distill": {"fp16": (1, 4, 32)},
-    "R50": {"int8": (256,)},
+BATCHES = (1, 4, 16, 32, 128)
+COMPARED: dict[str, tuple[int, ...]] = {
+    "R50-NL-IBN": BATCHES,
+    "R34": BATCHES,
+    "R34-distill": BATCHES,
+    "R50-NL-IBN 384x128": (1, 32),
 }
-PARSED = {"R50-NL-IBN": (1, 32, 4), "R34": (1, 32, 4), "R34-distill": (1,)}
+"""fp16, beside what others take."""
+
+IN_INT8 = {"R50-NL-IBN": (1, 32, 128), "R34": (1, 32, 128), "R50": (256,)}
 MIXED = (("R50-NL-IBN", 1), ("R50-NL-IBN", 32), ("R34", 1))
 
 
@@ -41,49 +49,79 @@ class Step:
     arguments: str
 
 
-def list_steps(folder: Path) -> tuple[list[Step], list[Step], list[list[Step]]]:
-    """What is done first, then the builds, then what is timed: a list for each of two GPUs."""
-    speed, peers = "-m benchmarks.tensorrt_speed", "-m benchmarks.gpu_peers"
-    exports = [Step(f"export-{model}", "torch", f"{peers} export {folder} {model}") for model in PARSED]
-    builds = [
-        Step(f"{model}-{precision}-{batch}", "tensorrt", f"{speed} build {folder} {model} {batch} {precision}")
-        for model, precisions in ENGINES.items()
-        for precision, batches in precisions.items()
-        for batch in batches
-    ]
-    # After our own engines, whose timings they share.
-    builds += [
-        Step(f"{model}-parser-{batch}", "tensorrt", f"{peers} parse {folder} {model} {batch}")
-        for model, batches in PARSED.items()
-        for batch in batches
-    ]
-    compared = [
-        Step("measure", "tensorrt", f"{speed} measure {folder}"),
-        *(
-            Step(f"torch-{model}", "torch", f"{peers} torch {folder} {model} {','.join(map(str, sorted(batches)))}")
-            for model, batches in PARSED.items()
+@dataclass(frozen=True)
+class Phase:
+    """Steps that wait for those of the phases before, and not for each other."""
+
+    side_by_side: int
+    steps: tuple[Step, ...]
+
+
+def list_phases(folder: Path) -> list[Phase]:
+    """Everything, in order."""
+
+    def step(name: str, python: str, module: str, verb: str = "", *arguments: object) -> Step:
+        words = [*([verb] if verb else []), str(folder), *map(str, arguments)]
+        return Step(name, python, f"-m benchmarks.{module} {' '.join(map(quote, words))}")
+
+    def in_turn(module: str, python: str, verb: str, rows: dict[str, tuple[int, ...]], *more: str) -> list[Step]:
+        made = more[0] if more else verb
+        return [
+            step(f"{title}-{made}-{batch}", python, module, verb, title, batch, *more)
+            for title, batches in rows.items()
+            for batch in batches
+        ]
+
+    exports = [step(f"{title}-export", "torch", "gpu_peers", "export", title) for title in COMPARED]
+    own = in_turn("tensorrt_speed", "tensorrt", "build", COMPARED, "fp16")
+    own += in_turn("tensorrt_speed", "tensorrt", "build", IN_INT8, "int8")
+    mixes = [step(f"{title}-mix-{batch}", "tensorrt", "tensorrt_speed", "mix", title, batch) for title, batch in MIXED]
+    tests = Step("tests", "tensorrt", "-m pytest -m gpu tests/gpu")
+    demo = Step("demo", "tensorrt", f"-m benchmarks.demo_scores tensorrt {quote(str(folder / 'demo'))}")
+    return [
+        Phase(SIDE_BY_SIDE, (*exports, *own)),
+        Phase(1, (*mixes, *in_turn("gpu_peers", "torch", "torch", COMPARED))),
+        # After our own engines, whose timings they share.
+        Phase(SIDE_BY_SIDE, (*in_turn("gpu_peers", "tensorrt", "parse", COMPARED), tests)),
+        Phase(
+            1,
+            (
+                step("measure", "tensorrt", "tensorrt_speed", "measure"),
+                *(step(f"{title}-engines", "tensorrt", "gpu_peers", "engines", title) for title in COMPARED),
+                step("layers", "tensorrt", "tensorrt_layers"),
+                demo,
+            ),
         ),
-        Step("engines", "tensorrt", f"{peers} engines {folder}"),
     ]
-    others = [
-        Step("demo", "tensorrt", f"-m benchmarks.demo_scores tensorrt {folder / 'demo'}"),
-        Step("layers", "tensorrt", f"-m benchmarks.tensorrt_layers {folder}"),
-        *(Step(f"mix-{model}-{batch}", "tensorrt", f"{speed} mix {folder} {model} {batch}") for model, batch in MIXED),
-        Step("tests", "tensorrt", "-m pytest -m gpu -n 4 tests/gpu"),
-    ]
-    return exports, builds, [compared, others]
 
 
 class Runner:
     """Takes steps, each on one GPU."""
 
-    def __init__(self, folder: Path, pythons: dict[str, str]) -> None:
+    def __init__(self, folder: Path, pythons: dict[str, str], gpus: int) -> None:
         self._logs = folder / "logs"
         self._logs.mkdir(parents=True, exist_ok=True)
         self._pythons = pythons
+        self._gpus = gpus
         self.failed = False
 
-    def take(self, step: Step, gpu: int) -> None:
+    def take(self, phase: Phase) -> None:
+        """All steps of a phase, in order, each wherever there is room first."""
+        rooms: Queue[int] = Queue()
+        for gpu in list(range(self._gpus)) * phase.side_by_side:
+            rooms.put(gpu)
+
+        def take(step: Step) -> None:
+            gpu = rooms.get()
+            try:
+                self._take(step, gpu)
+            finally:
+                rooms.put(gpu)
+
+        with ThreadPoolExecutor(self._gpus * phase.side_by_side) as threads:
+            list(threads.map(take, phase.steps))
+
+    def _take(self, step: Step, gpu: int) -> None:
         done = self._logs / f"{step.name}.done"
         if done.exists():
             return
@@ -98,40 +136,24 @@ class Runner:
         else:
             self.failed = True
 
-    def share(self, steps: Sequence[Step], gpus: int, side_by_side: int) -> None:
-        """All steps, each wherever there is room first."""
-        rooms: Queue[int] = Queue()
-        for gpu in list(range(gpus)) * side_by_side:
-            rooms.put(gpu)
 
-        def take(step: Step) -> None:
-            gpu = rooms.get()
-            try:
-                self.take(step, gpu)
-            finally:
-                rooms.put(gpu)
-
-        with ThreadPoolExecutor(gpus * side_by_side) as threads:
-            list(threads.map(take, steps))
-
-    def queue(self, steps: Sequence[Step], gpu: int) -> None:
-        for step in steps:
-            self.take(step, gpu)
+def choose(phase: Phase, patterns: Sequence[str]) -> Phase:
+    """A phase with the steps that are asked for, in the order in which they are."""
+    chosen = (step for pattern in patterns for step in phase.steps if fnmatch(step.name, pattern))
+    return Phase(phase.side_by_side, tuple(dict.fromkeys(chosen)))
 
 
-def main(folder: Path, tensorrt: str, torch: str) -> None:
+def main(folder: Path, tensorrt: str, torch: str, patterns: list[str]) -> None:
+    phases = list_phases(folder)
+    if patterns == ["list"]:
+        print("\n".join(step.name for phase in phases for step in phase.steps))
+        return
     listed = subprocess.run(["nvidia-smi", "--list-gpus"], check=True, capture_output=True, text=True).stdout
-    gpus = len(listed.splitlines())
-    runner = Runner(folder, {"tensorrt": tensorrt, "torch": torch})
-    exports, builds, timed = list_steps(folder)
-    runner.share(exports, gpus, SIDE_BY_SIDE)
-    runner.share(builds, gpus, SIDE_BY_SIDE)
-    if gpus == 1:
-        timed = [[step for steps in timed for step in steps]]
-    with ThreadPoolExecutor(len(timed)) as threads:
-        list(threads.map(runner.queue, timed, range(len(timed))))
+    runner = Runner(folder, {"tensorrt": tensorrt, "torch": torch}, len(listed.splitlines()))
+    for phase in phases:
+        runner.take(choose(phase, patterns or ["*"]))
     sys.exit(runner.failed)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3])
+    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4:])

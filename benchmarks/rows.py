@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +20,51 @@ def model_and_batch(row: Row) -> tuple[int, int]:
     return TITLES.index(row["model"]), row["batch"]
 
 
+@contextmanager
+def writing_alone(folder: Path) -> Iterator[None]:
+    """Keep others from the results in a folder meanwhile: what is read may be written back with more."""
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(held)
+
+
+def shared_description(before: Row | None, now: Row) -> Row | None:
+    """What two descriptions of a machine both say; None if they contradict each other.
+
+    >>> shared_description({"gpu": "H100"}, {"gpu": "H100", "driver": "580"})
+    {'gpu': 'H100'}
+    >>> shared_description({"gpu": "H100"}, {"gpu": "H200"})
+    """
+    if before is None:
+        return None
+    shared = {name: value for name, value in now.items() if name in before}
+    return shared if all(before[name] == value for name, value in shared.items()) else None
+
+
 def save_rows(
-    path: Path, command: str, machine: dict[str, Any], rows: list[Row], *, same: Callable[[Row], Any], **more: Any
+    path: Path, command: str, machine: Row, rows: list[Row], *, same: Callable[[Row], Any], **more: Any
 ) -> None:
     """Write rows to a result, where others stay that were measured on such a machine.
 
     Args:
         path: the result.
         command: that measured.
-        machine: that it was measured on.
+        machine: that it was measured on. What others do not say of theirs is not said of all.
         rows: those that are new.
         same: what they share with the rows that they replace; also their order.
         more: what else the result says.
     """
-    before: Row = json.loads(path.read_text()) if path.is_file() else {"machine": None}
-    kept: list[Row] = before["rows"] if before["machine"] == machine else []
-    measured = {same(row) for row in rows}
-    ordered = sorted([*(row for row in kept if same(row) not in measured), *rows], key=same)
-    result = {"command": command, **more, "machine": machine, "rows": ordered}
-    path.write_text(json.dumps(result, indent=1) + "\n")
+    with writing_alone(path.parent):
+        before: Row = json.loads(path.read_text()) if path.is_file() else {"machine": None, "rows": []}
+        measured = {same(row) for row in rows}
+        others = [row for row in before["rows"] if same(row) not in measured]
+        shared = shared_description(before["machine"], machine)
+        if others and shared is not None:
+            machine = shared
+        else:
+            others = []
+        result = {"command": command, **more, "machine": machine, "rows": sorted([*others, *rows], key=same)}
+        path.write_text(json.dumps(result, indent=1) + "\n")

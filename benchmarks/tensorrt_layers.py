@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.rows import Row
+from benchmarks.rows import Row, shared_description, writing_alone
 from benchmarks.tensorrt_speed import describe_here, engine_of
 from fastrt.engine import list_layers, open_runner
 
@@ -63,14 +63,18 @@ def _purpose(name: str, kind: str) -> str:
     return "copies and conversions" if kind.endswith(("Reformat", "NoOp")) else "rest"
 
 
-def save(engines: Engines, machine: dict[str, Any]) -> None:
+def save(engines: Engines, machine: Row) -> None:
     """Write engines beside those of before that were measured on such a machine."""
-    before: Row = json.loads(RESULT.read_text()) if RESULT.is_file() else {"machine": None}
-    kept: Engines = before["engines"] if before["machine"] == machine else {}
-    engines = dict(sorted({**kept, **engines}.items(), key=lambda item: engine_of(sum_up(*item))))
-    result = {"command": "python -m benchmarks.tensorrt_layers FOLDER", "machine": machine}
-    rows = [sum_up(name, layers) for name, layers in engines.items()]
-    RESULT.write_text(json.dumps({**result, "rows": rows, "columns": COLUMNS, "engines": engines}) + "\n")
+    with writing_alone(RESULT.parent):
+        before: Row = json.loads(RESULT.read_text()) if RESULT.is_file() else {"machine": None, "engines": {}}
+        others: Engines = {name: layers for name, layers in before["engines"].items() if name not in engines}
+        shared = shared_description(before["machine"], machine)
+        if others and shared is not None:
+            machine, engines = shared, {**others, **engines}
+        engines = dict(sorted(engines.items(), key=lambda item: engine_of(sum_up(*item))))
+        result = {"command": "python -m benchmarks.tensorrt_layers FOLDER", "machine": machine}
+        rows = [sum_up(name, layers) for name, layers in engines.items()]
+        RESULT.write_text(json.dumps({**result, "rows": rows, "columns": COLUMNS, "engines": engines}) + "\n")
 
 
 def main(folder: Path) -> None:

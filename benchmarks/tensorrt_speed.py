@@ -8,12 +8,13 @@ page-locked memory to float32 embeddings, through a session. Throughput is that 
 copies and computations overlap; that on the device, of images that lie on the GPU and embeddings that stay there.
 
 ``python -m benchmarks.tensorrt_speed mix FOLDER MODEL BATCH`` finds the convolutions that are slower in int8 than in
-fp16, and what an engine gains by having them in fp16 (`fastrt.calibration.slower`).
+fp16, and what an engine gains by having them in fp16 (`fastrt.calibration.slower`). It takes engines that stand there.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 import statistics
 import sys
 import time
@@ -32,6 +33,7 @@ from fastrt.benchmark.contest import warm_up
 from fastrt.calibration.images import draw_held_out
 from fastrt.calibration.slower import keep_slower
 from fastrt.drawing import draw_person
+from fastrt.engine import describe as describe_engine
 from fastrt.engine_info import EngineInfo, Precision
 from fastrt.machine import describe_machine
 from fastrt.targets.base import BuildOptions
@@ -83,6 +85,10 @@ def mix(title: str, batch: int, folder: Path) -> None:
     options = BuildOptions(batches=(batch,), timing_cache=folder / f"{title}.cache")
 
     def make(path: Path, precision: Precision, kept: Collection[str]) -> EngineInfo:
+        standing = folder / f"{title}-{precision}-{batch}.engine"
+        if standing.is_file() and not kept:
+            shutil.copy(standing, path)
+            return describe_engine(path)
         given = table if precision == "int8" else None
         return fastrt.build(network, path, precision=precision, options=options, check=False, table=given, kept=kept)
 

@@ -3,46 +3,74 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
 from fastrt.targets.tensorrt.plan import _save_timing_cache, open_timing_cache
 
 
+class Cache:
+    """Measured kernels, a line each, below a line that says whose they are."""
+
+    def __init__(self, content: bytes) -> None:
+        self.owner, *self.kernels = content.split() or [b"mine"]
+
+    def combine(self, other: Cache, ignore_mismatch: bool) -> bool:
+        assert not ignore_mismatch
+        fits = other.owner == self.owner
+        self.kernels += [kernel for kernel in other.kernels if fits and kernel not in self.kernels]
+        return fits
+
+    def serialize(self) -> bytes:
+        return b"\n".join([self.owner, *self.kernels])
+
+
 class Config:
-    """Takes only caches that begin with ``mine``, as TensorRT takes only those of its own version and GPU."""
+    """Takes only a cache that is ``mine``, as TensorRT takes only those of its own version and GPU."""
 
     def __init__(self) -> None:
-        self.cache = b"nothing"
+        self.cache = Cache(b"")
 
-    def create_timing_cache(self, content: bytes) -> bytes:
-        return content
+    def create_timing_cache(self, content: bytes) -> Cache | None:
+        return None if content.startswith(b"garbage") else Cache(content)
 
-    def set_timing_cache(self, cache: bytes, ignore_mismatch: bool) -> bool:
+    def set_timing_cache(self, cache: Cache, ignore_mismatch: bool) -> bool:
         assert not ignore_mismatch
-        if cache and not cache.startswith(b"mine"):
+        if cache.owner != b"mine":
             return False
         self.cache = cache
         return True
 
-    def get_timing_cache(self) -> Any:
-        return SimpleNamespace(serialize=lambda: b"mine, and more")
+    def get_timing_cache(self) -> Cache:
+        return self.cache
 
 
-@pytest.mark.parametrize(("stored", "used"), [(None, b""), (b"mine", b"mine"), (b"another's", b"")])
-def test_a_cache_is_read_if_it_fits_and_written_whole(stored: bytes | None, used: bytes, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("stored", "used"), [(None, []), (b"mine\na", [b"a"]), (b"another's\na", []), (b"garbage", []), (b"", [])]
+)
+def test_a_cache_is_read_if_it_fits_and_written_whole(stored: bytes | None, used: list[bytes], tmp_path: Path) -> None:
     path = tmp_path / "made" / "timing.cache"
     if stored is not None:
         path.parent.mkdir()
         path.write_bytes(stored)
     config = Config()
     assert open_timing_cache(config, path) is not None
-    assert config.cache == used
+    assert config.cache.kernels == used
+    config.cache.kernels.append(b"b")
     _save_timing_cache(config, path)
-    assert path.read_bytes() == b"mine, and more"
+    assert Cache(path.read_bytes()).kernels == [*used, b"b"]
     assert [file.name for file in path.parent.iterdir()] == ["timing.cache"]
+
+
+def test_builds_at_the_same_time_keep_what_the_others_measured(tmp_path: Path) -> None:
+    path = tmp_path / "timing.cache"
+    builds = [Config(), Config()]
+    for config, kernel in zip(builds, (b"a", b"b"), strict=True):
+        open_timing_cache(config, path)
+        config.cache.kernels += [b"shared", kernel]
+    for config in builds:
+        _save_timing_cache(config, path)
+    assert sorted(Cache(path.read_bytes()).kernels) == [b"a", b"b", b"shared"]
 
 
 def test_without_a_place_there_is_none() -> None:

@@ -146,11 +146,7 @@ def open_timing_cache(config: Trt, path: Path | None) -> Trt:
     """The timings that a build is to use, and add to: those of a file, if it can be read; None for no path."""
     if path is None:
         return None
-    try:
-        content = path.read_bytes() if path.is_file() else b""
-    except OSError:
-        content = b""  # what cannot be read is measured again
-    cache = config.create_timing_cache(content)
+    cache = config.create_timing_cache(_read_timings(path))
     # A cache of another GPU or version is refused, and then begun anew.
     if cache is None or not config.set_timing_cache(cache, False):
         cache = config.create_timing_cache(b"")
@@ -158,11 +154,25 @@ def open_timing_cache(config: Trt, path: Path | None) -> Trt:
     return cache
 
 
+def _read_timings(path: Path) -> bytes:
+    try:
+        return path.read_bytes() if path.is_file() else b""
+    except OSError:
+        return b""  # what cannot be read is measured again
+
+
 def _save_timing_cache(config: Trt, path: Path) -> None:
+    """Write what a build measured, beside what others wrote since it began."""
+    timings = bytes(config.get_timing_cache().serialize())
+    others = config.create_timing_cache(_read_timings(path))
+    if others is not None:
+        merged = config.create_timing_cache(timings)
+        merged.combine(others, False)  # nothing is added of another GPU or version
+        timings = bytes(merged.serialize())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with written_whole(path) as temporary:
-            temporary.write_bytes(bytes(config.get_timing_cache().serialize()))
+            temporary.write_bytes(timings)
     except OSError as error:
         raise OutputError(f"cannot write the timing cache {path}: {error.strerror or error}") from error
 
