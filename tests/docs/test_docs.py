@@ -18,11 +18,7 @@ from fastrt.drawing import draw_person
 from fastrt.untrained import draw_weights
 
 BLOCK = re.compile(r"```(python|console)\n(.*?)```", re.DOTALL)
-BLOCKS = [
-    pytest.param(language, text, id=f"{page.name}-{i}")
-    for page in pages()
-    for i, (language, text) in enumerate(BLOCK.findall(page.read_text("utf-8")))
-]
+BLOCKS = {page: BLOCK.findall(page.read_text("utf-8")) for page in pages()}
 
 
 @pytest.fixture(scope="module")
@@ -47,22 +43,29 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(("language", "text"), BLOCKS)
-def test_what_the_pages_show_runs(language: str, text: str, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("page", [page for page in BLOCKS if BLOCKS[page]], ids=lambda page: page.name)
+def test_what_a_page_shows_runs(page: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In its order, as what is shown later goes on from what was shown before."""
     monkeypatch.chdir(workplace)
-    if language == "python":
-        exec(compile(text, "page", "exec"), {})
-        return
-    for line in text.splitlines():
-        command = shlex.split(line.removeprefix("$ "), comments=True)
-        if command[:1] == ["fastrt"]:
-            with pytest.raises(SystemExit) as caught:
-                main(command[1:])
-            assert caught.value.code in (None, 0), line
+    for language, text in BLOCKS[page]:
+        if language == "python":
+            exec(compile(text, page.name, "exec"), {})
+        else:
+            for line in text.splitlines():
+                run_line(line)
+
+
+def run_line(line: str) -> None:
+    """What is typed after a prompt, if it is a command of fastrt."""
+    command = shlex.split(line.removeprefix("$ "), comments=True)
+    if command[:1] == ["fastrt"]:
+        with pytest.raises(SystemExit) as caught:
+            main(command[1:])
+        assert caught.value.code in (None, 0), line
 
 
 def test_the_pages_show_something() -> None:
-    assert len(BLOCKS) >= 2
+    assert sum(map(len, BLOCKS.values())) >= 2
 
 
 @pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
