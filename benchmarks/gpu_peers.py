@@ -27,7 +27,7 @@ import numpy as np
 
 import fastrt
 from benchmarks.models import describe
-from benchmarks.rows import Row, model_and_batch, writing_alone
+from benchmarks.rows import Row, describe_ratios, model_and_batch, writing_alone
 from benchmarks.torch_module import make_module
 from fastrt.arrays import Array
 from fastrt.benchmark.contest import warm_up
@@ -45,6 +45,9 @@ RUNS = 60
 
 OURS, PARSER = "fastrt, ms", "TensorRT from ONNX, ms"
 EAGER, COMPILED = "PyTorch eager, ms", "torch.compile, ms"
+BY_COMPILED, BY_PARSER = "torch.compile by fastrt", "TensorRT from ONNX by fastrt"
+COLUMNS = ("model", "batch", EAGER, COMPILED, OURS, PARSER, BY_COMPILED, BY_PARSER)
+"""In the order of tables; others come after."""
 
 
 def draw(network: Network) -> Array:
@@ -52,19 +55,25 @@ def draw(network: Network) -> Array:
     return np.stack(draw_held_out((network.input.shape[1], network.input.shape[2]), COMPARED))
 
 
-def time_in_turn(contestants: Mapping[str, Callable[[], object]]) -> dict[str, float]:
-    """Milliseconds of a call: the median of all rounds."""
+def time_in_turn(contestants: Mapping[str, Callable[[], object]]) -> dict[str, list[float]]:
+    """Milliseconds of a call, the median of each round."""
     for run in contestants.values():
         warm_up(run)
-    times: dict[str, list[float]] = {name: [] for name in contestants}
+    medians: dict[str, list[float]] = {name: [] for name in contestants}
     for _ in range(ROUNDS):
         for name, run in contestants.items():
             run()
+            times = []
             for _ in range(RUNS):
                 start = time.perf_counter()
                 run()
-                times[name].append(1e3 * (time.perf_counter() - start))
-    return {name: round(statistics.median(values), 3) for name, values in times.items()}
+                times.append(1e3 * (time.perf_counter() - start))
+            medians[name].append(statistics.median(times))
+    return medians
+
+
+def take_medians(rounds: Mapping[str, list[float]]) -> dict[str, float]:
+    return {name: round(statistics.median(values), 3) for name, values in rounds.items()}
 
 
 def time_torch(title: str, batch: int) -> None:
@@ -83,7 +92,7 @@ def time_torch(title: str, batch: int) -> None:
 
     with torch.inference_mode():
         contestants = {EAGER: partial(embed, half), COMPILED: partial(embed, compiled)}
-        row = {"model": title, "batch": batch, **time_in_turn(contestants)}
+        row = {"model": title, "batch": batch, **take_medians(time_in_turn(contestants))}
     print(row, flush=True)
     save(row, {"gpu": torch.cuda.get_device_name(0), "torch": torch.__version__})
 
@@ -165,7 +174,9 @@ def time_engines(title: str, folder: Path) -> None:
             held[:] = np.resize(images, held.shape)
             sessions = {OURS: ours, PARSER: theirs}
             runs = {name: partial(session, held) for name, session in sessions.items()}
-            row: Row = {"model": title, "batch": batch, **time_in_turn(runs)}
+            rounds = time_in_turn(runs)
+            row: Row = {"model": title, "batch": batch, **take_medians(rounds)}
+            row[BY_PARSER] = describe_ratios(rounds[PARSER], rounds[OURS])
             for name, session in sessions.items():
                 filled = np.resize(images, (-(-COMPARED // batch) * batch, *images.shape[1:]))
                 cosines = centred_cosines(session(filled)[:COMPARED], wanted)
@@ -185,10 +196,18 @@ def save(row: Row, about: dict[str, str]) -> None:
             merged = {model_and_batch(other): other for other in before["rows"]}
         else:
             merged = {}
-        merged[model_and_batch(row)] = {**merged.get(model_and_batch(row), {}), **row}
+        row = {**merged.get(model_and_batch(row), {}), **row}
+        if OURS in row and COMPILED in row:  # two processes, so no rounds to compare
+            row[BY_COMPILED] = round(row[COMPILED] / row[OURS], 2)
+        merged[model_and_batch(row)] = row
         result = {"command": "python -m benchmarks.gpu_peers STEP FOLDER", "precision": "fp16", "machine": machine}
-        ordered = [merged[key] for key in sorted(merged)]
-        RESULT.write_text(json.dumps({**result, "rows": ordered}, indent=1) + "\n")
+        rows = [arrange(merged[key]) for key in sorted(merged)]
+        RESULT.write_text(json.dumps({**result, "rows": rows}, indent=1) + "\n")
+
+
+def arrange(row: Row) -> Row:
+    """A row in the order of columns, whatever the order of steps."""
+    return {column: row[column] for column in dict.fromkeys((*COLUMNS, *row)) if column in row}
 
 
 def main(step: str, folder: Path, title: str, batches: list[str]) -> None:

@@ -23,7 +23,7 @@ import numpy as np
 import fastrt
 from benchmarks import models
 from benchmarks.models import MODELS
-from benchmarks.rows import save_rows
+from benchmarks.rows import describe_ratios, save_rows
 from benchmarks.torch_module import make_module
 from fastrt.arrays import Array
 from fastrt.benchmark.contest import Contestant, Outcome, Run, compete
@@ -184,13 +184,13 @@ def enlist(title: str, folder: Path) -> list[Contestant]:
 
 
 def ratio(outcome: Outcome, ours: Outcome, work: str) -> str:
-    """How many times as long as ours: the median of the rounds, and between what the middle half of them lie."""
+    """How many times as long as ours."""
+    return describe_ratios(medians(outcome, work), medians(ours, work))
+
+
+def medians(outcome: Outcome, work: str) -> list[float]:
     assert outcome.rounds is not None
-    assert ours.rounds is not None
-    pairs = zip(outcome.rounds[work], ours.rounds[work], strict=True)
-    ratios = [statistics.median(theirs) / statistics.median(mine) for theirs, mine in pairs]
-    low, middle, high = np.quantile(ratios, [0.25, 0.5, 0.75])
-    return f"{middle:.2f} ({low:.2f} to {high:.2f})"
+    return [statistics.median(times) for times in outcome.rounds[work]]
 
 
 def main(titles: list[str]) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from benchmarks.models import TITLES
 
@@ -18,6 +20,16 @@ Row = dict[str, Any]
 def model_and_batch(row: Row) -> tuple[int, int]:
     """What tells a row from others, where it is about a model and a batch; also its order."""
     return TITLES.index(row["model"]), row["batch"]
+
+
+def describe_ratios(numerators: Sequence[float], denominators: Sequence[float]) -> str:
+    """The ratio of two that were measured in turn: the median of the rounds, and between what the middle half lie.
+
+    >>> describe_ratios([2.0, 2.2, 2.1], [1.0, 1.0, 1.0])
+    '2.10 (2.05 to 2.15)'
+    """
+    low, middle, high = np.quantile(np.divide(numerators, denominators), [0.25, 0.5, 0.75])
+    return f"{middle:.2f} ({low:.2f} to {high:.2f})"
 
 
 @contextmanager

@@ -14,8 +14,11 @@ PLACE = re.compile(r"<!-- table: (\w+) -->\n.*?<!-- end -->", re.DOTALL)
 
 
 def draw_table(result: dict[str, Any]) -> str:
-    """A result's rows as a Markdown table, with the machine they were measured on, or where they were published."""
-    columns = list(dict.fromkeys(key for row in result["rows"] for key in row))
+    """A result's rows as a Markdown table, with the machine they were measured on, or where they were published.
+
+    Lists are left to those who read the result.
+    """
+    columns = list(dict.fromkeys(key for row in result["rows"] for key in row if not isinstance(row[key], list)))
     lines = [columns, ["---"] * len(columns), *([row.get(column, "") for column in columns] for row in result["rows"])]
     table = "\n".join(f"| {' | '.join(str(cell).replace('_', ' ') for cell in line)} |" for line in lines)
     if "source" in result:  # published by others

@@ -93,8 +93,9 @@ def mix(title: str, batch: int, folder: Path) -> None:
         return fastrt.build(network, path, precision=precision, options=options, check=False, table=given, kept=kept)
 
     pace = keep_slower(network, "tensorrt", (), make)
-    row = {"model": title, "batch": batch, "slower in int8": ", ".join(pace.slower), "kept": len(pace.kept)}
-    row |= {f"{name}, images/s": rates[batch] for name, rates in pace.images_s.items()}
+    row: Row = {"model": title, "batch": batch, "slower": list(pace.slower), "slower in int8": len(pace.slower)}
+    row["kept in fp16"] = len(pace.kept)
+    row |= {f"{name}, images/s": round(rates[batch]) for name, rates in pace.images_s.items()}
     print(row, flush=True)
     save_rows(
         MIXES,

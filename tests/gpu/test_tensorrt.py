@@ -20,7 +20,7 @@ from fastrt.passes.fold import fold_scales
 from fastrt.passes.half import compute_in_half
 from fastrt.passes.quantize import list_sites, quantize
 from fastrt.targets.base import BuildOptions
-from fastrt.targets.reference import HalfSumsReference, run_reference, trace_reference
+from fastrt.targets.reference import HalfSumsReference, RoundingReference, run_reference, trace_reference
 from fastrt.targets.tensorrt.target import TensorRtTarget
 from fastrt.untrained import draw_weights
 from golden.cases import NAMES, distance, load_golden
@@ -69,7 +69,10 @@ def network() -> fastrt.Network:
 
 @pytest.mark.parametrize("batch", [1, 8])  # the halves of an IBN-a from one convolution, and from two
 def test_int8(batch: int, network: fastrt.Network, images: Array, tmp_path: Path, record_property: Record) -> None:
-    """An engine is the quantized network, but for roundings that fall the other way: far less than eight bits do."""
+    """An engine is the quantized network, but for values that half's rounding moves to another step.
+
+    In a network of drawn weights those move it about as far as eight bits do: docs/explanation/int8.md.
+    """
     planes = images[..., ::-1].transpose(0, 3, 1, 2).astype(np.float32)
     folded = fold_scales(network)
     traced = trace_reference(folded, planes)
@@ -93,10 +96,12 @@ def test_int8(batch: int, network: fastrt.Network, images: Array, tmp_path: Path
     fastrt.build(network, path, precision="int8", table=table, normalize=False, options=options, check=False)
     with fastrt.load(path) as session:
         got = session(images)
-    rounded = run_reference(quantize(folded, ranges, TensorRtTarget.placement), planes)
-    cosine, expected = _least_cosine(got, rounded), _least_cosine(rounded, run_reference(folded, planes))
+    quantized = quantize(folded, ranges, TensorRtTarget.placement)
+    want = run_reference(quantized, planes)
+    *_, (_, rounded) = RoundingReference(planes).lower(compute_in_half(quantized, "float16"))
+    cosine, expected = (_least_cosine(rows, want) for rows in (got, rounded))
     record_property("cosine", cosine)
-    assert 1 - cosine <= 0.5 * (1 - expected)
+    assert 1 - cosine <= 1.5 * (1 - expected)
 
 
 @pytest.fixture(scope="module")
