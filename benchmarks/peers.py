@@ -27,7 +27,7 @@ from benchmarks.rows import describe_ratios, save_rows
 from benchmarks.torch_module import make_module
 from fastrt.arrays import Array
 from fastrt.benchmark.contest import Contestant, Outcome, Run, compete
-from fastrt.benchmark.engines import open_engine
+from fastrt.benchmark.engines import OpenEngine
 from fastrt.demo.demonstrate import load_demo_model
 from fastrt.drawing import draw_person
 from fastrt.machine import describe_machine
@@ -168,7 +168,7 @@ def enlist(title: str, folder: Path) -> list[Contestant]:
     fastrt.build(network, folder / "int8.xml", precision="int8", table=table)
     exported = export(title, folder)
     return [
-        Contestant(OURS, partial(open_engine, folder / "fp32.xml")),
+        Contestant(OURS, partial(OpenEngine, folder / "fp32.xml")),
         Contestant("PyTorch eager", partial(open_torch, title, compiled=False)),
         Contestant("torch.compile", partial(open_torch, title, compiled=True)),
         Contestant("onnxruntime", partial(open_onnxruntime, exported)),
@@ -178,7 +178,7 @@ def enlist(title: str, folder: Path) -> list[Contestant]:
             if network.input.shape[1:] == BOXMOT_SIZE
             else []
         ),
-        Contestant("fastrt int8", partial(open_engine, folder / "int8.xml")),
+        Contestant("fastrt int8", partial(OpenEngine, folder / "int8.xml")),
         Contestant("OpenVINO int8 by NNCF", partial(open_openvino, quantize_theirs(exported, images, folder))),
     ]
 

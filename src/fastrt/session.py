@@ -23,6 +23,7 @@ class Session:
     Attributes:
         info: what the engine says of itself: image size, embedding's dimension, resampler, precision, spec.
         batch: how many images are run at once at most.
+        threads: by how many threads of the CPU they are computed, where the runtime says; else None.
     """
 
     def __init__(self, runner: Runner, batch: int | None = None) -> None:
@@ -35,6 +36,7 @@ class Session:
             raise EngineError(f"a batch of {batch} images cannot be run; at least 1 is wanted")
         self.info: EngineInfo = runner.info
         self.batch = batch or runner.batch
+        self.threads = runner.threads
         self._runner = runner
         self._resample = find_resampler(runner.info.resampler)
 

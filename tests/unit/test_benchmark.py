@@ -50,6 +50,7 @@ def test_contestants_take_turns_and_one_that_fails_is_left_out() -> None:
     assert 2 <= quick.median_ms("b") < 20 <= slow.median_ms("b") <= slow.p99_ms("b")
     assert quick.start_s > quick.load_s > 0
     assert quick.peak_mb > 5
+    assert quick.threads is None
 
 
 def test_engines_are_timed_ready_and_resized(small: Small) -> None:
@@ -57,6 +58,9 @@ def test_engines_are_timed_ready_and_resized(small: Small) -> None:
     assert [(row.batch, row.input) for row in rows] == [(1, "ready"), (1, "crops"), (3, "ready"), (3, "crops")]
     for row in rows:
         assert (row.target, row.precision, row.device) == ("openvino", "fp32", "cpu")
+        assert row.runtime.startswith("openvino 20")
+        assert row.threads is not None
+        assert 1 <= row.threads <= (os.cpu_count() or 1)
         assert 0 < row.median_ms <= row.p99_ms
         assert row.images_s == pytest.approx(1e3 * row.batch / row.median_ms, rel=0.05)
 
@@ -78,6 +82,7 @@ def test_the_command_prints_writes_and_draws(run: Run, small: Small, tmp_path: P
     assert plot.read_bytes().startswith(b"\x89PNG")
     done = run("benchmark", small.engine, "--batch", "1", "--seconds", "0.1")
     assert "median ms" in done.out
+    assert "threads" in done.out
     assert "…" not in done.out
 
 

@@ -51,6 +51,7 @@ class Outcome:
         start_s: seconds from the start of its process until it was ready.
         load_s: of these, those that loading took, imports included.
         peak_mb: the most memory that its process held, MB of 10^6 bytes.
+        threads: by how many it computes, if what runs its batches has an attribute of that name.
         rounds: milliseconds of each call, by work, by round.
         error: why it did not take part.
     """
@@ -59,6 +60,7 @@ class Outcome:
     start_s: float = 0.0
     load_s: float = 0.0
     peak_mb: float = 0.0
+    threads: int | None = None
     rounds: Mapping[str, list[list[float]]] | None = None
     error: str | None = None
 
@@ -140,7 +142,8 @@ class _Place:
         if self._error is not None:
             return Outcome(self._contestant.name, error=self._error)
         peak = self._ask(_peak_mb) or 0.0
-        return Outcome(self._contestant.name, self._start_s, self._load_s, peak, self._rounds)
+        threads = self._ask(_threads)
+        return Outcome(self._contestant.name, self._start_s, self._load_s, peak, threads, self._rounds)
 
     def close(self) -> None:
         self._pool.shutdown(cancel_futures=True)
@@ -187,6 +190,10 @@ def _time(name: str, repeats: int) -> list[float]:
         _Here.run(work)
         times.append(1e3 * (time.perf_counter() - start))
     return times
+
+
+def _threads() -> int | None:
+    return getattr(_Here.run, "threads", None)
 
 
 def _peak_mb() -> float:

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from fastrt.arrays import Image
-from fastrt.benchmark.contest import Advance, Contestant, Outcome, Run, compete
+from fastrt.benchmark.contest import Advance, Contestant, Outcome, compete
 from fastrt.drawing import draw_person
-from fastrt.engine import describe, load
+from fastrt.engine import describe, find_target, load
 from fastrt.engine_info import EngineInfo
 from fastrt.errors import EngineError
 
@@ -28,6 +28,8 @@ class Row:
     Attributes:
         engine: the file.
         target: its runtime.
+        runtime: the same with its version.
+        threads: by how many threads of the CPU batches are computed, where the runtime says.
         device: the GPU that it is for, or the CPU.
         precision: that it computes in.
         batch: images a call.
@@ -42,6 +44,8 @@ class Row:
 
     engine: str
     target: str
+    runtime: str
+    threads: int | None
     device: str
     precision: str
     batch: int
@@ -87,7 +91,7 @@ def benchmark(
         works[f"ready {batch}"] = np.stack([draw_person(i, 0, *infos[0].image_size) for i in range(batch)])
         if crops:
             works[f"crops {batch}"] = draw_crops(batch)
-    contestants = [Contestant(str(engine), partial(open_engine, engine, device)) for engine in engines]
+    contestants = [Contestant(str(engine), partial(OpenEngine, engine, device)) for engine in engines]
     outcomes = compete(contestants, works, seconds=seconds, advance=advance)
     for outcome in outcomes:
         if outcome.error is not None:
@@ -101,21 +105,23 @@ def draw_crops(count: int) -> list[Image]:
     return [draw_person(i, 0, *CROPS[i % len(CROPS)]) for i in range(count)]
 
 
-def open_engine(path: Path, device: str | None = None, batch: int | None = None) -> Run:
-    """A session, as a contest calls it."""
-    session = load(path, device, batch=batch)
-    pinned: dict[int, Any] = {}
+class OpenEngine:
+    """A session, as a contest calls it; ``threads`` are the session's."""
 
-    def run(images: Any) -> object:
+    def __init__(self, path: Path, device: str | None = None) -> None:
+        self._session = load(path, device)
+        self._pinned: dict[int, Any] = {}
+        self.threads = self._session.threads
+
+    def __call__(self, images: Any) -> object:
+        """Embed crops in a list, or a batch at the engine's size in an array."""
         if isinstance(images, list):
-            return session(images)
-        if id(images) not in pinned:  # as a user does who knows where images reach the engine soonest
-            pinned[id(images)] = session.pinned(len(images))
-            pinned[id(images)][:] = session.prepare(images)
-        ready = pinned[id(images)]
-        return session(ready if ready.dtype == np.uint8 else images)
-
-    return run
+            return self._session(images)
+        if id(images) not in self._pinned:  # as a user does who knows where images reach the engine soonest
+            self._pinned[id(images)] = self._session.pinned(len(images))
+            self._pinned[id(images)][:] = self._session.prepare(images)
+        ready = self._pinned[id(images)]
+        return self._session(ready if ready.dtype == np.uint8 else images)
 
 
 def _row(outcome: Outcome, info: EngineInfo, work: str) -> Row:
@@ -124,6 +130,8 @@ def _row(outcome: Outcome, info: EngineInfo, work: str) -> Row:
     return Row(
         engine=outcome.name,
         target=info.target,
+        runtime=find_target(info.target).version(),
+        threads=outcome.threads,
         device=info.device or "cpu",
         precision=str(info.precision),
         batch=int(batch),

@@ -51,7 +51,8 @@ def run(
         say_json({"machine": machine, "rows": [asdict(row) for row in rows]})
         return
     for row in {row.engine: row for row in rows}.values():
-        say(f"{row.engine}: {row.target} {row.precision} on {row.device}")
+        threads = "" if row.threads is None else f", {row.threads} threads"
+        say(f"{row.engine}: {row.precision} by {row.runtime} on {row.device}{threads}")
     table = Table()
     for name in ("engine", *SHOWN):
         table.add_column(name.replace("_", " "), justify="left" if name in ("engine", "input") else "right")

@@ -94,10 +94,12 @@ class Runner(ABC):
     Attributes:
         info: what the engine says of itself.
         batch: how many images it had best run at once, unless the caller says otherwise.
+        threads: by how many threads of the CPU batches are computed, where the runtime says.
     """
 
     info: EngineInfo
     batch: int = 8  # on CPUs larger batches gain nothing and hold more memory
+    threads: int | None = None
 
     @abstractmethod
     def run(self, batch: Array) -> Embeddings:

@@ -218,6 +218,8 @@ class OpenVinoRunner(Runner):
         self._names = names
         self._idle: LifoQueue[Any] = LifoQueue()
         self._at_once = max(2, int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")))
+        if "INFERENCE_NUM_THREADS" in compiled.get_property("SUPPORTED_PROPERTIES"):
+            self.threads = int(compiled.get_property("INFERENCE_NUM_THREADS"))
 
     def run(self, batch: Array) -> Embeddings:
         return self._infer(batch)[0].reshape(len(batch), -1)
