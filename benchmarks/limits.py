@@ -13,14 +13,16 @@ import math
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import fastrt
-from benchmarks.models import MODELS, SIZE, describe
+from benchmarks.models import MODELS, describe
+from benchmarks.rows import Row
 from fastrt.calibration.images import draw_held_out
 from fastrt.drawing import draw_person
 from fastrt.engine_info import Precision
@@ -35,9 +37,13 @@ PROBES = {"product": 2 * SIDE**3, "convolution": 2 * IMAGES * 9 * CHANNELS**2 * 
 """Operations of each: a multiplication and an addition are two."""
 
 COPIED = 256 << 20
-BATCH = 16
+BATCHES = (1, 4, 16, 32)
 ROUNDS = 9
 BYTES = {"fp32": 4, "int8": 1}
+TALL = "R50-NL-IBN 384x128"
+
+Work = tuple[str, str] | tuple[str, str, int]
+Works = dict[Work, Callable[[], object]]
 
 
 def count_products(network: Network) -> int:
@@ -93,60 +99,78 @@ def open_probe(kind: str, precision: str) -> Callable[[], object]:
 
 
 def main() -> None:
-    works: dict[tuple[str, str], Callable[[], object]] = {}
-    source, target = np.zeros(COPIED, np.uint8), np.zeros(COPIED, np.uint8)
-    works["copy", ""] = lambda: np.copyto(target, source)
-    networks = {title: describe(title) for title in MODELS}
-    images = np.stack([draw_person(i, 0, *SIZE) for i in range(BATCH)])
+    networks = {title: describe(title) for title in (*MODELS, TALL)}
     with tempfile.TemporaryDirectory() as folder:
-        for precision in BYTES:
-            for probe in PROBES:
-                works[probe, precision] = open_probe(probe, precision)
-            for title, network in networks.items():
-                session = fastrt.load(build(network, title, precision, Path(folder)))
-                works[title, precision] = lambda session=session: session(images)  # type: ignore[misc]
-        times: dict[tuple[str, str], list[float]] = {name: [] for name in works}
-        for work in works.values():
-            work()
-        for _ in range(ROUNDS):
-            for name, work in works.items():
-                start = time.perf_counter()
-                work()
-                times[name].append(time.perf_counter() - start)
-    medians = {name: statistics.median(values) for name, values in times.items()}
+        medians = take_turns(list_works(networks, Path(folder)))
     peaks = {
         precision: max(operations / medians[probe, precision] for probe, operations in PROBES.items())
         for precision in BYTES
     }
     bandwidth = 2 * COPIED / medians["copy", ""]
-    rows: list[dict[str, object]] = []
-    for title, network in networks.items():
-        for precision, size in BYTES.items():
-            peak = peaks[precision]
-            operations = 2 * count_products(network) * BATCH
-            weights, maps = count_numbers(network)
-            seconds = medians[title, precision]
-            rows.append(
-                {
-                    "model": title,
-                    "precision": precision,
-                    "GFLOP an image": round(operations / BATCH / 1e9, 2),
-                    "ms an image": round(1e3 * seconds / BATCH, 2),
-                    "floor by arithmetic, ms": round(1e3 * operations / peak / BATCH, 2),
-                    "floor by memory, ms": round(1e3 * size * (weights / BATCH + 2 * maps) / bandwidth, 2),
-                    "of the peak": f"{operations / seconds / peak:.0%}",
-                }
-            )
-            print(rows[-1], flush=True)
+    rows = [
+        describe_row(title, network, precision, batch, medians[title, precision, batch], peaks[precision], bandwidth)
+        for title, network in networks.items()
+        for precision in BYTES
+        for batch in BATCHES
+    ]
     rates = {f"peak_{precision}_gop_s": round(peak / 1e9) for precision, peak in peaks.items()}
     machine = {**describe_machine(), **rates, "bandwidth_gb_s": round(bandwidth / 1e9, 1)}
-    result = {"command": "python -m benchmarks.limits", "batch": BATCH, "machine": machine, "rows": rows}
-    RESULT.write_text(json.dumps(result, indent=1) + "\n")
+    RESULT.write_text(
+        json.dumps({"command": "python -m benchmarks.limits", "machine": machine, "rows": rows}, indent=1) + "\n"
+    )
+    for row in rows:
+        print(row)
+
+
+def list_works(networks: Mapping[str, Network], folder: Path) -> Works:
+    """What is timed: a copy, the probes of each precision, and each network at each batch."""
+    source, target = np.zeros(COPIED, np.uint8), np.zeros(COPIED, np.uint8)
+    works: Works = {("copy", ""): lambda: np.copyto(target, source)}
+    for precision in BYTES:
+        for probe in PROBES:
+            works[probe, precision] = open_probe(probe, precision)
+        for title, network in networks.items():
+            session = fastrt.load(build(network, title, precision, folder), batch=max(BATCHES))
+            people = np.stack([draw_person(i, 0, *session.info.image_size) for i in range(max(BATCHES))])
+            for batch in BATCHES:
+                works[title, precision, batch] = partial(session, people[:batch])
+    return works
+
+
+def take_turns(works: Works) -> dict[Work, float]:
+    """The median of seconds that each takes, all in turn."""
+    times: dict[Work, list[float]] = {name: [] for name in works}
+    for _ in range(ROUNDS):
+        for name, work in works.items():
+            work()  # after others had the caches
+            start = time.perf_counter()
+            work()
+            times[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def describe_row(
+    title: str, network: Network, precision: str, batch: int, seconds: float, peak: float, bandwidth: float
+) -> Row:
+    """A network's seconds for a batch beside its floors, of operations and bytes a second."""
+    operations = 2 * count_products(network)
+    weights, maps = count_numbers(network)
+    return {
+        "model": title,
+        "precision": precision,
+        "batch": batch,
+        "GFLOP an image": round(operations / 1e9, 2),
+        "ms an image": round(1e3 * seconds / batch, 2),
+        "floor by arithmetic, ms": round(1e3 * operations / peak, 2),
+        "floor by memory, ms": round(1e3 * BYTES[precision] * (weights / batch + 2 * maps) / bandwidth, 2),
+        "of the peak": f"{operations * batch / seconds / peak:.0%}",
+    }
 
 
 def build(network: Network, title: str, precision: str, folder: Path) -> Path:
     wanted: Precision = "int8" if precision == "int8" else "fp32"
-    table = fastrt.calibrate(network, draw_held_out((SIZE[0], SIZE[1]))) if wanted == "int8" else None
+    size = network.input.shape[1], network.input.shape[2]
+    table = fastrt.calibrate(network, draw_held_out(size)) if wanted == "int8" else None
     path = folder / f"{title}-{precision}.xml"
     fastrt.build(network, path, precision=wanted, table=table)
     return path
