@@ -9,7 +9,6 @@ in turn. An engine may come out above the peak: its own convolutions may be bett
 from __future__ import annotations
 
 import json
-import math
 import statistics
 import tempfile
 import time
@@ -21,14 +20,13 @@ from typing import Any
 import numpy as np
 
 import fastrt
+from benchmarks.floors import describe_row
 from benchmarks.models import MODELS, describe
-from benchmarks.rows import Row
 from fastrt.calibration.images import draw_held_out
 from fastrt.drawing import draw_person
 from fastrt.engine_info import Precision
 from fastrt.machine import describe_machine
 from fastrt.network import Network
-from fastrt.ops import Convolution, MatMul
 
 RESULT = Path(__file__).parent / "results" / "limits.json"
 SIDE = 2048
@@ -39,38 +37,11 @@ PROBES = {"product": 2 * SIDE**3, "convolution": 2 * IMAGES * 9 * CHANNELS**2 * 
 COPIED = 256 << 20
 BATCHES = (1, 4, 16, 32)
 ROUNDS = 9
-BYTES = {"fp32": 4, "int8": 1}
+PRECISIONS = ("fp32", "int8")
 TALL = "R50-NL-IBN 384x128"
 
 Work = tuple[str, str] | tuple[str, str, int]
 Works = dict[Work, Callable[[], object]]
-
-
-def count_products(network: Network) -> int:
-    """Multiplications with an addition, for one image."""
-    total = 0
-    for tensor in network:
-        operation = tensor.operation
-        if isinstance(operation, Convolution):
-            inputs = network[tensor.inputs[0]].shape[1:]
-            places = zip(inputs, tensor.shape[1:], operation.weight.shape[2:], strict=True)
-            taps = (count_taps(*place, operation.stride, operation.padding) for place in places)
-            total += math.prod(operation.weight.shape[:2]) * math.prod(taps)
-        elif isinstance(operation, MatMul):
-            total += math.prod(tensor.shape) * network[tensor.inputs[0]].shape[0 if operation.transpose_a else 1]
-    return total
-
-
-def count_taps(size: int, outputs: int, kernel: int, stride: int, padding: int) -> int:
-    """How often a filter meets a pixel along an axis, over all places that it is put to."""
-    return sum(0 <= place * stride + tap - padding < size for place in range(outputs) for tap in range(kernel))
-
-
-def count_numbers(network: Network) -> tuple[int, int]:
-    """Weights, and numbers in the feature maps that an image has; each ReLU and norm is done where its input is."""
-    weights = sum(tensor.operation.weight.size for tensor in network if isinstance(tensor.operation, Convolution))
-    maps = sum(math.prod(tensor.shape) for tensor in network if isinstance(tensor.operation, Convolution))
-    return weights, maps
 
 
 def open_probe(kind: str, precision: str) -> Callable[[], object]:
@@ -104,13 +75,13 @@ def main() -> None:
         medians = take_turns(list_works(networks, Path(folder)))
     peaks = {
         precision: max(operations / medians[probe, precision] for probe, operations in PROBES.items())
-        for precision in BYTES
+        for precision in PRECISIONS
     }
     bandwidth = 2 * COPIED / medians["copy", ""]
     rows = [
         describe_row(title, network, precision, batch, medians[title, precision, batch], peaks[precision], bandwidth)
         for title, network in networks.items()
-        for precision in BYTES
+        for precision in PRECISIONS
         for batch in BATCHES
     ]
     rates = {f"peak_{precision}_gop_s": round(peak / 1e9) for precision, peak in peaks.items()}
@@ -126,7 +97,7 @@ def list_works(networks: Mapping[str, Network], folder: Path) -> Works:
     """What is timed: a copy, the probes of each precision, and each network at each batch."""
     source, target = np.zeros(COPIED, np.uint8), np.zeros(COPIED, np.uint8)
     works: Works = {("copy", ""): lambda: np.copyto(target, source)}
-    for precision in BYTES:
+    for precision in PRECISIONS:
         for probe in PROBES:
             works[probe, precision] = open_probe(probe, precision)
         for title, network in networks.items():
@@ -147,24 +118,6 @@ def take_turns(works: Works) -> dict[Work, float]:
             work()
             times[name].append(time.perf_counter() - start)
     return {name: statistics.median(values) for name, values in times.items()}
-
-
-def describe_row(
-    title: str, network: Network, precision: str, batch: int, seconds: float, peak: float, bandwidth: float
-) -> Row:
-    """A network's seconds for a batch beside its floors, of operations and bytes a second."""
-    operations = 2 * count_products(network)
-    weights, maps = count_numbers(network)
-    return {
-        "model": title,
-        "precision": precision,
-        "batch": batch,
-        "GFLOP an image": round(operations / 1e9, 2),
-        "ms an image": round(1e3 * seconds / batch, 2),
-        "floor by arithmetic, ms": round(1e3 * operations / peak, 2),
-        "floor by memory, ms": round(1e3 * BYTES[precision] * (weights / batch + 2 * maps) / bandwidth, 2),
-        "of the peak": f"{operations * batch / seconds / peak:.0%}",
-    }
 
 
 def build(network: Network, title: str, precision: str, folder: Path) -> Path:

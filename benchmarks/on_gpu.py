@@ -92,6 +92,7 @@ def list_phases(folder: Path) -> list[Phase]:
                 demo,
             ),
         ),
+        Phase(1, (Step("limits", "torch", "-m benchmarks.gpu_limits"),)),  # beside what was measured
     ]
 
 

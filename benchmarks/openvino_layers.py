@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import openvino as ov
 
-from benchmarks.limits import BYTES, build
+from benchmarks.limits import PRECISIONS, build
 from benchmarks.models import MODELS, SIZE, describe
 from fastrt.drawing import draw_person
 from fastrt.machine import describe_machine
@@ -52,7 +52,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for title in MODELS:
             network = describe(title)
-            for precision in BYTES:
+            for precision in PRECISIONS:
                 found = count(build(network, title, precision, Path(folder)))
                 rows.append({"model": title, "precision": precision, **found})
                 print(rows[-1], flush=True)

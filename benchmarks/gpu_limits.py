@@ -1,0 +1,79 @@
+"""How far TensorRT engines are from what their GPU can do at best: ``python -m benchmarks.gpu_limits``, with PyTorch.
+
+The peak of arithmetic is a large product of matrices, in half and in int8; that of memory a copy on the device. Beside
+them stand the rows that `benchmarks.tensorrt_speed` left of such a GPU: images that lie on it, embeddings that stay.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Callable
+
+from benchmarks.floors import describe_row
+from benchmarks.models import describe
+from benchmarks.rows import Row
+from benchmarks.tensorrt_speed import RESULT as SPEED
+
+RESULT = SPEED.with_stem("gpu_limits")
+SIDE = 8192
+COPIED = 1 << 30
+RUNS = 50
+
+
+def time_on_device(work: Callable[[], object]) -> float:
+    """Seconds that the GPU takes, the median of `RUNS`."""
+    import torch
+
+    seconds: list[float] = []
+    for _ in range(RUNS + 10):  # the first ones bring the clocks up
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start.record()
+        work()
+        end.record()
+        torch.cuda.synchronize()
+        seconds.append(start.elapsed_time(end) / 1e3)
+    return statistics.median(seconds[10:])
+
+
+def measure_peaks() -> tuple[dict[str, float], float]:
+    """Operations a second by precision, a multiplication and an addition being two; bytes read or written a second."""
+    import torch
+
+    left, right = (torch.randn(SIDE, SIDE, device="cuda", dtype=torch.float16) for _ in range(2))
+    first, second = (torch.randint(-127, 128, (SIDE, SIDE), device="cuda", dtype=torch.int8) for _ in range(2))
+    source = torch.empty(COPIED, dtype=torch.uint8, device="cuda").random_()
+    target = torch.empty_like(source)
+    operations = 2 * SIDE**3
+    peaks = {
+        "fp16": operations / time_on_device(lambda: left @ right),
+        "int8": operations / time_on_device(lambda: torch._int_mm(first, second.t())),  # noqa: SLF001 -- no other is
+    }
+    return peaks, 2 * COPIED / time_on_device(lambda: target.copy_(source))
+
+
+def main() -> None:
+    import torch
+
+    speed: Row = json.loads(SPEED.read_text())
+    gpu = torch.cuda.get_device_name(0)
+    if not speed["machine"]["gpu"].startswith(gpu):
+        raise SystemExit(f"this is an {gpu}, and {SPEED.name} is of an {speed['machine']['gpu']}; measure that first")
+    peaks, bandwidth = measure_peaks()
+    rates = {f"peak_{precision}_gop_s": round(peak / 1e9) for precision, peak in peaks.items()}
+    machine = {**speed["machine"], "torch": torch.__version__, **rates, "bandwidth_gb_s": round(bandwidth / 1e9)}
+    networks = {row["model"]: describe(row["model"]) for row in speed["rows"]}
+    rows = []
+    for row in speed["rows"]:
+        if "images_s_on_device" not in row:
+            continue
+        title, precision, batch = row["model"], row["precision"], row["batch"]
+        seconds = batch / row["images_s_on_device"]
+        rows.append(describe_row(title, networks[title], precision, batch, seconds, peaks[precision], bandwidth))
+        print(rows[-1])
+    result = {"command": "python -m benchmarks.gpu_limits", "machine": machine, "rows": rows}
+    RESULT.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
