@@ -1,0 +1,303 @@
+"""Other forms of what fastrt gives TensorRT: ``python -m benchmarks.tensorrt_forms FOLDER [FORM ...]``.
+
+The first layers of a network, in fp16, built in each form for each batch: the microseconds of its layers by TensorRT's
+profiler, and how alike its outputs are to those of the form that fastrt uses. A form that gains something here is worth
+trying in a whole network.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar
+from unittest.mock import patch
+
+import numpy as np
+
+from benchmarks.models import describe
+from benchmarks.rows import Row, save_rows
+from benchmarks.tensorrt_speed import describe_here
+from fastrt.arrays import Array
+from fastrt.drawing import draw_person
+from fastrt.engine_info import EngineInfo
+from fastrt.network import OUTPUT, Network, make_tensor
+from fastrt.ops import Cast, Input, InstanceNorm, ReduceMean, Reshape, ScaleShift, Transpose
+from fastrt.passes import prepare
+from fastrt.similarity import centred_cosines
+from fastrt.targets.base import BuildOptions
+from fastrt.targets.tensorrt import cuda, plan
+from fastrt.targets.tensorrt.dialect import Dialect, Trt, find_dialect
+from fastrt.targets.tensorrt.lowering import PIXELS, TensorRtLowering
+from fastrt.targets.tensorrt.messages import make_logger
+
+RESULT = Path(__file__).parent / "results" / "tensorrt_forms.json"
+BATCHES = (1, 32, 128)
+RUNS = 40
+WAY_IN, IBN = "R34", "R50-NL-IBN"
+ENDS = {WAY_IN: "backbone.maxpool", IBN: "backbone.layer2.0.relu"}
+"""Where the networks are cut off: after the bytes' way in and the stem; after four blocks with IBN."""
+
+
+class Pointwise(TensorRtLowering):
+    """Pixels are standardised by a product and a sum."""
+
+    def scale_shift(self, op: ScaleShift, x: Trt) -> Trt:
+        shape = (1, -1, *(1,) * (len(x.shape) - 2))
+        scale, shift = (self._constant(array.reshape(shape), x) for array in (op.scale, op.shift))
+        return self._elementwise("SUM", self._elementwise("PROD", x, scale), shift)
+
+
+class Between(Pointwise):
+    """The same in float32, between two casts: what stands there can be one kernel."""
+
+    def cast(self, op: Cast, x: Trt) -> Trt:
+        half = x.dtype == self._trt.DataType.UINT8
+        return super().cast(replace(op, dtype="float32") if half else op, x)
+
+    def scale_shift(self, op: ScaleShift, x: Trt) -> Trt:
+        y = super().scale_shift(op, x)
+        return self._add("add_cast", y, self._trt.DataType.HALF) if len(x.shape) == 4 else y
+
+
+class Matrix(TensorRtLowering):
+    """Bytes become planes as a matrix is transposed: all pixels by three channels."""
+
+    def transpose(self, op: Transpose, x: Trt) -> Trt:
+        if op.axes != (2, 0, 1):
+            return super().transpose(op, x)
+        height, width, channels = tuple(x.shape)[1:]
+        layer = self._layer("add_shuffle", x)
+        layer.reshape_dims = (0, height * width, channels)
+        layer.second_transpose = self._trt.Permutation([0, 2, 1])
+        again = self._layer("add_shuffle", layer.get_output(0))
+        again.reshape_dims = (0, channels, height, width)
+        return again.get_output(0)
+
+
+class Product(TensorRtLowering):
+    """Bytes become standardised planes by a product with a diagonal matrix, which turns them on the way."""
+
+    def transpose(self, op: Transpose, x: Trt) -> Trt:
+        return x if op.axes == (2, 0, 1) else super().transpose(op, x)
+
+    def scale_shift(self, op: ScaleShift, x: Trt) -> Trt:
+        if len(x.shape) < 4:
+            return super().scale_shift(op, x)
+        height, width, channels = tuple(x.shape)[1:]
+        rows = self._layer("add_shuffle", x)
+        rows.reshape_dims = (0, height * width, channels)
+        flat = rows.get_output(0)
+        diagonal, shift = (
+            self._constant(array, flat) for array in (np.diag(op.scale)[None], op.shift.reshape(1, channels, 1))
+        )
+        kinds = self._trt.MatrixOperation
+        turned = self._add("add_matrix_multiply", diagonal, kinds.NONE, flat, kinds.TRANSPOSE)
+        planes = self._layer("add_shuffle", self._elementwise("SUM", turned, shift))
+        planes.reshape_dims = (0, channels, height, width)
+        return planes.get_output(0)
+
+
+class ChannelsLast(TensorRtLowering):
+    """The input has the shape of planes, and bytes lie in it with their channels last: nothing is turned."""
+
+    def input(self, op: Input) -> Trt:
+        images = super().input(op)
+        images.allowed_formats = 1 << int(self._trt.TensorFormat.HWC)
+        return images
+
+    def transpose(self, op: Transpose, x: Trt) -> Trt:
+        return x if op.axes == (2, 0, 1) else super().transpose(op, x)
+
+
+class Written(TensorRtLowering):
+    """An instance norm is written out: what deviates from the mean, by the root of the mean of its squares."""
+
+    def instance_norm(self, op: InstanceNorm, x: Trt) -> Trt:
+        weight, bias = (self._constant(array.reshape(1, -1, 1, 1), x) for array in (op.weight, op.bias))
+        centred = self._elementwise("SUB", x, self._mean(x))
+        variance = self._mean(self._elementwise("PROD", centred, centred))
+        root = self._add(
+            "add_unary",
+            self._elementwise("SUM", variance, self._scalar(op.eps, variance)),
+            self._trt.UnaryOperation.SQRT,
+        )
+        return self._elementwise(
+            "SUM", self._elementwise("PROD", centred, self._elementwise("DIV", weight, root)), bias
+        )
+
+    def _mean(self, x: Trt) -> Trt:
+        return self._add("add_reduce", x, self._trt.ReduceOperation.AVG, PIXELS, True)
+
+
+class Pooled(Written):
+    """The same, its means by poolings."""
+
+    def _mean(self, x: Trt) -> Trt:
+        return self._add("add_pooling_nd", x, self._trt.PoolingType.AVERAGE, tuple(x.shape)[2:])
+
+
+class Sums(Pooled):
+    """A norm's mean and mean of squares by poolings, and then one factor and one summand a channel."""
+
+    def instance_norm(self, op: InstanceNorm, x: Trt) -> Trt:
+        weight, bias = (self._constant(array.reshape(1, -1, 1, 1), x) for array in (op.weight, op.bias))
+        mean, squares = self._mean(x), self._mean(self._elementwise("PROD", x, x))
+        variance = self._elementwise("SUB", squares, self._elementwise("PROD", mean, mean))
+        root = self._add(
+            "add_unary",
+            self._elementwise("SUM", variance, self._scalar(op.eps, variance)),
+            self._trt.UnaryOperation.SQRT,
+        )
+        factor = self._elementwise("DIV", weight, root)
+        summand = self._elementwise("SUB", bias, self._elementwise("PROD", mean, factor))
+        return self._elementwise("SUM", self._elementwise("PROD", x, factor), summand)
+
+
+class Groups(TensorRtLowering):
+    """An instance norm as a group norm of as many groups as channels."""
+
+    def instance_norm(self, op: InstanceNorm, x: Trt) -> Trt:
+        scale, bias = (self._constant(array.reshape(1, -1, 1, 1), x) for array in (op.weight, op.bias))
+        layer = self._layer("add_normalization", x, scale, bias, PIXELS)
+        layer.epsilon = op.eps
+        layer.num_groups = len(op.weight)
+        return layer.get_output(0)
+
+
+class Joined(TensorRtLowering):
+    """One convolution before both halves of an IBN-a, whatever the batch."""
+
+    split: ClassVar[bool] = False
+
+
+@dataclass(frozen=True)
+class Form:
+    """A way to give TensorRT a part of a network."""
+
+    model: str
+    lowering: type[TensorRtLowering]
+    rewrite: Callable[[Network], Network] = lambda network: network
+
+
+def take_planes(network: Network) -> Network:
+    """A prepared network whose input has the shape that it is turned to."""
+    images, *others = network.tensors
+    height, width, channels = images.shape
+    shape = channels, height, width
+    return replace(network, tensors=(replace(images, operation=Input(shape, images.dtype), shape=shape), *others))
+
+
+FORMS = {
+    "way in, as it is": Form(WAY_IN, TensorRtLowering),
+    "way in, pointwise": Form(WAY_IN, Pointwise),
+    "way in, float32 between casts": Form(WAY_IN, Between),
+    "way in, a transposed matrix": Form(WAY_IN, Matrix),
+    "way in, a product": Form(WAY_IN, Product),
+    "way in, channels last": Form(WAY_IN, ChannelsLast, take_planes),
+    "IBN, as it is": Form(IBN, TensorRtLowering),
+    "IBN, one convolution": Form(IBN, Joined),
+    "IBN, written out": Form(IBN, Written),
+    "IBN, poolings": Form(IBN, Pooled),
+    "IBN, poolings of squares": Form(IBN, Sums),
+    "IBN, a group norm": Form(IBN, Groups),
+}
+
+
+def cut(network: Network, end: str) -> Network:
+    """The network up to a tensor, with its means over pixels as the embedding."""
+    kept = network.tensors[: [tensor.name for tensor in network].index(end) + 1]
+    mean = make_tensor("mean", ReduceMean(), [kept[-1]])
+    vector = make_tensor(OUTPUT, Reshape((mean.shape[0],)), [mean])
+    return replace(network, tensors=(*kept, mean, vector))
+
+
+def build(dialect: Dialect, form: Form, batch: int, cache: Path | None) -> bytes:
+    """A plan for one batch."""
+    network = cut(describe(form.model), ENDS[form.model])
+    info = EngineInfo(
+        target="tensorrt",
+        precision="fp16",
+        io="u8_nhwc_bgr",
+        image_size=(network.input.shape[1], network.input.shape[2]),
+        embedding_dim=network.output.shape[0],
+    )
+    split = batch > 4 and getattr(form.lowering, "split", True)
+    prepared = form.rewrite(prepare(network, info, typed=True, split=split))
+    with patch.object(plan, "TensorRtLowering", form.lowering):
+        return plan.build_plan(dialect, prepared, info, BuildOptions(batches=(batch,), timing_cache=cache))
+
+
+def run(dialect: Dialect, content: bytes, images: Array) -> tuple[dict[str, float], Array]:
+    """Microseconds of each layer, and what comes out."""
+    trt: Trt = dialect.trt
+    engine = trt.Runtime(make_logger(trt)).deserialize_cuda_engine(content)
+    context = engine.create_execution_context()
+    stream = cuda.Stream()
+    held = cuda.Pinned(images.nbytes)
+    held.array(images.shape, np.uint8)[:] = images
+    buffers = []
+    for i in range(engine.num_io_tensors):
+        name = engine.get_tensor_name(i)
+        shape = (len(images), *tuple(engine.get_tensor_shape(name))[1:])
+        is_input = engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT
+        buffers.append(cuda.Buffer(images.nbytes if is_input else 4 * int(np.prod(shape))))
+        context.set_tensor_address(name, buffers[-1].pointer)
+        if is_input:
+            context.set_input_shape(name, shape)
+            stream.copy(buffers[-1].pointer, held.pointer, images.nbytes)
+        else:
+            output, made = cuda.Pinned(4 * int(np.prod(shape))), buffers[-1]
+            rows = output.array(shape, np.float32)
+    times: dict[str, list[float]] = {}
+
+    class Profiler(trt.IProfiler):  # type: ignore[misc]  # the base class is known at run time only
+        def __init__(self) -> None:
+            trt.IProfiler.__init__(self)
+
+        def report_layer_time(self, name: str, ms: float) -> None:
+            times.setdefault(name, []).append(1e3 * ms)
+
+    context.profiler = profiler = Profiler()
+    for _ in range(10 + RUNS):
+        context.execute_async_v3(int(stream.handle))
+        stream.wait()
+    del profiler
+    stream.copy(output.pointer, made.pointer, output.size)
+    stream.wait()
+    return {name: statistics.median(found[10:]) for name, found in times.items()}, rows.copy()
+
+
+def main(folder: Path, names: list[str]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    dialect = find_dialect("tensorrt")
+    used: dict[tuple[str, int], Array] = {}
+    for name in names or FORMS:
+        form = FORMS[name]
+        for batch in BATCHES:
+            people = np.stack([draw_person(i, 0, 256, 128) for i in range(min(batch, 16))])
+            images = np.resize(people, (batch, *people.shape[1:]))
+            row: Row = {"form": name, "batch": batch}
+            try:
+                times, rows = run(dialect, build(dialect, form, batch, folder / f"{form.model}.cache"), images)
+            except Exception as error:  # a form that TensorRT refuses is an outcome, too
+                row["refused"] = str(error).splitlines()[0][:200]
+                times, rows = {}, None
+            if rows is not None:
+                wanted = used.setdefault((form.model, batch), rows)
+                row |= {"layers": len(times), "us": round(sum(times.values()), 1)}
+                if batch > 1:
+                    row["least cosine"] = round(float(centred_cosines(rows[:16], wanted[:16]).min()), 5)
+                row["times"] = [[layer, round(time, 1)] for layer, time in times.items()]
+            print({key: value for key, value in row.items() if key != "times"}, flush=True)
+            save_rows(RESULT, "python -m benchmarks.tensorrt_forms FOLDER", describe_here(), [row], same=order)
+
+
+def order(row: Row) -> tuple[int, int]:
+    return list(FORMS).index(row["form"]), row["batch"]
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2:])
