@@ -13,6 +13,7 @@
 __version__ = "0.1.0"
 
 from fastrt import datasets
+from fastrt.benchmark.timing import Timing, benchmark
 from fastrt.calibration.calibrate import calibrate
 from fastrt.calibration.table import CalibrationTable, read_table
 from fastrt.config import load_spec, preset_names
@@ -62,8 +63,10 @@ __all__ = [
     "Session",
     "SpecError",
     "TargetError",
+    "Timing",
     "Weights",
     "WeightsError",
+    "benchmark",
     "build",
     "build_network",
     "calibrate",

@@ -13,7 +13,7 @@ import pytest
 import fastrt
 from conftest import Run, Small
 from fastrt.benchmark.contest import Contestant, compete
-from fastrt.benchmark.engines import benchmark, draw_crops
+from fastrt.benchmark.engines import compare_engines, draw_crops
 from fastrt.benchmark.plot import check_plot
 
 
@@ -54,7 +54,7 @@ def test_contestants_take_turns_and_one_that_fails_is_left_out() -> None:
 
 
 def test_engines_are_timed_ready_and_resized(small: Small) -> None:
-    rows = benchmark([small.engine], [1, 3], crops=True, seconds=0.05)
+    rows = compare_engines([small.engine], [1, 3], crops=True, seconds=0.05)
     assert [(row.batch, row.input) for row in rows] == [(1, "ready"), (1, "crops"), (3, "ready"), (3, "crops")]
     for row in rows:
         assert (row.target, row.precision, row.device) == ("openvino", "fp32", "cpu")
@@ -63,6 +63,29 @@ def test_engines_are_timed_ready_and_resized(small: Small) -> None:
         assert 1 <= row.threads <= (os.cpu_count() or 1)
         assert 0 < row.median_ms <= row.p99_ms
         assert row.images_s == pytest.approx(1e3 * row.batch / row.median_ms, rel=0.05)
+
+
+@pytest.mark.parametrize("io", ["u8_nhwc_bgr", "f32_nchw_rgb"])
+def test_a_session_is_timed(io: Any, small: Small, tmp_path: Path) -> None:
+    path = tmp_path / "small.xml"
+    fastrt.build(small.network, path, io=io)
+    with fastrt.load(path) as session:
+        timing = fastrt.benchmark(session, batch=3, seconds=0.05)
+        with pytest.raises(fastrt.EngineError, match="at least 1"):
+            fastrt.benchmark(session, batch=0)
+    assert timing.batch == 3
+    assert 0 < timing.median_ms <= timing.p99_ms
+    assert timing.images_s == pytest.approx(3e3 / timing.median_ms)
+    assert str(timing).startswith("batch 3: ")
+    with pytest.raises(fastrt.EngineError, match="closed"):
+        fastrt.benchmark(session)
+
+
+def test_batches_may_stand_apart(run: Run, small: Small) -> None:
+    done = run("benchmark", small.engine, "--batch", "1", "2", "3", "--seconds", "0.1", "--json")
+    assert done.code == 0, done.err
+    assert [row["batch"] for row in json.loads(done.out)["rows"]] == [1, 2, 3]
+    assert run("benchmark", small.engine, "2").code == 2
 
 
 def test_crops_are_of_many_sizes() -> None:
@@ -107,7 +130,7 @@ def test_engines_of_two_sizes_are_not_compared(small: Small, tmp_path: Path) -> 
 
     fastrt.build(fastrt.build_network(spec, draw_weights(spec)), tmp_path / "other.xml")
     with pytest.raises(fastrt.EngineError, match="cannot be given the same images"):
-        benchmark([small.engine, tmp_path / "other.xml"], [1])
+        compare_engines([small.engine, tmp_path / "other.xml"], [1])
 
 
 def test_a_plot_wants_a_known_kind() -> None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from fastrt.arrays import Image
 from fastrt.benchmark.contest import Advance, Contestant, Outcome, compete
+from fastrt.benchmark.timing import make_ready
 from fastrt.drawing import draw_person
 from fastrt.engine import describe, find_target, load
 from fastrt.engine_info import EngineInfo
@@ -58,7 +59,7 @@ class Row:
     peak_mb: float
 
 
-def benchmark(
+def compare_engines(
     engines: Sequence[Path],
     batches: Sequence[int],
     *,
@@ -110,18 +111,16 @@ class OpenEngine:
 
     def __init__(self, path: Path, device: str | None = None) -> None:
         self._session = load(path, device)
-        self._pinned: dict[int, Any] = {}
+        self._ready: dict[int, Any] = {}
         self.threads = self._session.threads
 
     def __call__(self, images: Any) -> object:
         """Embed crops in a list, or a batch at the engine's size in an array."""
         if isinstance(images, list):
             return self._session(images)
-        if id(images) not in self._pinned:  # as a user does who knows where images reach the engine soonest
-            self._pinned[id(images)] = self._session.pinned(len(images))
-            self._pinned[id(images)][:] = self._session.prepare(images)
-        ready = self._pinned[id(images)]
-        return self._session(ready if ready.dtype == np.uint8 else images)
+        if id(images) not in self._ready:
+            self._ready[id(images)] = make_ready(self._session, images)
+        return self._session(self._ready[id(images)])
 
 
 def _row(outcome: Outcome, info: EngineInfo, work: str) -> Row:

@@ -7,18 +7,19 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from fastrt.benchmark.engines import benchmark
+from fastrt.benchmark.engines import compare_engines
 from fastrt.benchmark.plot import check_plot, draw_plot
 from fastrt.cli.arguments import AsJson, Device, split_numbers
 from fastrt.cli.output import progress_bar, result_console, say, say_json, say_note
 from fastrt.machine import describe_machine
 
+BATCHES = "1,4,16"
 SHOWN = ("batch", "input", "median_ms", "p99_ms", "images_s", "load_s", "start_s", "peak_mb")
 
 
 def run(
     engines: Annotated[list[Path], typer.Argument(metavar="ENGINE...", help="Engine files.", show_default=False)],
-    batch: Annotated[str, typer.Option(help="Images a call.")] = "1,4,16",
+    batch: Annotated[str | None, typer.Option(help="Images a call: 1,4,16 or 1 4 16.", show_default=BATCHES)] = None,
     preprocess: Annotated[
         bool, typer.Option("--preprocess", help="Also time crops of many sizes, which must be resized.")
     ] = False,
@@ -32,10 +33,13 @@ def run(
     """Time engines side by side: each in a process of its own, all in turn."""
     if plot is not None:
         check_plot(plot)
-    batches = split_numbers(batch)
+    # ``--batch 1 4 16`` leaves 4 and 16 among the engines, which are named by suffix and never are numbers.
+    numbers = [str(engine) for engine in engines if batch is not None and str(engine).isdigit()]
+    engines = [engine for engine in engines if str(engine) not in numbers]
+    batches = split_numbers(",".join([batch or BATCHES, *numbers]))
     with progress_bar() as progress:
         task = progress.add_task("measuring", total=None)
-        rows = benchmark(
+        rows = compare_engines(
             engines,
             batches,
             crops=preprocess,
