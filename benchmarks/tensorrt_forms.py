@@ -32,6 +32,7 @@ from fastrt.targets.tensorrt import cuda, plan
 from fastrt.targets.tensorrt.dialect import Dialect, Trt, find_dialect
 from fastrt.targets.tensorrt.lowering import PIXELS, TensorRtLowering
 from fastrt.targets.tensorrt.messages import make_logger
+from fastrt.targets.tensorrt.profiler import make_profiler
 
 RESULT = Path(__file__).parent / "results" / "tensorrt_forms.json"
 BATCHES = (1, 32, 128)
@@ -251,23 +252,13 @@ def run(dialect: Dialect, content: bytes, images: Array) -> tuple[dict[str, floa
         else:
             output, made = cuda.Pinned(4 * int(np.prod(shape))), buffers[-1]
             rows = output.array(shape, np.float32)
-    times: dict[str, list[float]] = {}
-
-    class Profiler(trt.IProfiler):  # type: ignore[misc]  # the base class is known at run time only
-        def __init__(self) -> None:
-            trt.IProfiler.__init__(self)
-
-        def report_layer_time(self, name: str, ms: float) -> None:
-            times.setdefault(name, []).append(1e3 * ms)
-
-    context.profiler = profiler = Profiler()
+    context.profiler = profiler = make_profiler(trt)
     for _ in range(10 + RUNS):
         context.execute_async_v3(int(stream.handle))
         stream.wait()
-    del profiler
     stream.copy(output.pointer, made.pointer, output.size)
     stream.wait()
-    return {name: statistics.median(found[10:]) for name, found in times.items()}, rows.copy()
+    return {name: statistics.median(found[10:]) for name, found in profiler.times.items()}, rows.copy()
 
 
 def main(folder: Path, names: list[str]) -> None:

@@ -21,6 +21,7 @@ from fastrt.targets.tensorrt import cuda
 from fastrt.targets.tensorrt.device_array import DeviceArray, is_on_device, view_device_array, view_host_array
 from fastrt.targets.tensorrt.dialect import Dialect, Trt
 from fastrt.targets.tensorrt.lane import Lane, Ports
+from fastrt.targets.tensorrt.profiler import make_profiler
 
 LANES = 2
 """Batches in flight: while one is computed, the other is copied. A third gains nothing."""
@@ -127,23 +128,14 @@ class TensorRtRunner(Runner):
 
         The layers run one by one, without a graph, so their sum is more than a batch takes.
         """
-        trt: Trt = self._dialect.trt
-        times: dict[str, list[float]] = {}
-
-        class Profiler(trt.IProfiler):  # type: ignore[misc]  # the base class is known at run time only
-            def __init__(self) -> None:
-                trt.IProfiler.__init__(self)
-
-            def report_layer_time(self, name: str, ms: float) -> None:
-                times.setdefault(name, []).append(1e3 * ms)
-
+        profiler = make_profiler(self._dialect.trt)
         with self._lane() as lane:
             context = lane.prepare(size, stay=True)
-            context.profiler = profiler = Profiler()
+            context.profiler = profiler
             for _ in range(runs):
                 lane.run(context, size)
-            del context, profiler
-        return {name: statistics.median(values) for name, values in times.items()}
+            del context
+        return {name: statistics.median(values) for name, values in profiler.times.items()}
 
     def run_tapped(self, batch: Array) -> Mapping[str, Array]:
         raise EngineError("tensorrt fuses layers, so a plan has no tensors inside to compare; verify it whole")
