@@ -89,6 +89,7 @@ def list_phases(folder: Path) -> list[Phase]:
                 step("measure", "tensorrt", "tensorrt_speed", "measure"),
                 *(step(f"{title}-engines", "tensorrt", "gpu_peers", "engines", title) for title in COMPARED),
                 step("layers", "tensorrt", "tensorrt_layers"),
+                step("forms", "tensorrt", "tensorrt_forms"),
                 demo,
             ),
         ),

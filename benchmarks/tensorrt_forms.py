@@ -1,8 +1,8 @@
 """Other forms of what fastrt gives TensorRT: ``python -m benchmarks.tensorrt_forms FOLDER [FORM ...]``.
 
-The first layers of a network, in fp16, built in each form for each batch: the microseconds of its layers by TensorRT's
+The first layers of a network built in each form for each batch: the microseconds of its layers by TensorRT's
 profiler, and how alike its outputs are to those of the form that fastrt uses. A form that gains something here is worth
-trying in a whole network.
+trying in a whole network. For int8 FOLDER is to hold what ``benchmarks.tensorrt_speed calibrate FOLDER R34`` makes.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import statistics
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 from unittest.mock import patch
@@ -19,13 +20,14 @@ import numpy as np
 
 from benchmarks.models import describe
 from benchmarks.rows import Row, save_rows
-from benchmarks.tensorrt_speed import describe_here
+from benchmarks.tensorrt_speed import describe_here, read_own_table
 from fastrt.arrays import Array
 from fastrt.drawing import draw_person
-from fastrt.engine_info import EngineInfo
-from fastrt.network import OUTPUT, Network, make_tensor
+from fastrt.engine_info import EngineInfo, Precision
+from fastrt.network import OUTPUT, Network, Tensor, make_tensor
 from fastrt.ops import Cast, Input, InstanceNorm, ReduceMean, Reshape, ScaleShift, Transpose
 from fastrt.passes import prepare
+from fastrt.passes.quantize import quantize
 from fastrt.similarity import centred_cosines
 from fastrt.targets.base import BuildOptions
 from fastrt.targets.tensorrt import cuda, plan
@@ -33,6 +35,7 @@ from fastrt.targets.tensorrt.dialect import Dialect, Trt, find_dialect
 from fastrt.targets.tensorrt.lowering import PIXELS, TensorRtLowering
 from fastrt.targets.tensorrt.messages import make_logger
 from fastrt.targets.tensorrt.profiler import make_profiler
+from fastrt.targets.tensorrt.target import TensorRtTarget
 
 RESULT = Path(__file__).parent / "results" / "tensorrt_forms.json"
 BATCHES = (1, 32, 128)
@@ -168,6 +171,17 @@ class Groups(TensorRtLowering):
         return layer.get_output(0)
 
 
+class AskedForHalf(TensorRtLowering):
+    """Beside int8, half is asked for what turns and standardises pixels."""
+
+    def named(self, tensor: Tensor, value: Trt) -> Trt:
+        if isinstance(tensor.operation, Transpose | ScaleShift) and tensor.dtype == "float16":
+            for layer in self._layers:
+                layer.precision = self._trt.DataType.HALF
+            self.bound = True
+        return super().named(tensor, value)
+
+
 class Joined(TensorRtLowering):
     """One convolution before both halves of an IBN-a, whatever the batch."""
 
@@ -181,6 +195,7 @@ class Form:
     model: str
     lowering: type[TensorRtLowering]
     rewrite: Callable[[Network], Network] = lambda network: network
+    precision: Precision = "fp16"
 
 
 def take_planes(network: Network) -> Network:
@@ -198,6 +213,8 @@ FORMS = {
     "way in, a transposed matrix": Form(WAY_IN, Matrix),
     "way in, a product": Form(WAY_IN, Product),
     "way in, channels last": Form(WAY_IN, ChannelsLast, take_planes),
+    "way in of int8, as it is": Form(WAY_IN, TensorRtLowering, precision="int8"),
+    "way in of int8, half asked for": Form(WAY_IN, AskedForHalf, precision="int8"),
     "IBN, as it is": Form(IBN, TensorRtLowering),
     "IBN, one convolution": Form(IBN, Joined),
     "IBN, written out": Form(IBN, Written),
@@ -215,20 +232,26 @@ def cut(network: Network, end: str) -> Network:
     return replace(network, tensors=(*kept, mean, vector))
 
 
-def build(dialect: Dialect, form: Form, batch: int, cache: Path | None) -> bytes:
+def build(dialect: Dialect, form: Form, batch: int, folder: Path) -> bytes:
     """A plan for one batch."""
-    network = cut(describe(form.model), ENDS[form.model])
+    whole = describe(form.model)
+    network = cut(whole, ENDS[form.model])
     info = EngineInfo(
         target="tensorrt",
-        precision="fp16",
+        precision=form.precision,
         io="u8_nhwc_bgr",
         image_size=(network.input.shape[1], network.input.shape[2]),
         embedding_dim=network.output.shape[0],
     )
-    split = batch > 4 and getattr(form.lowering, "split", True)
-    prepared = form.rewrite(prepare(network, info, typed=True, split=split))
+    quantized = None
+    if form.precision == "int8":
+        ranges = read_own_table(form.model, whole, folder).ranges
+        quantized = partial(quantize, ranges=ranges, placement=TensorRtTarget.placement)
+    split = batch > TensorRtTarget.whole_up_to and getattr(form.lowering, "split", True)
+    prepared = form.rewrite(prepare(network, info, typed=True, split=split, quantized=quantized))
+    options = BuildOptions(batches=(batch,), timing_cache=folder / f"{form.model}.cache")
     with patch.object(plan, "TensorRtLowering", form.lowering):
-        return plan.build_plan(dialect, prepared, info, BuildOptions(batches=(batch,), timing_cache=cache))
+        return plan.build_plan(dialect, prepared, info, options)
 
 
 def run(dialect: Dialect, content: bytes, images: Array) -> tuple[dict[str, float], Array]:
@@ -264,7 +287,7 @@ def run(dialect: Dialect, content: bytes, images: Array) -> tuple[dict[str, floa
 def main(folder: Path, names: list[str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     dialect = find_dialect("tensorrt")
-    used: dict[tuple[str, int], Array] = {}
+    used: dict[tuple[str, str, int], Array] = {}
     for name in names or FORMS:
         form = FORMS[name]
         for batch in BATCHES:
@@ -272,12 +295,12 @@ def main(folder: Path, names: list[str]) -> None:
             images = np.resize(people, (batch, *people.shape[1:]))
             row: Row = {"form": name, "batch": batch}
             try:
-                times, rows = run(dialect, build(dialect, form, batch, folder / f"{form.model}.cache"), images)
+                times, rows = run(dialect, build(dialect, form, batch, folder), images)
             except Exception as error:  # a form that TensorRT refuses is an outcome, too
                 row["refused"] = str(error).splitlines()[0][:200]
                 times, rows = {}, None
             if rows is not None:
-                wanted = used.setdefault((form.model, batch), rows)
+                wanted = used.setdefault((form.model, form.precision, batch), rows)
                 row |= {"layers": len(times), "us": round(sum(times.values()), 1)}
                 if batch > 1:
                     row["least cosine"] = round(float(centred_cosines(rows[:16], wanted[:16]).min()), 5)

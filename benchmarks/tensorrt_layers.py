@@ -41,7 +41,7 @@ def sum_up(engine: str, layers: Sequence[Sequence[Any]]) -> Row:
     >>> sum_up("R34-int8-1", layers)["norms, us"]
     2
     """
-    sums = dict.fromkeys(("convolutions", "norms", "copies and conversions", "rest"), 0.0)
+    sums = dict.fromkeys(("convolutions", "norms", "the bytes' way in", "copies and conversions", "rest"), 0.0)
     for name, kind, time in layers:
         sums[_purpose(name, kind.partition(" ")[0])] += time
     title, precision, batch = engine.rsplit("-", 2)
@@ -60,6 +60,8 @@ def _purpose(name: str, kind: str) -> str:
         return "convolutions"
     if ".IN" in name:
         return "norms"
+    if name.startswith(("images", "{ForeignNode[images")):
+        return "the bytes' way in"
     return "copies and conversions" if kind.endswith(("Reformat", "NoOp")) else "rest"
 
 
