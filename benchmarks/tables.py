@@ -1,4 +1,4 @@
-"""Write the figures in README and docs from ``benchmarks/results``: ``make tables``."""
+"""Write the figures in README and docs from ``benchmarks/results``, and draw its plots: ``make tables``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 import re
 from pathlib import Path
 from typing import Any
+
+from benchmarks import plots
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
@@ -50,6 +52,7 @@ def pages() -> list[Path]:
 def main() -> None:
     for page in pages():
         page.write_text(fill(page.read_text()))
+    plots.main()
 
 
 if __name__ == "__main__":

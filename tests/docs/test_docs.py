@@ -10,6 +10,7 @@ from pathlib import Path
 
 import PIL.Image
 import pytest
+from benchmarks.plots import IMAGES, PLOTS, fingerprint
 from benchmarks.tables import fill, pages
 
 import fastrt
@@ -72,6 +73,11 @@ def test_the_pages_show_something() -> None:
 def test_figures_are_those_of_the_result_files(page: Path) -> None:
     text = page.read_text("utf-8")
     assert fill(text) == text, "run make tables"
+
+
+@pytest.mark.parametrize("name", PLOTS)
+def test_plots_are_of_todays_results(name: str) -> None:
+    assert fingerprint(name) in (IMAGES / f"{name}.svg").read_text("utf-8"), "run make tables"
 
 
 def test_every_link_leads_somewhere() -> None:

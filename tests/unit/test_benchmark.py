@@ -106,6 +106,7 @@ def test_the_command_prints_writes_and_draws(run: Run, small: Small, tmp_path: P
     done = run("benchmark", small.engine, "--batch", "1", "--seconds", "0.1")
     assert "median ms" in done.out
     assert "threads" in done.out
+    assert "governor" in done.out
     assert "…" not in done.out
 
 

@@ -47,7 +47,7 @@ def run(
             seconds=seconds,
             advance=lambda done, total: progress.update(task, completed=done, total=total),
         )
-    machine = {name: value for name, value in describe_machine().items() if value is not None}
+    machine = describe_machine()
     if plot is not None:
         draw_plot(rows, plot)
         say_note(f"the plot is {plot}")
@@ -63,4 +63,11 @@ def run(
     for row in rows:
         table.add_row(Path(row.engine).name, *(str(getattr(row, name)) for name in SHOWN))
     result_console().print(table)
-    say(", ".join(f"{name} {' '.join(value) if isinstance(value, list) else value}" for name, value in machine.items()))
+    known = {name: value for name, value in machine.items() if value is not None or name == "governor"}
+    say(", ".join(f"{name} {_text(value)}" for name, value in known.items()))
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return "unknown"
+    return " ".join(value) if isinstance(value, list) else str(value)
