@@ -2,7 +2,8 @@
 
 The first layers of a network built in each form for each batch: the microseconds of its layers by TensorRT's
 profiler, and how alike its outputs are to those of the form that fastrt uses. A form that gains something here is worth
-trying in a whole network. For int8 FOLDER is to hold what ``benchmarks.tensorrt_speed calibrate FOLDER R34`` makes.
+trying in a whole network. For int8 FOLDER is to hold what ``benchmarks.tensorrt_speed calibrate FOLDER MODEL`` makes of
+R34 and R50-NL-IBN.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from fastrt.arrays import Array
 from fastrt.drawing import draw_person
 from fastrt.engine_info import EngineInfo, Precision
 from fastrt.network import OUTPUT, Network, Tensor, make_tensor
-from fastrt.ops import Cast, Input, InstanceNorm, ReduceMean, Reshape, ScaleShift, Transpose
+from fastrt.ops import Cast, Input, InstanceNorm, Operation, ReduceMean, Reshape, ScaleShift, Transpose
 from fastrt.passes import prepare
 from fastrt.passes.quantize import quantize
 from fastrt.similarity import centred_cosines
@@ -174,12 +175,27 @@ class Groups(TensorRtLowering):
 class AskedForHalf(TensorRtLowering):
     """Beside int8, half is asked for what turns and standardises pixels."""
 
+    asked: ClassVar[tuple[type[Operation], ...]] = (Transpose, ScaleShift)
+
     def named(self, tensor: Tensor, value: Trt) -> Trt:
-        if isinstance(tensor.operation, Transpose | ScaleShift) and tensor.dtype == "float16":
+        if isinstance(tensor.operation, self.asked) and tensor.dtype == "float16":
             for layer in self._layers:
-                layer.precision = self._trt.DataType.HALF
+                if layer.type != self._trt.LayerType.CONSTANT:
+                    layer.precision = self._trt.DataType.HALF
             self.bound = True
         return super().named(tensor, value)
+
+
+class PooledInHalf(AskedForHalf, Pooled):
+    """A norm by poolings, for all of which half is asked beside int8."""
+
+    asked: ClassVar[tuple[type[Operation], ...]] = (InstanceNorm,)
+
+
+class SumsInHalf(AskedForHalf, Sums):
+    """A norm by poolings of squares, for all of which half is asked beside int8."""
+
+    asked: ClassVar[tuple[type[Operation], ...]] = (InstanceNorm,)
 
 
 class Joined(TensorRtLowering):
@@ -221,6 +237,11 @@ FORMS = {
     "IBN, poolings": Form(IBN, Pooled),
     "IBN, poolings of squares": Form(IBN, Sums),
     "IBN, a group norm": Form(IBN, Groups),
+    "IBN of int8, as it is": Form(IBN, TensorRtLowering, precision="int8"),
+    "IBN of int8, one convolution": Form(IBN, Joined, precision="int8"),
+    "IBN of int8, poolings": Form(IBN, Pooled, precision="int8"),
+    "IBN of int8, poolings in half": Form(IBN, PooledInHalf, precision="int8"),
+    "IBN of int8, poolings of squares in half": Form(IBN, SumsInHalf, precision="int8"),
 }
 
 
