@@ -196,18 +196,27 @@ def save(row: Row, about: dict[str, str]) -> None:
             merged = {model_and_batch(other): other for other in before["rows"]}
         else:
             merged = {}
-        row = {**merged.get(model_and_batch(row), {}), **row}
-        if OURS in row and COMPILED in row:  # two processes, so no rounds to compare
-            row[BY_COMPILED] = round(row[COMPILED] / row[OURS], 2)
-        merged[model_and_batch(row)] = row
+        merged[model_and_batch(row)] = {**merged.get(model_and_batch(row), {}), **row}
         result = {"command": "python -m benchmarks.gpu_peers STEP FOLDER", "precision": "fp16", "machine": machine}
-        rows = [arrange(merged[key]) for key in sorted(merged)]
-        RESULT.write_text(json.dumps({**result, "rows": rows}, indent=1) + "\n")
+        ordered = [merged[key] for key in sorted(merged)]
+        RESULT.write_text(json.dumps({**result, "rows": ordered}, indent=1) + "\n")
 
 
-def arrange(row: Row) -> Row:
-    """A row in the order of columns, whatever the order of steps."""
-    return {column: row[column] for column in dict.fromkeys((*COLUMNS, *row)) if column in row}
+def list_rows(result: Row) -> list[Row]:
+    """Rows as a table shows them: columns in their order, whatever that of the steps, and ratios of medians.
+
+    Where rounds were taken in turn the ratio stands in the row already, with its spread.
+    """
+    rows = []
+    for row in result["rows"]:
+        ratios = {
+            ratio: f"{row[theirs] / row[OURS]:.2f}"
+            for ratio, theirs in ((BY_COMPILED, COMPILED), (BY_PARSER, PARSER))
+            if theirs in row and OURS in row
+        }
+        complete = {**ratios, **row}
+        rows.append({column: complete[column] for column in dict.fromkeys((*COLUMNS, *row)) if column in complete})
+    return rows
 
 
 def main(step: str, folder: Path, title: str, batches: list[str]) -> None:

@@ -108,9 +108,7 @@ def draw(name: str) -> None:
 
 def main() -> None:
     for name in PLOTS:
-        svg = IMAGES / f"{name}.svg"
-        if not svg.is_file() or fingerprint(name) not in svg.read_text():
-            draw(name)
+        draw(name)
 
 
 if __name__ == "__main__":

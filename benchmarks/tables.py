@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import plots
+from benchmarks import gpu_peers, plots, tensorrt_layers
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
@@ -15,13 +16,20 @@ VERSIONS = ("openvino", "onnxruntime", "torch", "numpy", "python")
 PLACE = re.compile(r"<!-- table: (\w+) -->\n.*?<!-- end -->", re.DOTALL)
 
 
-def draw_table(result: dict[str, Any]) -> str:
+DERIVED: dict[str, Callable[[dict[str, Any]], list[dict[str, Any]]]] = {
+    "gpu_peers": gpu_peers.list_rows,
+    "tensorrt_layers": tensorrt_layers.list_rows,
+}
+"""Rows of results that hold what they are made of."""
+
+
+def draw_table(result: dict[str, Any], rows: list[dict[str, Any]]) -> str:
     """A result's rows as a Markdown table, with the machine they were measured on, or where they were published.
 
     Lists are left to those who read the result.
     """
-    columns = list(dict.fromkeys(key for row in result["rows"] for key in row if not isinstance(row[key], list)))
-    lines = [columns, ["---"] * len(columns), *([row.get(column, "") for column in columns] for row in result["rows"])]
+    columns = list(dict.fromkeys(key for row in rows for key in row if not isinstance(row[key], list)))
+    lines = [columns, ["---"] * len(columns), *([row.get(column, "") for column in columns] for row in rows)]
     table = "\n".join(f"| {' | '.join(str(cell).replace('_', ' ') for cell in line)} |" for line in lines)
     if "source" in result:  # published by others
         return f"{table}\n\nSource: {result['source']}."
@@ -40,7 +48,8 @@ def fill(text: str) -> str:
 
     def draw(match: re.Match[str]) -> str:
         result = json.loads((RESULTS / f"{match[1]}.json").read_text())
-        return f"<!-- table: {match[1]} -->\n{draw_table(result)}\n<!-- end -->"
+        rows = DERIVED[match[1]](result) if match[1] in DERIVED else result["rows"]
+        return f"<!-- table: {match[1]} -->\n{draw_table(result, rows)}\n<!-- end -->"
 
     return PLACE.sub(draw, text)
 

@@ -75,8 +75,12 @@ def save(engines: Engines, machine: Row) -> None:
             machine, engines = shared, {**others, **engines}
         engines = dict(sorted(engines.items(), key=lambda item: engine_of(sum_up(*item))))
         result = {"command": "python -m benchmarks.tensorrt_layers FOLDER", "machine": machine}
-        rows = [sum_up(name, layers) for name, layers in engines.items()]
-        RESULT.write_text(json.dumps({**result, "rows": rows, "columns": COLUMNS, "engines": engines}) + "\n")
+        RESULT.write_text(json.dumps({**result, "columns": COLUMNS, "engines": engines}) + "\n")
+
+
+def list_rows(result: Row) -> list[Row]:
+    """A result's engines, summed up for a table."""
+    return [sum_up(name, layers) for name, layers in result["engines"].items()]
 
 
 def main(folder: Path) -> None:
