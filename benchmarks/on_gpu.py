@@ -64,25 +64,30 @@ def list_phases(folder: Path) -> list[Phase]:
         words = [*([verb] if verb else []), str(folder), *map(str, arguments)]
         return Step(name, python, f"-m benchmarks.{module} {' '.join(map(quote, words))}")
 
-    def in_turn(module: str, python: str, verb: str, rows: dict[str, tuple[int, ...]], *more: str) -> list[Step]:
-        made = more[0] if more else verb
+    def list_rows(rows: dict[str, tuple[int, ...]]) -> list[tuple[str, int]]:
+        return [(title, batch) for title, batches in rows.items() for batch in batches]
+
+    def build(precision: str, rows: dict[str, tuple[int, ...]]) -> list[Step]:
         return [
-            step(f"{title}-{made}-{batch}", python, module, verb, title, batch, *more)
-            for title, batches in rows.items()
-            for batch in batches
+            step(f"{title}-{precision}-{batch}", "tensorrt", "tensorrt_speed", "build", title, batch, precision)
+            for title, batch in list_rows(rows)
+        ]
+
+    def compare(verb: str, python: str) -> list[Step]:
+        return [
+            step(f"{title}-{verb}-{batch}", python, "gpu_peers", verb, title, batch)
+            for title, batch in list_rows(COMPARED)
         ]
 
     exports = [step(f"{title}-export", "torch", "gpu_peers", "export", title) for title in COMPARED]
-    own = in_turn("tensorrt_speed", "tensorrt", "build", COMPARED, "fp16")
-    own += in_turn("tensorrt_speed", "tensorrt", "build", IN_INT8, "int8")
     mixes = [step(f"{title}-mix-{batch}", "tensorrt", "tensorrt_speed", "mix", title, batch) for title, batch in MIXED]
     tests = Step("tests", "tensorrt", "-m pytest -m gpu tests/gpu")
     demo = Step("demo", "tensorrt", f"-m benchmarks.demo_scores tensorrt {quote(str(folder / 'demo'))}")
     return [
-        Phase(SIDE_BY_SIDE, (*exports, *own)),
-        Phase(1, (*mixes, *in_turn("gpu_peers", "torch", "torch", COMPARED))),
+        Phase(SIDE_BY_SIDE, (*exports, *build("fp16", COMPARED), *build("int8", IN_INT8))),
+        Phase(1, (*mixes, *compare("torch", "torch"))),
         # After our own engines, whose timings they share.
-        Phase(SIDE_BY_SIDE, (*in_turn("gpu_peers", "tensorrt", "parse", COMPARED), tests)),
+        Phase(SIDE_BY_SIDE, (*compare("parse", "tensorrt"), tests)),
         Phase(
             1,
             (
@@ -147,9 +152,12 @@ def choose(phase: Phase, patterns: Sequence[str]) -> Phase:
 
 def main(folder: Path, tensorrt: str, torch: str, patterns: list[str]) -> None:
     phases = list_phases(folder)
+    names = [step.name for phase in phases for step in phase.steps]
     if patterns == ["list"]:
-        print("\n".join(step.name for phase in phases for step in phase.steps))
+        print("\n".join(names))
         return
+    if unknown := [pattern for pattern in patterns if not any(fnmatch(name, pattern) for name in names)]:
+        raise SystemExit(f"no step is named {unknown[0]}; list names all")
     listed = subprocess.run(["nvidia-smi", "--list-gpus"], check=True, capture_output=True, text=True).stdout
     runner = Runner(folder, {"tensorrt": tensorrt, "torch": torch}, len(listed.splitlines()))
     for phase in phases:

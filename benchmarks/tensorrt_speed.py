@@ -29,7 +29,6 @@ import fastrt
 from benchmarks.models import SIZE, TITLES, describe
 from benchmarks.rows import Row, model_and_batch, save_rows
 from fastrt.arrays import Array
-from fastrt.benchmark.contest import warm_up
 from fastrt.calibration.images import draw_held_out
 from fastrt.calibration.slower import keep_slower
 from fastrt.drawing import draw_person
@@ -45,7 +44,6 @@ MIXES = RESULT.with_stem("tensorrt_mix")
 BATCHES = (1, 4, 16, 32, 128, 256)
 PRECISIONS: tuple[Precision, ...] = ("fp16", "int8")
 CALIBRATED = 32
-RUNS = 200
 BATCHES_IN_FLIGHT = 16
 
 
@@ -137,13 +135,7 @@ def measure(path: Path, batch: int) -> dict[str, float]:
         people = np.stack([draw_person(i, 0, height, width) for i in range(8)])
         images = session.pinned(batch * BATCHES_IN_FLIGHT)
         images[:] = np.resize(people, images.shape)
-        one = images[:batch]
-        warm_up(lambda: session(one))
-        times = []
-        for _ in range(RUNS):
-            start = time.perf_counter()
-            session(one)
-            times.append(1e3 * (time.perf_counter() - start))
+        timing = fastrt.benchmark(session, batch)
         resident = OnDevice(images)
         rates = {}
         runs: dict[str, Callable[[], object]] = {
@@ -159,8 +151,8 @@ def measure(path: Path, batch: int) -> dict[str, float]:
                 found.append(len(images) / (time.perf_counter() - start))
             rates[name] = round(statistics.median(found))
     return {
-        "median_ms": round(statistics.median(times), 3),
-        "p99_ms": round(float(np.percentile(times, 99)), 3),
+        "median_ms": round(timing.median_ms, 3),
+        "p99_ms": round(timing.p99_ms, 3),
         **rates,
     }
 

@@ -63,11 +63,6 @@ def run(
     for row in rows:
         table.add_row(Path(row.engine).name, *(str(getattr(row, name)) for name in SHOWN))
     result_console().print(table)
-    known = {name: value for name, value in machine.items() if value is not None or name == "governor"}
-    say(", ".join(f"{name} {_text(value)}" for name, value in known.items()))
-
-
-def _text(value: object) -> str:
-    if value is None:
-        return "unknown"
-    return " ".join(value) if isinstance(value, list) else str(value)
+    machine["governor"] = machine["governor"] or "unknown"
+    known = {name: value for name, value in machine.items() if value}
+    say(", ".join(f"{name} {' '.join(value) if isinstance(value, list) else value}" for name, value in known.items()))
