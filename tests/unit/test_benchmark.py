@@ -85,7 +85,10 @@ def test_batches_may_stand_apart(run: Run, small: Small) -> None:
     done = run("benchmark", small.engine, "--batch", "1", "2", "3", "--seconds", "0.1", "--json")
     assert done.code == 0, done.err
     assert [row["batch"] for row in json.loads(done.out)["rows"]] == [1, 2, 3]
-    assert run("benchmark", small.engine, "2").code == 2
+    assert "2 is not named as an engine" in run("benchmark", small.engine, "2").err
+    done = run("benchmark", "--batch", "1", "2")
+    assert done.code == 2
+    assert "there is no engine to time" in done.err
 
 
 def test_crops_are_of_many_sizes() -> None:

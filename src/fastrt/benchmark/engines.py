@@ -79,8 +79,11 @@ def compare_engines(
         advance: called with turns done and turns in all.
 
     Raises:
-        EngineError: a batch below 1, a file that is no engine, engines of different image sizes, or one that fails.
+        EngineError: no engine, a batch below 1, a file that is no engine, engines of different image sizes, or one that
+            fails.
     """
+    if not engines:
+        raise EngineError("there is no engine to time; name engine files, built with fastrt build")
     if min(batches) < 1:
         raise EngineError(f"a batch of {min(batches)} images cannot be timed; none may be below 1")
     infos = [describe(engine) for engine in engines]
