@@ -73,10 +73,11 @@ def _curve(pairs: Pairs) -> tuple[Array, Array]:
     bounds, counts = bounds[::-1], counts[::-1]
     at_least, above = (pairs.different - nearer for nearer in pairs.count_different(bounds))
     tied = at_least - above
-    # A point is on a line if the step before it and the step after it are the same.
+    # A point is on a line if the step before it and the step after it are the same. The first of all has none before.
     next_is_same = np.append(above[1:] == at_least[:-1], False)
     following = np.append(counts[1:], 0), np.append(tied[1:], 0)
     on_line = next_is_same & (counts == following[0]) & (tied == following[1])
+    on_line[0] &= above[0] > 0
     false_positive = np.concatenate([[0], np.cumsum(counts)]) / len(pairs.same)
     true_positive = np.concatenate([[0], at_least]) / pairs.different
     keep = np.concatenate([[True], ~on_line])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fastrt.arrays import Array
@@ -39,6 +39,7 @@ def _brute(same: Array, different: Array) -> tuple[Array, Array]:
     return fps[corners] / len(same), tps[corners] / len(different)
 
 
+@example(seed=1429, sizes=(2, 5), steps=11)  # the largest distances are ties of both kinds, and a line begins there
 @given(
     seed=st.integers(0, 2**32 - 1), sizes=st.tuples(st.integers(1, 30), st.integers(1, 30)), steps=st.integers(1, 60)
 )
