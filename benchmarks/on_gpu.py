@@ -37,6 +37,7 @@ COMPARED: dict[str, tuple[int, ...]] = {
 """fp16, beside what others take."""
 
 IN_INT8 = {"R50-NL-IBN": (1, 32, 128), "R34": (1, 32, 128), "R50": (256,)}
+FORMS = ("way in", "way in, int8", "IBN", "IBN, int8", "GeM", "head", "blocks", "blocks, int8")
 MIXED = (("R50-NL-IBN", 1), ("R50-NL-IBN", 32), ("R34", 1))
 
 
@@ -82,19 +83,20 @@ def list_phases(folder: Path) -> list[Phase]:
     exports = [step(f"{title}-export", "torch", "gpu_peers", "export", title) for title in COMPARED]
     mixes = [step(f"{title}-mix-{batch}", "tensorrt", "tensorrt_speed", "mix", title, batch) for title, batch in MIXED]
     tests = Step("tests", "tensorrt", "-m pytest -m gpu tests/gpu")
+    forms = [step(f"forms-{part}", "tensorrt", "tensorrt_forms", "build", f"{part}: *") for part in FORMS]
     demo = Step("demo", "tensorrt", f"-m benchmarks.demo_scores tensorrt {quote(str(folder / 'demo'))}")
     return [
         Phase(SIDE_BY_SIDE, (*exports, *build("fp16", COMPARED), *build("int8", IN_INT8))),
         Phase(1, (*mixes, *compare("torch", "torch"))),
         # After our own engines, whose timings they share.
-        Phase(SIDE_BY_SIDE, (*compare("parse", "tensorrt"), tests)),
+        Phase(SIDE_BY_SIDE, (*compare("parse", "tensorrt"), *forms, tests)),
         Phase(
             1,
             (
                 step("measure", "tensorrt", "tensorrt_speed", "measure"),
                 *(step(f"{title}-engines", "tensorrt", "gpu_peers", "engines", title) for title in COMPARED),
                 step("layers", "tensorrt", "tensorrt_layers"),
-                step("forms", "tensorrt", "tensorrt_forms"),
+                step("forms-measure", "tensorrt", "tensorrt_forms", "measure"),
                 demo,
             ),
         ),

@@ -1,9 +1,10 @@
-"""Other forms of what fastrt gives TensorRT: ``python -m benchmarks.tensorrt_forms FOLDER [FORM ...]``.
+"""Other forms of what fastrt gives TensorRT.
 
-The first layers of a network built in each form for each batch: the microseconds of its layers by TensorRT's
-profiler, and how alike its outputs are to those of the form that fastrt uses. A form that gains something here is worth
-trying in a whole network. For int8 FOLDER is to hold what ``benchmarks.tensorrt_speed calibrate FOLDER MODEL`` makes of
-R34 and R50-NL-IBN.
+``python -m benchmarks.tensorrt_forms build FOLDER [FORM ...]`` builds a part of a network for each batch in each form,
+or in those that patterns name. ``python -m benchmarks.tensorrt_forms measure FOLDER`` measures what stands there: the
+microseconds of its layers by TensorRT's profiler, and how alike its outputs are to those of the form that fastrt uses.
+A form that gains something here is worth trying in a whole network. For int8 FOLDER is to hold what
+``benchmarks.tensorrt_speed calibrate FOLDER MODEL`` makes of R34 and R50-NL-IBN.
 """
 
 from __future__ import annotations
@@ -11,30 +12,21 @@ from __future__ import annotations
 import statistics
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import partial
+from fnmatch import fnmatch
+from functools import cache, partial
+from itertools import chain
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
 
 import fastrt
+from benchmarks.forms import blocks, heads, norms, way_in
 from benchmarks.models import describe
 from benchmarks.rows import Row, save_rows
-from benchmarks.tensorrt_lowerings import (
-    AskedForHalf,
-    Between,
-    ChannelsLast,
-    Groups,
-    Matrix,
-    Pointwise,
-    Pooled,
-    PooledInHalf,
-    Product,
-    Sums,
-    SumsInHalf,
-    Written,
-)
 from benchmarks.tensorrt_speed import describe_here, read_own_table
 from fastrt.arrays import Array
 from fastrt.drawing import draw_person
@@ -53,84 +45,186 @@ from fastrt.targets.tensorrt.profiler import make_profiler
 from fastrt.targets.tensorrt.target import TensorRtTarget
 
 RESULT = Path(__file__).parent / "results" / "tensorrt_forms.json"
-BATCHES = (1, 32, 128)
+BATCHES = (1, 16, 128)
 RUNS = 40
 COMPARED = 16
-WAY_IN, IBN = "R34", "R50-NL-IBN"
-ENDS = {WAY_IN: "backbone.maxpool", IBN: "backbone.layer2.0.relu"}
-"""Where the networks are cut off: after the bytes' way in and the stem; after four blocks with IBN."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """What is built of a network: what follows one tensor, up to another.
+
+    Attributes:
+        model: the network's title.
+        start: a feature map, which is given in its place; None for images.
+        end: a feature map, of which means over pixels are taken; None for the embedding.
+    """
+
+    model: str
+    start: str | None = None
+    end: str | None = None
+
+
+WAY_IN = Part("R34", end="backbone.maxpool")
+NORMS = Part("R50-NL-IBN", end="backbone.layer2.0.relu")
+GEM = Part("R50-NL-IBN", start="backbone.layer4.1.relu")
+HEAD = Part("R34", start="backbone.layer4.1.relu")
+BLOCKS = Part("R34", start="backbone.layer1.0.relu", end="backbone.layer4.2.relu")
 
 
 @dataclass(frozen=True)
 class Form:
     """A way to give TensorRT a part of a network."""
 
-    model: str
-    lowering: type[TensorRtLowering]
+    part: Part
+    lowering: type[TensorRtLowering] = TensorRtLowering
     rewrite: Callable[[Network], Network] = lambda network: network
     precision: Precision = "fp16"
     split: bool = True  # two convolutions before the halves of an IBN-a, where fastrt has two
-
-
-def take_planes(network: Network) -> Network:
-    """A prepared network whose input has the shape that it is turned to."""
-    images, *others = network.tensors
-    height, width, channels = images.shape
-    shape = channels, height, width
-    return replace(network, tensors=(replace(images, operation=Input(shape, images.dtype), shape=shape), *others))
+    level: int | None = None  # how long the builder looks for kernels, if not for as long as it does by itself
 
 
 FORMS = {
-    "way in, as it is": Form(WAY_IN, TensorRtLowering),
-    "way in, pointwise": Form(WAY_IN, Pointwise),
-    "way in, float32 between casts": Form(WAY_IN, Between),
-    "way in, a transposed matrix": Form(WAY_IN, Matrix),
-    "way in, a product": Form(WAY_IN, Product),
-    "way in, channels last": Form(WAY_IN, ChannelsLast, take_planes),
-    "way in of int8, as it is": Form(WAY_IN, TensorRtLowering, precision="int8"),
-    "way in of int8, half asked for": Form(WAY_IN, AskedForHalf, precision="int8"),
-    "IBN, as it is": Form(IBN, TensorRtLowering),
-    "IBN, one convolution": Form(IBN, TensorRtLowering, split=False),
-    "IBN, written out": Form(IBN, Written),
-    "IBN, poolings": Form(IBN, Pooled),
-    "IBN, poolings of squares": Form(IBN, Sums),
-    "IBN, a group norm": Form(IBN, Groups),
-    "IBN of int8, as it is": Form(IBN, TensorRtLowering, precision="int8"),
-    "IBN of int8, one convolution": Form(IBN, TensorRtLowering, precision="int8", split=False),
-    "IBN of int8, poolings": Form(IBN, Pooled, precision="int8"),
-    "IBN of int8, poolings in half": Form(IBN, PooledInHalf, precision="int8"),
-    "IBN of int8, poolings of squares in half": Form(IBN, SumsInHalf, precision="int8"),
+    "way in": {
+        "as it is": Form(WAY_IN),
+        "pointwise": Form(WAY_IN, way_in.Pointwise),
+        "float32 between casts": Form(WAY_IN, way_in.Between),
+        "float32 between casts, with a choice": Form(WAY_IN, way_in.Selected),
+        "float32 between casts, standardised first": Form(WAY_IN, way_in.First),
+        "a transposed matrix": Form(WAY_IN, way_in.Matrix),
+        "a product": Form(WAY_IN, way_in.Product),
+        "channels last": Form(WAY_IN, way_in.ChannelsLast, way_in.take_planes),
+        "cells": Form(WAY_IN, way_in.Cells),
+    },
+    "way in, int8": {
+        "as it is": Form(WAY_IN, precision="int8"),
+        "half asked for": Form(WAY_IN, way_in.WayInHalf, precision="int8"),
+        "float32 between casts": Form(WAY_IN, way_in.Between, precision="int8"),
+        "cells": Form(WAY_IN, way_in.Cells, precision="int8"),
+    },
+    "IBN": {
+        "as it is": Form(NORMS),
+        "one convolution": Form(NORMS, split=False),
+        "written out": Form(NORMS, norms.Written),
+        "poolings": Form(NORMS, norms.Pooled),
+        "poolings of squares": Form(NORMS, norms.PooledSums),
+        "staged poolings": Form(NORMS, norms.Staged),
+        "staged poolings of squares": Form(NORMS, norms.StagedSums),
+        "all channels by staged poolings": Form(NORMS, norms.Joined, norms.join_halves, split=False),
+        "all channels by staged poolings of squares": Form(NORMS, norms.JoinedSums, norms.join_halves, split=False),
+        "a group norm": Form(NORMS, norms.Groups),
+        "rows": Form(NORMS, norms.Rows),
+    },
+    "IBN, int8": {
+        "as it is": Form(NORMS, precision="int8"),
+        "one convolution": Form(NORMS, precision="int8", split=False),
+        "staged poolings": Form(NORMS, norms.Staged, precision="int8"),
+        "staged poolings in half": Form(NORMS, norms.StagedInHalf, precision="int8"),
+        "staged poolings of squares in half": Form(NORMS, norms.StagedSumsInHalf, precision="int8"),
+    },
+    "GeM": {
+        "as it is": Form(GEM),
+        "length by a choice": Form(GEM, heads.SelectedLength),
+        "by choices": Form(GEM, heads.Selected),
+        "by choices, without casts": Form(GEM, heads.Bare),
+        "by the maximum, in half": Form(GEM, heads.Poolings),
+    },
+    "head": {
+        "as it is": Form(HEAD),
+        "length by a choice": Form(HEAD, heads.SelectedLength),
+    },
+    "blocks": {
+        "as it is": Form(BLOCKS),
+        "level 5": Form(BLOCKS, level=5),
+        "shortcuts apart": Form(BLOCKS, blocks.Apart, blocks.take_apart),
+    },
+    "blocks, int8": {
+        "as it is": Form(BLOCKS, precision="int8"),
+        "shortcuts apart": Form(BLOCKS, blocks.Apart, blocks.take_apart, precision="int8"),
+    },
 }
+"""By what they are forms of; the first of each is what fastrt uses."""
+
+NAMES = {f"{group}: {name}": form for group, forms in FORMS.items() for name, form in forms.items()}
 
 
-def cut(network: Network, end: str) -> Network:
-    """The network up to a tensor, with its means over pixels as the embedding."""
-    kept = network.tensors[: [tensor.name for tensor in network].index(end) + 1]
-    mean = make_tensor("mean", ReduceMean(), [kept[-1]])
-    vector = make_tensor(OUTPUT, Reshape((mean.shape[0],)), [mean])
-    return replace(network, tensors=(*kept, mean, vector))
+@cache
+def take(part: Part) -> Network:
+    return cut(describe(part.model), part.start, part.end)
+
+
+def cut(network: Network, start: str | None, end: str | None) -> Network:
+    """A part of a network, of which all after ``start`` needs nothing before it."""
+    names = [tensor.name for tensor in network]
+    tensors = list(network.tensors if end is None else network.tensors[: names.index(end) + 1])
+    if start is not None:
+        images = make_tensor(INPUT, Input(network[start].shape), [])
+        rest = tensors[names.index(start) + 1 :]
+        renamed = {start: INPUT}
+        tensors = [images, *(replace(t, inputs=tuple(renamed.get(name, name) for name in t.inputs)) for t in rest)]
+    if end is not None:
+        mean = make_tensor("mean", ReduceMean(), [tensors[-1]])
+        tensors += [mean, make_tensor(OUTPUT, Reshape((mean.shape[0],)), [mean])]
+    return replace(network, tensors=tuple(tensors))
 
 
 def build(dialect: Dialect, form: Form, batch: int, folder: Path) -> bytes:
     """A plan for one batch."""
-    whole = describe(form.model)
-    network = cut(whole, ENDS[form.model])
+    network = take(form.part)
     info = EngineInfo(
         target="tensorrt",
         precision=form.precision,
-        io="u8_nhwc_bgr",
+        io="u8_nhwc_bgr" if form.part.start is None else "f32_nchw_rgb",
         image_size=(network.input.shape[1], network.input.shape[2]),
         embedding_dim=network.output.shape[0],
+        normalized=form.part.end is None,
     )
     quantized = None
     if form.precision == "int8":
-        ranges = read_own_table(form.model, whole, folder).ranges
+        ranges = dict(read_own_table(form.part.model, describe(form.part.model), folder).ranges)
+        if form.part.start is not None:
+            ranges[INPUT] = ranges[form.part.start]
         quantized = partial(quantize, ranges=ranges, placement=TensorRtTarget.placement)
     split = form.split and batch > TensorRtTarget.whole_up_to
     prepared = form.rewrite(prepare(network, info, typed=True, split=split, quantized=quantized))
-    options = BuildOptions(batches=(batch,), timing_cache=folder / f"{form.model}.cache")
-    with patch.object(plan, "TensorRtLowering", form.lowering):
+    options = BuildOptions(batches=(batch,), timing_cache=folder / f"{form.part.model}.cache")
+    configure = plan.configure
+
+    def configured(*arguments: Any, **named: Any) -> Trt:
+        config = configure(*arguments, **named)
+        if form.level is not None:
+            config.builder_optimization_level = form.level
+        return config
+
+    with ExitStack() as patches:
+        patches.enter_context(patch.object(plan, "TensorRtLowering", form.lowering))
+        patches.enter_context(patch.object(plan, "configure", configured))
         return plan.build_plan(dialect, prepared, info, options)
+
+
+def build_all(folder: Path, names: list[str]) -> None:
+    """What is refused leaves a file that says why."""
+    dialect = find_dialect("tensorrt")
+    plans = folder / "forms"
+    plans.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        for batch in BATCHES:
+            path = plans / f"{name} - {batch}"
+            try:
+                path.with_suffix(".engine").write_bytes(build(dialect, NAMES[name], batch, folder))
+                print(name, batch, "built", flush=True)
+            except fastrt.EngineError as error:
+                path.with_suffix(".refused").write_text(str(error))
+                print(name, batch, error, flush=True)
+
+
+def draw_inputs(network: Network, part: Part) -> Array:
+    """What plans are given: people, or a map as a ReLU leaves it."""
+    if part.start is None:
+        height, width = network.input.shape[1:]
+        return np.stack([draw_person(i, 0, height, width) for i in range(COMPARED)])
+    drawn = np.random.default_rng(0).standard_normal((COMPARED, *network.input.shape))
+    return np.maximum(drawn, 0).astype(np.float32)
 
 
 def run(dialect: Dialect, content: bytes, images: Array) -> tuple[dict[str, float], Array]:
@@ -155,35 +249,43 @@ def run(dialect: Dialect, content: bytes, images: Array) -> tuple[dict[str, floa
     return {name: statistics.median(found[10:]) for name, found in profiler.times.items()}, rows
 
 
-def main(folder: Path, names: list[str]) -> None:
-    if unknown := set(names) - FORMS.keys():
-        raise SystemExit(f"no form is named {unknown.pop()}; known are {', '.join(FORMS)}")
-    folder.mkdir(parents=True, exist_ok=True)
+def measure_all(folder: Path) -> None:
     dialect = find_dialect("tensorrt")
-    used: dict[tuple[str, str, int], Array] = {}
-    for name in names or FORMS:
-        form = FORMS[name]
+    wanted: dict[tuple[str, int], Array] = {}
+    for name, form in NAMES.items():
+        drawn = draw_inputs(take(form.part), form.part)
         for batch in BATCHES:
-            people = np.stack([draw_person(i, 0, 256, 128) for i in range(COMPARED)])
+            path = folder / "forms" / f"{name} - {batch}"
             row: Row = {"form": name, "batch": batch}
-            try:
-                content = build(dialect, form, batch, folder)
-            except fastrt.EngineError as error:
-                row["refused"] = str(error)
-            else:
-                times, rows = run(dialect, content, np.resize(people, (batch, *people.shape[1:])))
+            if (refusal := path.with_suffix(".refused")).is_file():
+                row["refused"] = refusal.read_text()
+            elif (engine := path.with_suffix(".engine")).is_file():
+                times, rows = run(dialect, engine.read_bytes(), np.resize(drawn, (batch, *drawn.shape[1:])))
                 row |= {"layers": len(times), "us": round(sum(times.values()), 1)}
-                wanted = used.setdefault((form.model, form.precision, batch), rows)
+                used = wanted.setdefault((name.partition(":")[0], batch), rows)
                 if batch > 1:
-                    row["least cosine"] = round(float(centred_cosines(rows[:COMPARED], wanted[:COMPARED]).min()), 5)
+                    row["least cosine"] = round(float(centred_cosines(rows[:COMPARED], used[:COMPARED]).min()), 5)
                 row["times"] = [[layer, round(time, 1)] for layer, time in times.items()]
+            else:
+                continue
             print({key: value for key, value in row.items() if key != "times"}, flush=True)
-            save_rows(RESULT, "python -m benchmarks.tensorrt_forms FOLDER", describe_here(), [row], same=order)
+            command = "python -m benchmarks.tensorrt_forms measure FOLDER"
+            save_rows(RESULT, command, describe_here(), [row], same=order)
 
 
 def order(row: Row) -> tuple[int, int]:
-    return list(FORMS).index(row["form"]), row["batch"]
+    return list(NAMES).index(row["form"]), row["batch"]
+
+
+def main(verb: str, folder: Path, names: list[str]) -> None:
+    chosen = {name: [form for form in NAMES if fnmatch(form, name)] for name in names or ["*"]}
+    if unknown := [name for name, forms in chosen.items() if not forms]:
+        raise SystemExit(f"no form is named {unknown[0]}; known are {'; '.join(NAMES)}")
+    if verb == "build":
+        build_all(folder, list(dict.fromkeys(chain(*chosen.values()))))
+    else:
+        measure_all(folder)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2:])
+    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3:])

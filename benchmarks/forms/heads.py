@@ -1,0 +1,63 @@
+"""Other layers for what follows the backbone: pooling, and the embedding's length."""
+
+from __future__ import annotations
+
+from fastrt.network import Tensor
+from fastrt.ops import Clamp, L2Normalize, Power
+from fastrt.targets.tensorrt.dialect import Trt
+from fastrt.targets.tensorrt.lowering import TensorRtLowering
+
+
+class SelectedLength(TensorRtLowering):
+    """A length is kept from zero by a choice, which only the fusing compiler takes."""
+
+    def l2_normalize(self, op: L2Normalize, x: Trt) -> Trt:
+        squares = self._elementwise("PROD", x, x)
+        total = self._add("add_reduce", squares, self._trt.ReduceOperation.SUM, 1 << 1, True)
+        length = self._add("add_unary", total, self._trt.UnaryOperation.SQRT)
+        return self._elementwise("DIV", x, self._at_least(op.eps, length))
+
+    def _at_least(self, low: float, x: Trt) -> Trt:
+        bound = self._scalar(low, x)
+        return self._add("add_select", self._elementwise("GREATER", x, bound), x, bound)
+
+
+class Selected(SelectedLength):
+    """So is what GeM takes."""
+
+    def clamp(self, op: Clamp, x: Trt) -> Trt:
+        assert op.low is not None
+        for dtype in (self._trt.DataType.HALF, self._trt.DataType.FLOAT):
+            x = self._add("add_cast", x, dtype)
+        return self._at_least(op.low, x)
+
+
+class Bare(SelectedLength):
+    """So is what GeM takes, without casts before it."""
+
+    def clamp(self, op: Clamp, x: Trt) -> Trt:
+        assert op.low is not None
+        return self._at_least(op.low, x)
+
+
+class Poolings(TensorRtLowering):
+    """GeM in half: powers of what is divided by the largest of its channel, so that none leaves half's range."""
+
+    _largest: Trt
+
+    def named(self, tensor: Tensor, value: Trt) -> Trt:
+        half, self._half = self._half, self._half and not isinstance(tensor.operation, Clamp | Power)
+        try:
+            return super().named(tensor, value)
+        finally:
+            self._half = half
+
+    def clamp(self, op: Clamp, x: Trt) -> Trt:
+        assert op.low is not None
+        return self._elementwise("MAX", x, self._scalar(op.low, x))
+
+    def power(self, op: Power, x: Trt) -> Trt:
+        if tuple(x.shape)[2:] == (1, 1):
+            return self._elementwise("PROD", super().power(op, x), self._largest)
+        self._largest = self._add("add_pooling_nd", x, self._trt.PoolingType.MAX, tuple(x.shape)[2:])
+        return super().power(op, self._elementwise("DIV", x, self._largest))
