@@ -37,7 +37,17 @@ COMPARED: dict[str, tuple[int, ...]] = {
 """fp16, beside what others take."""
 
 IN_INT8 = {"R50-NL-IBN": (1, 32, 128), "R34": (1, 32, 128), "R50": (256,)}
-FORMS = ("way in", "way in, int8", "IBN", "IBN, int8", "GeM", "head", "blocks", "blocks, int8")
+FORMS = (
+    "way in",
+    "way in, int8",
+    "block with IBN",
+    "block with IBN, int8",
+    "non-local",
+    "GeM",
+    "head",
+    "blocks",
+    "blocks, int8",
+)
 MIXED = (("R50-NL-IBN", 1), ("R50-NL-IBN", 32), ("R34", 1))
 
 

@@ -24,7 +24,7 @@ from unittest.mock import patch
 import numpy as np
 
 import fastrt
-from benchmarks.forms import blocks, heads, norms, way_in
+from benchmarks.forms import blocks, heads, non_local, norms, way_in
 from benchmarks.models import describe
 from benchmarks.rows import Row, save_rows
 from benchmarks.tensorrt_speed import describe_here, read_own_table
@@ -66,9 +66,10 @@ class Part:
 
 
 WAY_IN = Part("R34", end="backbone.maxpool")
-NORMS = Part("R50-NL-IBN", end="backbone.layer2.0.relu")
-GEM = Part("R50-NL-IBN", start="backbone.layer4.1.relu")
-HEAD = Part("R34", start="backbone.layer4.1.relu")
+BLOCK = Part("R50-NL-IBN", start="backbone.layer1.0.relu", end="backbone.layer1.1.relu")
+NON_LOCAL = Part("R50-NL-IBN", start="backbone.layer2.2.relu", end="backbone.NL_2.0")
+GEM = Part("R50-NL-IBN", start="backbone.layer4.0.relu")
+HEAD = Part("R34", start="backbone.layer4.0.relu")
 BLOCKS = Part("R34", start="backbone.layer1.0.relu", end="backbone.layer4.2.relu")
 
 
@@ -87,10 +88,7 @@ class Form:
 FORMS = {
     "way in": {
         "as it is": Form(WAY_IN),
-        "pointwise": Form(WAY_IN, way_in.Pointwise),
-        "float32 between casts": Form(WAY_IN, way_in.Between),
-        "float32 between casts, with a choice": Form(WAY_IN, way_in.Selected),
-        "float32 between casts, standardised first": Form(WAY_IN, way_in.First),
+        "without the choice": Form(WAY_IN, way_in.Plain),
         "a transposed matrix": Form(WAY_IN, way_in.Matrix),
         "a product": Form(WAY_IN, way_in.Product),
         "channels last": Form(WAY_IN, way_in.ChannelsLast, way_in.take_planes),
@@ -98,40 +96,44 @@ FORMS = {
     },
     "way in, int8": {
         "as it is": Form(WAY_IN, precision="int8"),
-        "half asked for": Form(WAY_IN, way_in.WayInHalf, precision="int8"),
-        "float32 between casts": Form(WAY_IN, way_in.Between, precision="int8"),
-        "cells": Form(WAY_IN, way_in.Cells, precision="int8"),
+        "without the choice": Form(WAY_IN, way_in.Plain, precision="int8"),
     },
-    "IBN": {
-        "as it is": Form(NORMS),
-        "one convolution": Form(NORMS, split=False),
-        "written out": Form(NORMS, norms.Written),
-        "poolings": Form(NORMS, norms.Pooled),
-        "poolings of squares": Form(NORMS, norms.PooledSums),
-        "staged poolings": Form(NORMS, norms.Staged),
-        "staged poolings of squares": Form(NORMS, norms.StagedSums),
-        "all channels by staged poolings": Form(NORMS, norms.Joined, norms.join_halves, split=False),
-        "all channels by staged poolings of squares": Form(NORMS, norms.JoinedSums, norms.join_halves, split=False),
-        "a group norm": Form(NORMS, norms.Groups),
-        "rows": Form(NORMS, norms.Rows),
+    "block with IBN": {
+        "as it is": Form(BLOCK),
+        "not by groups": Form(BLOCK, norms.Plain),
+        "one convolution": Form(BLOCK, split=False),
+        "rows": Form(BLOCK, norms.Rows),
+        "written out": Form(BLOCK, norms.Written),
+        "written out, with a choice": Form(BLOCK, norms.Chosen),
+        "sums, with a choice": Form(BLOCK, norms.ChosenSums),
+        "poolings": Form(BLOCK, norms.Pooled),
+        "poolings of squares": Form(BLOCK, norms.PooledSums),
+        "staged poolings": Form(BLOCK, norms.Staged),
+        "staged poolings of squares": Form(BLOCK, norms.StagedSums),
+        "all channels by staged poolings": Form(BLOCK, norms.Joined, norms.join_halves, split=False),
+        "all channels by staged poolings of squares": Form(BLOCK, norms.JoinedSums, norms.join_halves, split=False),
     },
-    "IBN, int8": {
-        "as it is": Form(NORMS, precision="int8"),
-        "one convolution": Form(NORMS, precision="int8", split=False),
-        "staged poolings": Form(NORMS, norms.Staged, precision="int8"),
-        "staged poolings in half": Form(NORMS, norms.StagedInHalf, precision="int8"),
-        "staged poolings of squares in half": Form(NORMS, norms.StagedSumsInHalf, precision="int8"),
+    "block with IBN, int8": {
+        "as it is": Form(BLOCK, precision="int8"),
+        "one convolution": Form(BLOCK, precision="int8", split=False),
+        "staged poolings in half": Form(BLOCK, norms.StagedInHalf, precision="int8"),
+        "staged poolings of squares in half": Form(BLOCK, norms.StagedSumsInHalf, precision="int8"),
+    },
+    "non-local": {
+        "as it is": Form(NON_LOCAL),
+        "with a choice": Form(NON_LOCAL, non_local.Chosen),
+        "without a cast": Form(NON_LOCAL, non_local.Uncast),
+        "with a choice, without a cast": Form(NON_LOCAL, non_local.ChosenUncast),
     },
     "GeM": {
         "as it is": Form(GEM),
-        "length by a choice": Form(GEM, heads.SelectedLength),
-        "by choices": Form(GEM, heads.Selected),
-        "by choices, without casts": Form(GEM, heads.Bare),
+        "without the choice": Form(GEM, heads.Plain),
+        "without casts": Form(GEM, heads.Uncast),
         "by the maximum, in half": Form(GEM, heads.Poolings),
     },
     "head": {
         "as it is": Form(HEAD),
-        "length by a choice": Form(HEAD, heads.SelectedLength),
+        "without the choice": Form(HEAD, heads.Plain),
     },
     "blocks": {
         "as it is": Form(BLOCKS),

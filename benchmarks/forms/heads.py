@@ -8,36 +8,22 @@ from fastrt.targets.tensorrt.dialect import Trt
 from fastrt.targets.tensorrt.lowering import TensorRtLowering
 
 
-class SelectedLength(TensorRtLowering):
-    """A length is kept from zero by a choice, which only the fusing compiler takes."""
+class Plain(TensorRtLowering):
+    """Without the choice that makes one kernel of it."""
 
     def l2_normalize(self, op: L2Normalize, x: Trt) -> Trt:
         squares = self._elementwise("PROD", x, x)
         total = self._add("add_reduce", squares, self._trt.ReduceOperation.SUM, 1 << 1, True)
         length = self._add("add_unary", total, self._trt.UnaryOperation.SQRT)
-        return self._elementwise("DIV", x, self._at_least(op.eps, length))
-
-    def _at_least(self, low: float, x: Trt) -> Trt:
-        bound = self._scalar(low, x)
-        return self._add("add_select", self._elementwise("GREATER", x, bound), x, bound)
+        return self._elementwise("DIV", x, self._elementwise("MAX", length, self._scalar(op.eps, x)))
 
 
-class Selected(SelectedLength):
-    """So is what GeM takes."""
+class Uncast(TensorRtLowering):
+    """Without casts before GeM."""
 
     def clamp(self, op: Clamp, x: Trt) -> Trt:
         assert op.low is not None
-        for dtype in (self._trt.DataType.HALF, self._trt.DataType.FLOAT):
-            x = self._add("add_cast", x, dtype)
-        return self._at_least(op.low, x)
-
-
-class Bare(SelectedLength):
-    """So is what GeM takes, without casts before it."""
-
-    def clamp(self, op: Clamp, x: Trt) -> Trt:
-        assert op.low is not None
-        return self._at_least(op.low, x)
+        return self._elementwise("MAX", x, self._scalar(op.low, x))
 
 
 class Poolings(TensorRtLowering):

@@ -82,15 +82,24 @@ class StagedSumsInHalf(AskedForHalf, StagedSums):
     """A norm by poolings of squares in two stages, for all of which half is asked beside int8."""
 
 
-class Groups(TensorRtLowering):
-    """An instance norm as a group norm of as many groups as channels."""
+class Plain(TensorRtLowering):
+    """An instance norm that is none of groups."""
 
     def instance_norm(self, op: InstanceNorm, x: Trt) -> Trt:
-        scale, bias = (self._constant(array.reshape(1, -1, 1, 1), x) for array in (op.weight, op.bias))
-        layer = self._layer("add_normalization", x, scale, bias, PIXELS)
-        layer.epsilon = op.eps
-        layer.num_groups = len(op.weight)
-        return layer.get_output(0)
+        y = super().instance_norm(op, x)
+        self._layers[-1].num_groups = 1
+        return y
+
+
+class Chosen(Written):
+    """Written out, with a choice, so that it becomes a kernel of the fusing compiler."""
+
+    def _root(self, variance: Trt, eps: float) -> Trt:
+        return super()._root(self._at_least(0.0, variance), eps)
+
+
+class ChosenSums(Chosen, Sums):
+    """The same, by the mean of squares."""
 
 
 class Rows(TensorRtLowering):

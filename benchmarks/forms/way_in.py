@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from benchmarks.forms.half import AskedForHalf
 from fastrt.arrays import Array
 from fastrt.network import Network
 from fastrt.ops import Cast, Convolution, Input, ScaleShift, Transpose
@@ -16,51 +15,12 @@ from fastrt.targets.tensorrt.lowering import TensorRtLowering
 TO_PLANES = (2, 0, 1)
 
 
-class Pointwise(TensorRtLowering):
-    """Pixels are standardised by a product and a sum."""
-
-    def scale_shift(self, op: ScaleShift, x: Trt) -> Trt:
-        return self._standardise(op, x, (1, -1, *(1,) * (len(x.shape) - 2)))
-
-    def _standardise(self, op: ScaleShift, x: Trt, shape: tuple[int, ...]) -> Trt:
-        scale, shift = (self._constant(array.reshape(shape), x) for array in (op.scale, op.shift))
-        return self._elementwise("SUM", self._elementwise("PROD", x, scale), shift)
-
-
-class Between(Pointwise):
-    """The same in float32, between two casts: what stands there can be one kernel."""
+class Plain(TensorRtLowering):
+    """Without the choice that makes one kernel of it."""
 
     def cast(self, op: Cast, x: Trt) -> Trt:
-        half = x.dtype == self._trt.DataType.UINT8
-        return super().cast(replace(op, dtype="float32") if half else op, x)
-
-    def scale_shift(self, op: ScaleShift, x: Trt) -> Trt:
-        y = super().scale_shift(op, x)
-        return self._add("add_cast", y, self._trt.DataType.HALF) if len(x.shape) == 4 else y
-
-
-class Selected(Between):
-    """The same, with a choice among its layers, which only the fusing compiler takes."""
-
-    def cast(self, op: Cast, x: Trt) -> Trt:
-        y = super().cast(op, x)
-        if x.dtype != self._trt.DataType.UINT8:
-            return y
-        most = self._scalar(255, y)
-        return self._add("add_select", self._elementwise("LESS", y, self._scalar(255.5, y)), y, most)
-
-
-class First(Between):
-    """Pixels are standardised as they lie, between two casts, and then turned."""
-
-    def transpose(self, op: Transpose, x: Trt) -> Trt:
-        return x if op.axes == TO_PLANES else super().transpose(op, x)
-
-    def scale_shift(self, op: ScaleShift, x: Trt) -> Trt:
-        if len(x.shape) < 4:
-            return super().scale_shift(op, x)
-        y = self._add("add_cast", self._standardise(op, x, (1, 1, 1, -1)), self._trt.DataType.HALF)
-        return super().transpose(Transpose(TO_PLANES), y)
+        bytes_come = x.dtype == self._trt.DataType.UINT8
+        return self._add("add_cast", x, self._trt.DataType.FLOAT) if bytes_come else super().cast(op, x)
 
 
 class Matrix(TensorRtLowering):
@@ -160,9 +120,3 @@ def of_cells(weight: Array) -> Array:
     padded = np.pad(weight, ((0, 0), (0, 0), (1, 0), (1, 0)))
     cells = padded.reshape(kernels, channels, 4, 2, 4, 2).transpose(0, 3, 5, 1, 2, 4)
     return np.ascontiguousarray(cells.reshape(kernels, 4 * channels, 4, 4))
-
-
-class WayInHalf(AskedForHalf):
-    """Beside int8, half is asked for what turns and standardises pixels."""
-
-    asked = (Transpose, ScaleShift)

@@ -1,8 +1,8 @@
 """Half precision, written into the network: casts stand where float32 begins and ends.
 
 What overflows in half, or loses what matters, stays in float32: GeM's powers, the means of a non-local block and of SE,
-and everything after the pooling, which is a vector for each image and costs nothing. (An instance norm's statistics are
-float32 in every runtime, whatever goes in.)
+and everything after the pooling, which is a vector for each image and costs nothing. Pixels become half when they are
+standardised, not before. (An instance norm's statistics are float32 in every runtime, whatever goes in.)
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from fastrt.network import Network, Tensor, make_tensor
-from fastrt.ops import Cast, Clamp, Convolution, Input, Multiply, Power
+from fastrt.ops import Cast, Clamp, Convolution, Input, Multiply, Power, ScaleShift, Transpose
 
 WIDE = "float32"
 
@@ -45,8 +45,11 @@ def compute_in_half(network: Network, dtype: str) -> Network:
 def _wide(network: Network) -> set[str]:
     """The tensors that stay float32, by name."""
     wide: set[str] = set()
+    pixels = {network.input.name}
     for tensor in network:
         operation = tensor.operation
+        if pixels.issuperset(tensor.inputs) and isinstance(operation, Input | Cast | Transpose | ScaleShift):
+            pixels.add(tensor.name)
         # What a mean is multiplied with is computed in the mean's own precision.
         by_vector = isinstance(operation, Multiply) and any(name in wide for name in tensor.inputs)
         is_vector = math.prod(tensor.shape) == max(tensor.shape)
@@ -54,7 +57,7 @@ def _wide(network: Network) -> set[str]:
             wide.add(tensor.name)
         if isinstance(operation, Power):
             wide.update(name for name in tensor.inputs if isinstance(network[name].operation, Clamp))
-    return wide
+    return wide | pixels
 
 
 def _shrink_products(network: Network) -> Network:
