@@ -3,9 +3,10 @@
 ``python -m benchmarks.tensorrt_speed build FOLDER MODEL BATCH [PRECISION]`` builds one, for one batch, with the model's
 timing cache beside it, and notes the seconds; built again, it notes those with the cache. For int8 it takes the table
 that ``calibrate FOLDER MODEL`` made there, which may have been on another machine, as that needs OpenVINO. ``python -m
-benchmarks.tensorrt_speed measure FOLDER`` measures those that stand there, one after the other: uint8 images in
-page-locked memory to float32 embeddings, through a session. Throughput is that of one call with sixteen batches, whose
-copies and computations overlap; that on the device, of images that lie on the GPU and embeddings that stay there.
+benchmarks.tensorrt_speed measure FOLDER [MODEL ...]`` measures those that stand there, one after the other: uint8
+images in page-locked memory to float32 embeddings, through a session. Throughput is that of one call with sixteen
+batches, whose copies and computations overlap; that on the device, of images that lie on the GPU and embeddings that
+stay there.
 
 ``python -m benchmarks.tensorrt_speed mix FOLDER MODEL BATCH`` finds the convolutions that are slower in int8 than in
 fp16, and what an engine gains by having them in fp16 (`fastrt.calibration.slower`). It takes engines that stand there.
@@ -18,7 +19,7 @@ import shutil
 import statistics
 import sys
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -157,9 +158,9 @@ def measure(path: Path, batch: int) -> dict[str, float]:
     }
 
 
-def measure_all(folder: Path) -> None:
+def measure_all(folder: Path, titles: Sequence[str]) -> None:
     rows: list[Row] = []
-    for title in TITLES:
+    for title in titles:
         for batch in BATCHES:
             for precision in PRECISIONS:
                 path = folder / f"{title}-{precision}-{batch}.engine"
@@ -194,7 +195,7 @@ def main(verb: str, folder: Path, arguments: list[str]) -> None:
     elif verb == "mix":
         mix(arguments[0], int(arguments[1]), folder)
     else:
-        measure_all(folder)
+        measure_all(folder, arguments or TITLES)
 
 
 if __name__ == "__main__":

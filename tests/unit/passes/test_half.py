@@ -62,7 +62,7 @@ def test_only_what_half_can_hold_is_in_half(network: Network, dtype: str) -> Non
 class Unrounded(Reference):
     """Casts leave values as they are."""
 
-    def cast(self, op: Cast, x: Array) -> Array:
+    def cast(self, _: Cast, x: Array) -> Array:
         return x.astype(self.dtype)
 
 
