@@ -12,10 +12,8 @@ from collections.abc import Callable
 
 from benchmarks.floors import describe_row
 from benchmarks.models import describe
-from benchmarks.rows import Row
-from benchmarks.tensorrt_speed import RESULT as SPEED
+from benchmarks.rows import Row, gpu_result
 
-RESULT = SPEED.with_stem("gpu_limits")
 SIDE = 8192
 COPIED = 1 << 30
 RUNS = 50
@@ -55,10 +53,11 @@ def measure_peaks() -> tuple[dict[str, float], float]:
 def main() -> None:
     import torch
 
-    speed: Row = json.loads(SPEED.read_text())
     gpu = torch.cuda.get_device_name(0)
-    if not speed["machine"]["gpu"].startswith(gpu):
-        raise SystemExit(f"this is an {gpu}, and {SPEED.name} is of an {speed['machine']['gpu']}; measure that first")
+    measured = gpu_result(gpu, "tensorrt_speed")
+    if not measured.is_file():
+        raise SystemExit(f"benchmarks.tensorrt_speed has measured nothing on an {gpu}; measure that first")
+    speed: Row = json.loads(measured.read_text())
     peaks, bandwidth = measure_peaks()
     rates = {f"peak_{precision}_gop_s": round(peak / 1e9) for precision, peak in peaks.items()}
     machine = {**speed["machine"], "torch": torch.__version__, **rates, "bandwidth_gb_s": round(bandwidth / 1e9)}
@@ -72,7 +71,7 @@ def main() -> None:
         rows.append(describe_row(title, networks[title], precision, batch, seconds, peaks[precision], bandwidth))
         print(rows[-1])
     result = {"command": "python -m benchmarks.gpu_limits", "machine": machine, "rows": rows}
-    RESULT.write_text(json.dumps(result, indent=1) + "\n")
+    gpu_result(gpu, "gpu_limits").write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":

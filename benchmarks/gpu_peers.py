@@ -27,7 +27,15 @@ import numpy as np
 
 import fastrt
 from benchmarks.models import describe
-from benchmarks.rows import Row, describe_ratios, model_and_batch, writing_alone
+from benchmarks.rows import (
+    GPU,
+    Row,
+    describe_ratios,
+    gpu_result,
+    model_and_batch,
+    shared_description,
+    writing_alone,
+)
 from benchmarks.torch_module import make_module
 from fastrt.arrays import Array
 from fastrt.benchmark.contest import warm_up
@@ -37,7 +45,6 @@ from fastrt.network import Network
 from fastrt.passes.fold import fold_scales
 from fastrt.similarity import centred_cosines
 
-RESULT = Path(__file__).parent / "results" / "gpu_peers.json"
 COMPARED = 16
 ROUNDS = 5
 RUNS = 60
@@ -186,20 +193,24 @@ def time_engines(title: str, folder: Path) -> None:
 
 
 def save(row: Row, about: dict[str, str]) -> None:
-    """Write figures beside those that others have in the same row, if they are of such a machine."""
+    """Write figures beside those that others have in the same row, if they are of such a GPU and TensorRT.
+
+    What machines differ in otherwise is not said.
+    """
     here = {**describe_machine(), **about}
     machine = {name: here[name] for name in ("processor", "cores", "vector_extensions", "system", *about)}
-    with writing_alone(RESULT.parent):
-        before: Row = json.loads(RESULT.read_text()) if RESULT.is_file() else {"rows": [], "machine": {}}
-        if all(before["machine"].get(name) == machine[name] for name in ("processor", "cores", "gpu")):
-            machine = {**before["machine"], **machine}
-            merged = {model_and_batch(other): other for other in before["rows"]}
-        else:
-            merged = {}
+    path = gpu_result(about["gpu"], "gpu_peers")
+    with writing_alone(path.parent):
+        before: Row = json.loads(path.read_text()) if path.is_file() else {"rows": [], "machine": {}}
+        if shared_description(before["machine"], machine, GPU) is None:
+            before = {"rows": [], "machine": {}}
+        differ = {name for name, value in before["machine"].items() if machine.get(name, value) != value}
+        described = {name: value for name, value in {**before["machine"], **machine}.items() if name not in differ}
+        merged = {model_and_batch(other): other for other in before["rows"]}
         merged[model_and_batch(row)] = {**merged.get(model_and_batch(row), {}), **row}
-        result = {"command": "python -m benchmarks.gpu_peers STEP FOLDER", "precision": "fp16", "machine": machine}
+        result = {"command": "python -m benchmarks.gpu_peers STEP FOLDER", "precision": "fp16", "machine": described}
         ordered = [merged[key] for key in sorted(merged)]
-        RESULT.write_text(json.dumps({**result, "rows": ordered}, indent=1) + "\n")
+        path.write_text(json.dumps({**result, "rows": ordered}, indent=1) + "\n")
 
 
 def list_rows(result: Row) -> list[Row]:

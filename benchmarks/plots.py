@@ -29,7 +29,8 @@ def draw_gpu_peers(figure: Figure, rows: Sequence[Row]) -> None:
     for panel, title in zip(panels, titles, strict=True):
         for colour, column in zip(COLOURS, (OURS, PARSER, COMPILED, EAGER), strict=False):
             found = [(row["batch"], 1e3 * row["batch"] / row[column]) for row in rows if fits(row, title, column)]
-            panel.plot(*zip(*found, strict=True), marker="o", color=colour, label=column.removesuffix(", ms"))
+            if found:
+                panel.plot(*zip(*found, strict=True), marker="o", color=colour, label=column.removesuffix(", ms"))
         panel.set(title=title, xscale="log", xlabel="images a call")
         ticks = sorted({row["batch"] for row in rows})
         panel.set_xticks(ticks, [str(tick) for tick in ticks])
@@ -79,10 +80,15 @@ def read_ratio(text: str) -> tuple[float, float, float]:
 
 
 PLOTS: dict[str, tuple[Callable[[Figure, Sequence[Row]], None], tuple[float, float]]] = {
-    "gpu_peers": (draw_gpu_peers, (11, 3.8)),
+    "nvidia-h200/gpu_peers": (draw_gpu_peers, (11, 3.8)),
     "peers": (draw_peers, (10, 6)),
 }
 """What draws each result, and its size in inches."""
+
+
+def picture(name: str) -> Path:
+    """Where a result's picture stands."""
+    return IMAGES / f"{name.replace('/', '-')}.svg"
 
 
 def fingerprint(name: str) -> str:
@@ -101,7 +107,7 @@ def draw(name: str) -> None:
         paint(figure, json.loads((RESULTS / f"{name}.json").read_text())["rows"])
         IMAGES.mkdir(exist_ok=True)
         figure.savefig(
-            IMAGES / f"{name}.svg",
+            picture(name),
             metadata={"Date": None, "Creator": None, "Description": f"drawn of {fingerprint(name)}"},
         )
 

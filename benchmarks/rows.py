@@ -16,6 +16,21 @@ from benchmarks.models import TITLES
 
 Row = dict[str, Any]
 
+RESULTS = Path(__file__).parent / "results"
+GPU = ("gpu", "tensorrt")
+"""What makes two machines alike for what is measured on a GPU."""
+
+
+def gpu_result(gpu: str, name: str) -> Path:
+    """The result of a kind of GPU: each has its folder, so that what is measured on one leaves what was on another.
+
+    >>> gpu_result("NVIDIA H200, sm90", "tensorrt_speed").relative_to(RESULTS).as_posix()
+    'nvidia-h200/tensorrt_speed.json'
+    """
+    folder = RESULTS / gpu.partition(",")[0].lower().replace(" ", "-")
+    folder.mkdir(exist_ok=True)
+    return folder / f"{name}.json"
+
 
 def model_and_batch(row: Row) -> tuple[int, int]:
     """What tells a row from others, where it is about a model and a batch; also its order."""
@@ -43,21 +58,38 @@ def writing_alone(folder: Path) -> Iterator[None]:
         os.close(held)
 
 
-def shared_description(before: Row | None, now: Row) -> Row | None:
+def shared_description(before: Row | None, now: Row, same: Sequence[str] | None = None) -> Row | None:
     """What two descriptions of a machine both say; None if they contradict each other.
+
+    Args:
+        before: one of them.
+        now: the other.
+        same: in what they may not contradict each other; None is anything.
 
     >>> shared_description({"gpu": "H100"}, {"gpu": "H100", "driver": "580"})
     {'gpu': 'H100'}
     >>> shared_description({"gpu": "H100"}, {"gpu": "H200"})
+    >>> shared_description({"gpu": "H100", "cores": 16}, {"gpu": "H100", "cores": 32}, same=["gpu"])
+    {'gpu': 'H100'}
     """
     if before is None:
         return None
-    shared = {name: value for name, value in now.items() if name in before}
-    return shared if all(before[name] == value for name, value in shared.items()) else None
+    both = before.keys() & now.keys()
+    differ = {name for name in both if before[name] != now[name]}
+    if differ.intersection(both if same is None else same):
+        return None
+    return {name: value for name, value in now.items() if name in both - differ}
 
 
 def save_rows(
-    path: Path, command: str, machine: Row, rows: list[Row], *, same: Callable[[Row], Any], **more: Any
+    path: Path,
+    command: str,
+    machine: Row,
+    rows: list[Row],
+    *,
+    same: Callable[[Row], Any],
+    alike: Sequence[str] | None = None,
+    **more: Any,
 ) -> None:
     """Write rows to a result, where others stay that were measured on such a machine.
 
@@ -67,13 +99,14 @@ def save_rows(
         machine: that it was measured on. What others do not say of theirs is not said of all.
         rows: those that are new.
         same: what they share with the rows that they replace; also their order.
+        alike: in what machines are to be alike; None is in all that is said of both.
         more: what else the result says.
     """
     with writing_alone(path.parent):
         before: Row = json.loads(path.read_text()) if path.is_file() else {"machine": None, "rows": []}
         measured = {same(row) for row in rows}
         others = [row for row in before["rows"] if same(row) not in measured]
-        shared = shared_description(before["machine"], machine)
+        shared = shared_description(before["machine"], machine, alike)
         if others and shared is not None:
             machine = shared
         else:

@@ -13,7 +13,7 @@ from benchmarks import gpu_peers, plots, tensorrt_layers
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
 VERSIONS = ("openvino", "onnxruntime", "torch", "numpy", "python")
-PLACE = re.compile(r"<!-- table: (\w+) -->\n.*?<!-- end -->", re.DOTALL)
+PLACE = re.compile(r"<!-- table: ([\w/-]+) -->\n.*?<!-- end -->", re.DOTALL)
 
 
 DERIVED: dict[str, Callable[[dict[str, Any]], list[dict[str, Any]]]] = {
@@ -37,7 +37,8 @@ def draw_table(result: dict[str, Any], rows: list[dict[str, Any]]) -> str:
     named = [f"{name} {machine[name]}" for name in VERSIONS if machine.get(name)]
     extensions = " ".join(machine["vector_extensions"])
     devices = [machine["gpu"]] if machine.get("gpu") else []
-    devices.append(f"{machine['processor']}, {machine['cores']} cores ({extensions})")
+    cores = f", {machine['cores']} cores" if "cores" in machine else ""
+    devices.append(f"{machine['processor']}{cores} ({extensions})")
     runtime = machine.get("tensorrt") or machine.get("target")
     versions = ", ".join(dict.fromkeys([runtime, *named] if runtime else named))
     return f"{table}\n\nMeasured on {' with '.join(devices)}; {versions}."
@@ -48,7 +49,8 @@ def fill(text: str) -> str:
 
     def draw(match: re.Match[str]) -> str:
         result = json.loads((RESULTS / f"{match[1]}.json").read_text())
-        rows = DERIVED[match[1]](result) if match[1] in DERIVED else result["rows"]
+        name = match[1].rpartition("/")[2]
+        rows = DERIVED[name](result) if name in DERIVED else result["rows"]
         return f"<!-- table: {match[1]} -->\n{draw_table(result, rows)}\n<!-- end -->"
 
     return PLACE.sub(draw, text)

@@ -26,7 +26,7 @@ import numpy as np
 import fastrt
 from benchmarks.forms import blocks, heads, non_local, norms, way_in
 from benchmarks.models import describe
-from benchmarks.rows import Row, save_rows
+from benchmarks.rows import GPU, Row, gpu_result, save_rows
 from benchmarks.tensorrt_speed import describe_here, read_own_table
 from fastrt.arrays import Array
 from fastrt.drawing import draw_person
@@ -44,7 +44,6 @@ from fastrt.targets.tensorrt.messages import make_logger
 from fastrt.targets.tensorrt.profiler import make_profiler
 from fastrt.targets.tensorrt.target import TensorRtTarget
 
-RESULT = Path(__file__).parent / "results" / "tensorrt_forms.json"
 BATCHES = (1, 16, 128)
 RUNS = 40
 COMPARED = 16
@@ -121,6 +120,7 @@ FORMS = {
     },
     "non-local": {
         "as it is": Form(NON_LOCAL),
+        "one convolution, sliced": Form(NON_LOCAL, rewrite=non_local.join_maps),
         "with a choice": Form(NON_LOCAL, non_local.Chosen),
         "without a cast": Form(NON_LOCAL, non_local.Uncast),
         "with a choice, without a cast": Form(NON_LOCAL, non_local.ChosenUncast),
@@ -253,6 +253,7 @@ def run(dialect: Dialect, content: bytes, images: Array) -> tuple[dict[str, floa
 
 def measure_all(folder: Path) -> None:
     dialect = find_dialect("tensorrt")
+    here = describe_here()
     wanted: dict[tuple[str, int], Array] = {}
     for name, form in NAMES.items():
         drawn = draw_inputs(take(form.part), form.part)
@@ -272,11 +273,14 @@ def measure_all(folder: Path) -> None:
                 continue
             print({key: value for key, value in row.items() if key != "times"}, flush=True)
             command = "python -m benchmarks.tensorrt_forms measure FOLDER"
-            save_rows(RESULT, command, describe_here(), [row], same=order)
+            save_rows(gpu_result(here["gpu"], "tensorrt_forms"), command, here, [row], same=order, alike=GPU)
 
 
-def order(row: Row) -> tuple[int, int]:
-    return list(NAMES).index(row["form"]), row["batch"]
+def order(row: Row) -> tuple[int, str, int]:
+    """Forms that are no more come last."""
+    names = list(NAMES)
+    form = row["form"]
+    return names.index(form) if form in names else len(names), form, row["batch"]
 
 
 def main(verb: str, folder: Path, names: list[str]) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.rows import Row, shared_description, writing_alone
+from benchmarks.rows import GPU, Row, gpu_result, shared_description, writing_alone
 from benchmarks.tensorrt_speed import describe_here, engine_of
 from fastrt.engine import list_layers, open_runner
 
@@ -20,7 +20,6 @@ Engines = dict[str, list[list[Any]]]
 """The layers of each engine, ``COLUMNS`` of each."""
 
 COLUMNS = ("layer", "kind", "us")
-RESULT = Path(__file__).parent / "results" / "tensorrt_layers.json"
 
 
 def list_times(path: Path) -> list[list[Any]]:
@@ -67,15 +66,16 @@ def _purpose(name: str, kind: str) -> str:
 
 def save(engines: Engines, machine: Row) -> None:
     """Write engines beside those of before that were measured on such a machine."""
-    with writing_alone(RESULT.parent):
-        before: Row = json.loads(RESULT.read_text()) if RESULT.is_file() else {"machine": None, "engines": {}}
+    path = gpu_result(machine["gpu"], "tensorrt_layers")
+    with writing_alone(path.parent):
+        before: Row = json.loads(path.read_text()) if path.is_file() else {"machine": None, "engines": {}}
         others: Engines = {name: layers for name, layers in before["engines"].items() if name not in engines}
-        shared = shared_description(before["machine"], machine)
+        shared = shared_description(before["machine"], machine, GPU)
         if others and shared is not None:
             machine, engines = shared, {**others, **engines}
         engines = dict(sorted(engines.items(), key=lambda item: engine_of(sum_up(*item))))
         result = {"command": "python -m benchmarks.tensorrt_layers FOLDER", "machine": machine}
-        RESULT.write_text(json.dumps({**result, "columns": COLUMNS, "engines": engines}) + "\n")
+        path.write_text(json.dumps({**result, "columns": COLUMNS, "engines": engines}) + "\n")
 
 
 def list_rows(result: Row) -> list[Row]:

@@ -28,7 +28,7 @@ import numpy as np
 
 import fastrt
 from benchmarks.models import SIZE, TITLES, describe
-from benchmarks.rows import Row, model_and_batch, save_rows
+from benchmarks.rows import GPU, Row, gpu_result, model_and_batch, save_rows
 from fastrt.arrays import Array
 from fastrt.calibration.images import draw_held_out
 from fastrt.calibration.slower import keep_slower
@@ -40,8 +40,6 @@ from fastrt.targets.base import BuildOptions
 from fastrt.targets.tensorrt import cuda
 from fastrt.targets.tensorrt.dialect import find_dialect
 
-RESULT = Path(__file__).parent / "results" / "tensorrt_speed.json"
-MIXES = RESULT.with_stem("tensorrt_mix")
 BATCHES = (1, 4, 16, 32, 128, 256)
 PRECISIONS: tuple[Precision, ...] = ("fp16", "int8")
 CALIBRATED = 32
@@ -96,13 +94,9 @@ def mix(title: str, batch: int, folder: Path) -> None:
     row["kept in fp16"] = len(pace.kept)
     row |= {f"{name}, images/s": round(rates[batch]) for name, rates in pace.images_s.items()}
     print(row, flush=True)
-    save_rows(
-        MIXES,
-        "python -m benchmarks.tensorrt_speed mix FOLDER MODEL BATCH",
-        describe_here(),
-        [row],
-        same=model_and_batch,
-    )
+    command = "python -m benchmarks.tensorrt_speed mix FOLDER MODEL BATCH"
+    here = describe_here()
+    save_rows(gpu_result(here["gpu"], "tensorrt_mix"), command, here, [row], same=model_and_batch, alike=GPU)
 
 
 class OnDevice:
@@ -178,7 +172,9 @@ def describe_here() -> dict[str, Any]:
 def save(rows: list[Row]) -> None:
     """Write rows to the results, where those of other engines stay that were measured on such a machine."""
     command = "python -m benchmarks.tensorrt_speed measure FOLDER"
-    save_rows(RESULT, command, describe_here(), rows, same=engine_of, image_size=SIZE)
+    here = describe_here()
+    path = gpu_result(here["gpu"], "tensorrt_speed")
+    save_rows(path, command, here, rows, same=engine_of, alike=GPU, image_size=SIZE)
 
 
 def engine_of(row: Row) -> tuple[int, str, int]:

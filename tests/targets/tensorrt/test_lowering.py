@@ -9,11 +9,20 @@ from unittest.mock import MagicMock
 import numpy as np
 import pytest
 
+import fastrt
+from fastrt.engine_info import EngineInfo
 from fastrt.network import INPUT, Network, Tensor, make_tensor
-from fastrt.ops import Convolution, Input, Multiply, QuantizeDequantize, Relu
+from fastrt.ops import Convolution, Input, InstanceNorm, Multiply, QuantizeDequantize, Relu
+from fastrt.passes import prepare
 from fastrt.passes.half import compute_in_half
 from fastrt.passes.quantize import quantize_weights
 from fastrt.targets.tensorrt.lowering import TensorRtLowering
+from fastrt.untrained import draw_weights
+
+SPEC = fastrt.load_spec(None, ["MODEL.BACKBONE.DEPTH", "18x", "INPUT.SIZE_TEST", [64, 32]])
+INFO = EngineInfo(
+    target="tensorrt", precision="fp16", io="u8_nhwc_bgr", image_size=(64, 32), embedding_dim=512, normalized=True
+)
 
 
 class Definition:
@@ -25,7 +34,7 @@ class Definition:
     def __getattr__(self, add: str) -> Any:
         def make(*_: object) -> Any:
             kind = {"add_convolution_nd": "CONVOLUTION", "add_elementwise": "ELEMENTWISE"}.get(add, add)
-            self.layers.append(MagicMock(type=kind, precision=None))
+            self.layers.append(MagicMock(type=kind, precision=None, dtype="uint8" if add == "add_input" else "half"))
             return self.layers[-1]
 
         return make
@@ -42,14 +51,42 @@ def _network() -> Network:
     return compute_in_half(Network(tuple(tensors)), "float16")
 
 
-@pytest.mark.parametrize(("quantized", "asked"), [(True, {"floats", "product"}), (False, set())])
-def test_beside_int8_what_stayed_in_floating_point_is_asked_for_in_half(quantized: bool, asked: set[str]) -> None:
+def _lower(network: Network, *, quantized: bool = False, batch: int = 1) -> tuple[Definition, TensorRtLowering]:
+    """As TensorRT 8 is given it."""
     definition = Definition()
     trt = MagicMock()
     trt.LayerType.CONVOLUTION, trt.LayerType.ELEMENTWISE, trt.DataType.HALF = "CONVOLUTION", "ELEMENTWISE", "half"
+    trt.DataType.UINT8 = "uint8"
     dialect: Any = SimpleNamespace(trt=trt, strongly_typed=False, data_type=MagicMock(), weights=MagicMock())
-    lowering = TensorRtLowering(dialect, definition, [], half=True, quantized=quantized)
-    for _ in lowering.lower(_network()):
+    lowering = TensorRtLowering(dialect, definition, [], half=True, quantized=quantized, batch=batch)
+    for _ in lowering.lower(network):
         pass
+    return definition, lowering
+
+
+@pytest.mark.parametrize(("quantized", "asked"), [(True, {"floats", "product"}), (False, set())])
+def test_beside_int8_what_stayed_in_floating_point_is_asked_for_in_half(quantized: bool, asked: set[str]) -> None:
+    definition, lowering = _lower(_network(), quantized=quantized)
     assert {layer.name for layer in definition.layers if layer.precision == "half"} == asked
     assert lowering.bound == bool(asked)
+
+
+@pytest.mark.parametrize(("batch", "by_groups"), [(4, False), (8, True)])
+def test_instance_norms_are_group_norms_for_many_images(batch: int, by_groups: bool) -> None:
+    image = make_tensor(INPUT, Input((3, 4, 4)), [])
+    norm = make_tensor("norm", InstanceNorm(np.ones(3), np.zeros(3), 1e-5), [image])
+    definition, _ = _lower(Network((image, norm)), batch=batch)
+    (layer,) = [layer for layer in definition.layers if layer.type == "add_normalization_v2"]
+    assert (layer.num_groups == 3) == by_groups
+
+
+def test_a_choice_makes_one_kernel_of_what_stands_around_it() -> None:
+    """The bytes' way in, up to its cast to half; and an embedding's length."""
+    network = prepare(fastrt.build_network(SPEC, draw_weights(SPEC)), INFO, typed=True)
+    definition, _ = _lower(network)
+    chosen = [layer for layer in definition.layers if layer.type == "add_select"]
+    assert [layer.name.partition(".")[0] for layer in chosen] == ["images", "embedding"]
+    kinds = [layer.type for layer in definition.layers]
+    first = kinds[: kinds.index("CONVOLUTION")]
+    assert first.count("add_cast") == 2
+    assert first[-1] == "add_cast"

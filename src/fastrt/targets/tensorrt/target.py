@@ -18,6 +18,7 @@ from fastrt.targets.base import BuildOptions, Layer, Mode, Runner, Target
 from fastrt.targets.tensorrt import cuda
 from fastrt.targets.tensorrt.dialect import Dialect, Trt, find_dialect
 from fastrt.targets.tensorrt.lane import Ports
+from fastrt.targets.tensorrt.lowering import FEW
 from fastrt.targets.tensorrt.messages import last_fault, make_logger
 from fastrt.targets.tensorrt.plan import build_plan, description_of, find_description
 from fastrt.targets.tensorrt.runner import TensorRtRunner
@@ -30,7 +31,7 @@ class TensorRtTarget(Target):
     suffix: ClassVar[str] = ".engine"
     typed: ClassVar[bool] = True
     batches: ClassVar[tuple[int, ...]] = (1, 8, 32)
-    whole_up_to: ClassVar[float] = 4  # on an H100
+    whole_up_to: ClassVar[float] = FEW
     placement: ClassVar[Placement] = Placement(unsigned=False, signed="int8", both_sides=False)
     device: ClassVar[str] = "cuda:0"
     measures: ClassVar[bool] = True
