@@ -139,6 +139,8 @@ FORMS = {
         "as it is": Form(BLOCKS),
         "level 5": Form(BLOCKS, level=5),
         "shortcuts apart": Form(BLOCKS, blocks.Apart, blocks.take_apart),
+        "sums in four parts": Form(BLOCKS, blocks.SplitSums),
+        "sums in two parts": Form(BLOCKS, blocks.SplitInTwo),
     },
     "blocks, int8": {
         "as it is": Form(BLOCKS, precision="int8"),

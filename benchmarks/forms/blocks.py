@@ -1,8 +1,11 @@
-"""Other layers for the shortcuts of residual blocks."""
+"""Other layers for residual blocks: their shortcuts, and the sums of their convolutions."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
 
 from fastrt.network import Network
 from fastrt.ops import Add, Convolution
@@ -44,3 +47,34 @@ class Apart(TensorRtLowering):
 
     def difference(self, _: Difference, a: Trt, b: Trt) -> Trt:
         return self._elementwise("SUB", b, a)
+
+
+class SplitSums(TensorRtLowering):
+    """Large convolutions as groups over parts of their channels, which are added up after.
+
+    For one image such a convolution has few tiles, each with a long sum, of which TensorRT 8.6 makes no parts.
+    """
+
+    parts: ClassVar[int] = 4
+    channels: ClassVar[int] = 512
+    """Of inputs, from which on it is done."""
+
+    def convolution(self, op: Convolution, x: Trt) -> Trt:
+        outputs, inputs, *kernel = op.weight.shape
+        if inputs < self.channels or kernel == [1, 1] or op.scale is not None:
+            return super().convolution(op, x)
+        few = inputs // self.parts
+        weight = np.concatenate([op.weight[:, start : start + few] for start in range(0, inputs, few)])
+        bias = None if op.bias is None else np.append(op.bias, np.zeros((self.parts - 1) * outputs))
+        y = super().convolution(replace(op, weight=weight, bias=bias), x)
+        self._layers[-1].num_groups = self.parts
+        maps = self._layer("add_shuffle", y)
+        maps.reshape_dims = (0, self.parts, outputs, *tuple(y.shape)[2:])
+        return self._add("add_reduce", maps.get_output(0), self._trt.ReduceOperation.SUM, 1 << 1, False)
+
+
+class SplitInTwo(SplitSums):
+    """The same, in two parts, from half as many channels on."""
+
+    parts = 2
+    channels = 256
