@@ -37,6 +37,7 @@ COMPARED: dict[str, tuple[int, ...]] = {
 """fp16, beside what others take."""
 
 IN_INT8 = {"R50-NL-IBN": (1, 32, 128), "R34": (1, 32, 128), "R50": (256,)}
+MEASURED = dict.fromkeys((*COMPARED, *IN_INT8))
 FORMS = (
     "way in",
     "way in, int8",
@@ -103,7 +104,7 @@ def list_phases(folder: Path) -> list[Phase]:
         Phase(
             1,
             (
-                step("measure", "tensorrt", "tensorrt_speed", "measure"),
+                *(step(f"{title}-measure", "tensorrt", "tensorrt_speed", "measure", title) for title in MEASURED),
                 *(step(f"{title}-engines", "tensorrt", "gpu_peers", "engines", title) for title in COMPARED),
                 step("layers", "tensorrt", "tensorrt_layers"),
                 step("forms-measure", "tensorrt", "tensorrt_forms", "measure"),

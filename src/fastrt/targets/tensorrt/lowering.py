@@ -175,9 +175,8 @@ class TensorRtLowering(Lowering[Trt]):
         layer = self._layer(add, x, scale, bias, PIXELS)
         layer.epsilon = op.eps
         if (self._batch > FEW or self._quantized) and not self._dialect.strongly_typed:
-            layer.num_groups = len(
-                op.weight
-            )  # the same as a group norm, whose kernel is faster but for few maps in half
+            # As a group norm it is the same, and its kernel is faster but for few images in half.
+            layer.num_groups = len(op.weight)
         return layer.get_output(0)
 
     def relu(self, _: Relu, x: Trt) -> Trt:
