@@ -129,11 +129,13 @@ FORMS = {
         "as it is": Form(GEM),
         "without the choice": Form(GEM, heads.Plain),
         "without casts": Form(GEM, heads.Uncast),
+        "maps declared half": Form(GEM, heads.Declared),
         "by the maximum, in half": Form(GEM, heads.Poolings),
     },
     "head": {
         "as it is": Form(HEAD),
         "without the choice": Form(HEAD, heads.Plain),
+        "maps declared half": Form(HEAD, heads.Declared),
     },
     "blocks": {
         "as it is": Form(BLOCKS),

@@ -18,6 +18,18 @@ class Plain(TensorRtLowering):
         return self._elementwise("DIV", x, self._elementwise("MAX", length, self._scalar(op.eps, x)))
 
 
+class Declared(TensorRtLowering):
+    """Maps are declared to be in half, so that the kernel that takes the last of them reads no copies in float32."""
+
+    def named(self, tensor: Tensor, value: Trt) -> Trt:
+        kinds = self._trt.LayerType
+        if tensor.dtype == "float16":
+            for layer in self._layers:
+                if layer.type in (kinds.CONVOLUTION, kinds.ELEMENTWISE, kinds.ACTIVATION, kinds.POOLING):
+                    layer.set_output_type(0, self._trt.DataType.HALF)
+        return super().named(tensor, value)
+
+
 class Uncast(TensorRtLowering):
     """Without casts before GeM."""
 
