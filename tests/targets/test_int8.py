@@ -13,12 +13,10 @@ import pytest
 
 import fastrt
 from fastrt.drawing import draw_person
-from fastrt.network import Tensor
 from fastrt.passes.fold import fold_scales
 from fastrt.passes.instance_norm import split_before_slices
 from fastrt.passes.quantize import list_convolutions
 from fastrt.targets.base import BuildOptions
-from fastrt.targets.tensorrt.lowering import TensorRtLowering
 from fastrt.untrained import draw_weights
 
 IMAGES = [draw_person(i, 0, 64, 32) for i in range(4)]
@@ -61,27 +59,6 @@ def test_tensorrt_builds_int8(preset: str, tmp_path: Path) -> None:
         assert fastrt.describe(path) == info
         sizes[precision] = path.stat().st_size
     assert sizes["int8"] < 0.9 * sizes["fp16"]  # not half of it: TensorRT-RTX keeps some weights in half
-
-
-@pytest.mark.skipif(importlib.util.find_spec("tensorrt_rtx_bindings") is None, reason="TensorRT-RTX is not installed")
-@pytest.mark.parametrize("batch", [1, 8])
-def test_no_two_layers_share_a_name(batch: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """TensorRT 8 refuses that; TensorRT-RTX does not."""
-    network = _network("sbs_R50-ibn")
-    table = fastrt.calibrate(network, IMAGES, "minmax")
-    names: list[str] = []
-    named = TensorRtLowering.named
-
-    def watch(self: TensorRtLowering, tensor: Tensor, value: Any) -> Any:
-        layers = list(self._layers)
-        value = named(self, tensor, value)
-        names.extend(layer.name for layer in layers)
-        return value
-
-    monkeypatch.setattr(TensorRtLowering, "named", watch)
-    path = tmp_path / "engine.rtx"
-    fastrt.build(network, path, precision="int8", table=table, options=BuildOptions(batches=(batch,)), check=False)
-    assert len(names) == len(set(names)) > 500
 
 
 def test_onnxruntime_convolves_integers(tmp_path: Path) -> None:

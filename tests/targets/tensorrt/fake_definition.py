@@ -90,6 +90,7 @@ class Layer:
 
     def __init__(self, type_: str, compute: Callable[[Layer], Array], inputs: Sequence[Tensor], dtype: str) -> None:
         self.type = type_
+        self.name = ""
         self.num_groups = 1
         self.stride_nd = self.padding_nd = self.pre_padding = self.post_padding = None
         self.inputs = list(inputs)
