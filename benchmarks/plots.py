@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,10 +28,11 @@ def draw_gpu_peers(figure: Figure, rows: Sequence[Row]) -> None:
     titles = [title for title in titles if sum(row["model"] == title for row in rows) > 2]
     panels = figure.subplots(1, len(titles), sharey=True)
     for panel, title in zip(panels, titles, strict=True):
+        batches = [row["batch"] for row in rows if row["model"] == title]
         for colour, column in zip(COLOURS, (OURS, PARSER, COMPILED, EAGER), strict=False):
-            found = [(row["batch"], 1e3 * row["batch"] / row[column]) for row in rows if fits(row, title, column)]
-            if found:
-                panel.plot(*zip(*found, strict=True), marker="o", color=colour, label=column.removesuffix(", ms"))
+            # What was not measured is a gap.
+            rates = [1e3 * row["batch"] / row.get(column, math.nan) for row in rows if row["model"] == title]
+            panel.plot(batches, rates, marker="o", color=colour, label=column.removesuffix(", ms"))
         panel.set(title=title, xscale="log", xlabel="images a call")
         ticks = sorted({row["batch"] for row in rows})
         panel.set_xticks(ticks, [str(tick) for tick in ticks])
@@ -38,10 +40,6 @@ def draw_gpu_peers(figure: Figure, rows: Sequence[Row]) -> None:
         panel.grid(alpha=0.3)
     panels[0].set(ylabel="images a second", ylim=(0, None))
     panels[0].legend(fontsize="small")
-
-
-def fits(row: Row, title: str, column: str) -> bool:
-    return bool(row["model"] == title and column in row)
 
 
 def draw_peers(figure: Figure, rows: Sequence[Row]) -> None:
