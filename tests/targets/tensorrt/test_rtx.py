@@ -24,9 +24,12 @@ if importlib.util.find_spec("tensorrt_rtx_bindings") is None:
     pytest.skip("TensorRT-RTX is not installed", allow_module_level=True)
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize(
+    ("name", "precision"),
+    [*((name, "fp16") for name in NAMES), ("kd-r18-r101_ibn", "fp32"), ("sbs_R50-ibn", "fp32")],
+)
 def test_every_golden_case_is_built(name: str, precision: Precision, tmp_path: Path) -> None:
+    """Numbers are another test's."""
     network = load_golden(name).network
     path = tmp_path / "golden.rtx"
     built = fastrt.build(network, path, precision=precision, options=BuildOptions(batches=(1, 8)))
