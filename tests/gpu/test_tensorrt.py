@@ -114,10 +114,14 @@ def test_int8(batch: int, network: fastrt.Network, images: Array, tmp_path: Path
     quantized = quantize(folded, ranges, TensorRtTarget.placement)
     want = run_reference(quantized, planes)
     half = compute_in_half(quantized, "float16")
-    draws = [[*EitherWayReference(planes, seed).lower(half)][-1][1] for seed in range(8)]
+    draws = []
+    for seed in range(8):
+        *_, (_, drawn) = EitherWayReference(planes, seed).lower(half)
+        draws.append(_least_cosine(drawn, want))
     cosine = _least_cosine(got, want)
     record_property("cosine", cosine)
-    assert cosine >= min(_least_cosine(rows, want) for rows in draws)
+    record_property("draws", draws)
+    assert cosine >= min(draws)
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,6 @@
-"""What TensorRT 8 is asked for, with a network definition that takes down what it is told."""
+"""What TensorRT 8 is asked for."""
 
 from __future__ import annotations
-
-from types import SimpleNamespace
-from typing import Any
-from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -18,26 +14,12 @@ from fastrt.passes.half import compute_in_half
 from fastrt.passes.quantize import quantize_weights
 from fastrt.targets.tensorrt.lowering import TensorRtLowering
 from fastrt.untrained import draw_weights
+from targets.tensorrt.fake_definition import Definition, make_dialect
 
 SPEC = fastrt.load_spec(None, ["MODEL.BACKBONE.DEPTH", "18x", "INPUT.SIZE_TEST", [64, 32]])
 INFO = EngineInfo(
     target="tensorrt", precision="fp16", io="u8_nhwc_bgr", image_size=(64, 32), embedding_dim=512, normalized=True
 )
-
-
-class Definition:
-    """Makes a layer of the kind that is asked for, and remembers it."""
-
-    def __init__(self) -> None:
-        self.layers: list[Any] = []
-
-    def __getattr__(self, add: str) -> Any:
-        def make(*_: object) -> Any:
-            kind = {"add_convolution_nd": "CONVOLUTION", "add_elementwise": "ELEMENTWISE"}.get(add, add)
-            self.layers.append(MagicMock(type=kind, precision=None, dtype="uint8" if add == "add_input" else "half"))
-            return self.layers[-1]
-
-        return make
 
 
 def _network() -> Network:
@@ -53,11 +35,9 @@ def _network() -> Network:
 
 def _lower(network: Network, *, quantized: bool = False, batch: int = 1) -> tuple[Definition, TensorRtLowering]:
     """As TensorRT 8 is given it."""
-    definition = Definition()
-    trt = MagicMock()
-    trt.LayerType.CONVOLUTION, trt.LayerType.ELEMENTWISE, trt.DataType.HALF = "CONVOLUTION", "ELEMENTWISE", "half"
-    trt.DataType.UINT8 = "uint8"
-    dialect: Any = SimpleNamespace(trt=trt, strongly_typed=False, data_type=MagicMock(), weights=MagicMock())
+    images = np.zeros((1, *network.input.shape), network.input.dtype)
+    definition = Definition(images)
+    dialect = make_dialect(strongly_typed=False)
     lowering = TensorRtLowering(dialect, definition, [], half=True, quantized=quantized, batch=batch)
     for _ in lowering.lower(network):
         pass
@@ -67,7 +47,7 @@ def _lower(network: Network, *, quantized: bool = False, batch: int = 1) -> tupl
 @pytest.mark.parametrize(("quantized", "asked"), [(True, {"floats", "product"}), (False, set())])
 def test_beside_int8_what_stayed_in_floating_point_is_asked_for_in_half(quantized: bool, asked: set[str]) -> None:
     definition, lowering = _lower(_network(), quantized=quantized)
-    assert {layer.name for layer in definition.layers if layer.precision == "half"} == asked
+    assert {layer.name for layer in definition.layers if getattr(layer, "precision", None) == "HALF"} == asked
     assert lowering.bound == bool(asked)
 
 
@@ -76,7 +56,7 @@ def test_instance_norms_are_group_norms_for_many_images(batch: int, by_groups: b
     image = make_tensor(INPUT, Input((3, 4, 4)), [])
     norm = make_tensor("norm", InstanceNorm(np.ones(3), np.zeros(3), 1e-5), [image])
     definition, _ = _lower(Network((image, norm)), batch=batch)
-    (layer,) = [layer for layer in definition.layers if layer.type == "add_normalization_v2"]
+    (layer,) = [layer for layer in definition.layers if layer.type == "NORMALIZATION"]
     assert (layer.num_groups == 3) == by_groups
 
 
@@ -84,9 +64,9 @@ def test_a_choice_makes_one_kernel_of_what_stands_around_it() -> None:
     """The bytes' way in, up to its cast to half; and an embedding's length."""
     network = prepare(fastrt.build_network(SPEC, draw_weights(SPEC)), INFO, typed=True)
     definition, _ = _lower(network)
-    chosen = [layer for layer in definition.layers if layer.type == "add_select"]
+    chosen = [layer for layer in definition.layers if layer.type == "SELECT"]
     assert [layer.name.partition(".")[0] for layer in chosen] == ["images", "embedding"]
     kinds = [layer.type for layer in definition.layers]
     first = kinds[: kinds.index("CONVOLUTION")]
-    assert first.count("add_cast") == 2
-    assert first[-1] == "add_cast"
+    assert first.count("CAST") == 2
+    assert first[-1] == "CAST"

@@ -12,7 +12,6 @@ from fastrt.arrays import Array
 from fastrt.calibration.table import TensorRange
 from fastrt.engine_info import EngineInfo, Precision
 from fastrt.network import Network, Tensor
-from fastrt.ops import Cast
 from fastrt.passes import prepare
 from fastrt.passes.fold import fold_scales
 from fastrt.passes.quantize import list_sites, quantize
@@ -22,13 +21,7 @@ from fastrt.targets.tensorrt.target import TensorRtTarget
 from golden.cases import NAMES, distance, load_golden
 from targets.tensorrt.fake_definition import Definition, make_dialect
 from targets.test_parity import NETWORKS
-
-
-class Unrounded(Reference):
-    """Casts leave values as they are."""
-
-    def cast(self, _: Cast, x: Array) -> Array:
-        return x.astype(self.dtype)
+from unrounded import UnroundedReference
 
 
 def _describe(network: Network, precision: Precision) -> EngineInfo:
@@ -106,7 +99,7 @@ def test_int8(most: int) -> None:
     definition = Definition(case.images[:1])
     dialect = make_dialect(strongly_typed=False)
     lowering = LedLowering(dialect, definition, [], half=True, quantized=True, batch=most)
-    lowering.wanted = {tensor.name: value for tensor, value in Unrounded(case.images[:1]).lower(network)}
+    lowering.wanted = {tensor.name: value for tensor, value in UnroundedReference(case.images[:1]).lower(network)}
     for _ in lowering.lower(network):
         pass
     names = [layer.name for layer in definition.layers]

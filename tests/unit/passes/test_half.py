@@ -16,6 +16,7 @@ from fastrt.passes.half import compute_in_half
 from fastrt.passes.instance_norm import split_before_slices
 from fastrt.targets.reference import Reference
 from fastrt.untrained import draw_weights
+from unrounded import UnroundedReference
 
 SPEC = fastrt.load_spec("sbs_R50-ibn", ["INPUT.SIZE_TEST", [64, 32]])
 INFO = EngineInfo(
@@ -59,16 +60,9 @@ def test_only_what_half_can_hold_is_in_half(network: Network, dtype: str) -> Non
     assert not mixed
 
 
-class Unrounded(Reference):
-    """Casts leave values as they are."""
-
-    def cast(self, _: Cast, x: Array) -> Array:
-        return x.astype(self.dtype)
-
-
 def test_half_changes_nothing_but_rounding(network: Network) -> None:
     want = _run(network)
-    *_, (_, got) = Unrounded(IMAGES).lower(compute_in_half(network, "float16"))
+    *_, (_, got) = UnroundedReference(IMAGES).lower(compute_in_half(network, "float16"))
     assert np.allclose(got, want, rtol=0, atol=1e-9)
 
 
