@@ -2,8 +2,8 @@
 
 Strongly typed, a layer computes in its tensors' types, and casts stand in the network. Before TensorRT 10 tensors are
 float32 and the builder chooses: in half is allowed what the network has in half, and what reads it; a layer that reads
-float32 alone is bound to it. So a mean reads half as it stands, and no copy in float32 is made for it. Next to int8 it
-chooses float32 unless it is asked for half.
+float32 alone is bound to it. A cast to float32 is none there: a mean reads half as it stands, without a copy. One to
+half is a layer, with which a kernel in float32 ends. Next to int8 the builder chooses float32 unless asked for half.
 """
 
 from __future__ import annotations
