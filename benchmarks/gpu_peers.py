@@ -28,7 +28,7 @@ import numpy as np
 import fastrt
 from benchmarks.models import describe
 from benchmarks.rows import (
-    GPU,
+    SAME_GPU,
     Row,
     describe_ratios,
     gpu_result,
@@ -202,7 +202,7 @@ def save(row: Row, about: dict[str, str]) -> None:
     path = gpu_result(about["gpu"], "gpu_peers")
     with writing_alone(path.parent):
         before: Row = json.loads(path.read_text()) if path.is_file() else {"rows": [], "machine": {}}
-        if shared_description(before["machine"], machine, GPU) is None:
+        if shared_description(before["machine"], machine, SAME_GPU) is None:
             before = {"rows": [], "machine": {}}
         differ = {name for name, value in before["machine"].items() if machine.get(name, value) != value}
         described = {name: value for name, value in {**before["machine"], **machine}.items() if name not in differ}

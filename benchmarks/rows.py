@@ -17,8 +17,8 @@ from benchmarks.models import TITLES
 Row = dict[str, Any]
 
 RESULTS = Path(__file__).parent / "results"
-GPU = ("gpu", "tensorrt")
-"""What makes two machines alike for what is measured on a GPU."""
+SAME_GPU = ("gpu", "tensorrt")
+"""In what machines are to be alike for rows that are measured on a GPU."""
 
 
 def gpu_result(gpu: str, name: str) -> Path:
@@ -27,9 +27,7 @@ def gpu_result(gpu: str, name: str) -> Path:
     >>> gpu_result("NVIDIA H200, sm90", "tensorrt_speed").relative_to(RESULTS).as_posix()
     'nvidia-h200/tensorrt_speed.json'
     """
-    folder = RESULTS / gpu.partition(",")[0].lower().replace(" ", "-")
-    folder.mkdir(exist_ok=True)
-    return folder / f"{name}.json"
+    return RESULTS / gpu.partition(",")[0].lower().replace(" ", "-") / f"{name}.json"
 
 
 def model_and_batch(row: Row) -> tuple[int, int]:
@@ -50,6 +48,7 @@ def describe_ratios(numerators: Sequence[float], denominators: Sequence[float]) 
 @contextmanager
 def writing_alone(folder: Path) -> Iterator[None]:
     """Keep others from the results in a folder meanwhile: what is read may be written back with more."""
+    folder.mkdir(exist_ok=True)
     held = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(held, fcntl.LOCK_EX)

@@ -1,16 +1,18 @@
 """Other forms of what fastrt gives TensorRT.
 
 ``python -m benchmarks.tensorrt_forms build FOLDER [FORM ...]`` builds a part of a network for each batch in each form,
-or in those that patterns name. ``python -m benchmarks.tensorrt_forms measure FOLDER`` measures what stands there: the
-microseconds of its layers by TensorRT's profiler, and how alike its outputs are to those of the form that fastrt uses.
-A form that gains something here is worth trying in a whole network. For int8 FOLDER is to hold what
-``benchmarks.tensorrt_speed calibrate FOLDER MODEL`` makes of R34 and R50-NL-IBN.
+or in those that patterns name; with ``--share 2/8`` the second of every eight of them. ``python -m
+benchmarks.tensorrt_forms measure FOLDER`` measures what stands there: the microseconds of its layers by TensorRT's
+profiler, and how alike its outputs are to those of the form that fastrt uses. A form that gains something here is worth
+trying in a whole network. For int8 FOLDER is to hold what ``benchmarks.tensorrt_speed calibrate FOLDER MODEL`` makes of
+R34 and R50-NL-IBN.
 """
 
 from __future__ import annotations
 
+import argparse
+import re
 import statistics
-import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -26,8 +28,8 @@ import numpy as np
 import fastrt
 from benchmarks.forms import blocks, heads, non_local, norms, way_in
 from benchmarks.models import describe
-from benchmarks.rows import GPU, Row, gpu_result, save_rows
-from benchmarks.tensorrt_speed import describe_here, read_own_table
+from benchmarks.rows import Row
+from benchmarks.tensorrt_speed import read_own_table, save_here
 from fastrt.arrays import Array
 from fastrt.drawing import draw_person
 from fastrt.engine_info import EngineInfo, Precision
@@ -216,6 +218,8 @@ def build_all(folder: Path, names: list[str]) -> None:
     for name in names:
         for batch in BATCHES:
             path = plans / f"{name} - {batch}"
+            for suffix in (".engine", ".refused"):
+                path.with_suffix(suffix).unlink(missing_ok=True)
             try:
                 path.with_suffix(".engine").write_bytes(build(dialect, NAMES[name], batch, folder))
                 print(name, batch, "built", flush=True)
@@ -257,7 +261,6 @@ def run(dialect: Dialect, content: bytes, images: Array) -> tuple[dict[str, floa
 
 def measure_all(folder: Path) -> None:
     dialect = find_dialect("tensorrt")
-    here = describe_here()
     wanted: dict[tuple[str, int], Array] = {}
     for name, form in NAMES.items():
         drawn = draw_inputs(take(form.part), form.part)
@@ -277,7 +280,7 @@ def measure_all(folder: Path) -> None:
                 continue
             print({key: value for key, value in row.items() if key != "times"}, flush=True)
             command = "python -m benchmarks.tensorrt_forms measure FOLDER"
-            save_rows(gpu_result(here["gpu"], "tensorrt_forms"), command, here, [row], same=order, alike=GPU)
+            save_here("tensorrt_forms", command, [row], same=order)
 
 
 def order(row: Row) -> tuple[int, str, int]:
@@ -287,15 +290,29 @@ def order(row: Row) -> tuple[int, str, int]:
     return names.index(form) if form in names else len(names), form, row["batch"]
 
 
-def main(verb: str, folder: Path, names: list[str]) -> None:
-    chosen = {name: [form for form in NAMES if fnmatch(form, name)] for name in names or ["*"]}
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.tensorrt_forms", description=__doc__)
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    for verb in ("build", "measure"):
+        command = verbs.add_parser(verb)
+        command.add_argument("folder", type=Path)
+        if verb == "build":
+            command.add_argument("form", nargs="*", default=["*"])
+            command.add_argument("--share", default="1/1", metavar="K/N")
+    given = parser.parse_args()
+    if given.verb == "measure":
+        if not (given.folder / "forms").is_dir():
+            parser.error(f"{given.folder} has no forms to measure; build them first")
+        measure_all(given.folder)
+        return
+    chosen = {name: [form for form in NAMES if fnmatch(form, name)] for name in given.form}
     if unknown := [name for name, forms in chosen.items() if not forms]:
-        raise SystemExit(f"no form is named {unknown[0]}; known are {'; '.join(NAMES)}")
-    if verb == "build":
-        build_all(folder, list(dict.fromkeys(chain(*chosen.values()))))
-    else:
-        measure_all(folder)
+        parser.error(f"no form is named {unknown[0]}; known are {'; '.join(NAMES)}")
+    share = re.fullmatch(r"([1-9]\d*)/([1-9]\d*)", given.share)
+    if share is None or int(share[1]) > int(share[2]):
+        parser.error(f"the share is {given.share}; one such as 2/8 is wanted")
+    build_all(given.folder, list(dict.fromkeys(chain(*chosen.values())))[int(share[1]) - 1 :: int(share[2])])
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3:])
+    main()

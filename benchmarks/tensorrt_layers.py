@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.rows import GPU, Row, gpu_result, shared_description, writing_alone
+from benchmarks.rows import SAME_GPU, Row, gpu_result, shared_description, writing_alone
 from benchmarks.tensorrt_speed import describe_here, engine_of
 from fastrt.engine import list_layers, open_runner
 
@@ -70,7 +70,7 @@ def save(engines: Engines, machine: Row) -> None:
     with writing_alone(path.parent):
         before: Row = json.loads(path.read_text()) if path.is_file() else {"machine": None, "engines": {}}
         others: Engines = {name: layers for name, layers in before["engines"].items() if name not in engines}
-        shared = shared_description(before["machine"], machine, GPU)
+        shared = shared_description(before["machine"], machine, SAME_GPU)
         if others and shared is not None:
             machine, engines = shared, {**others, **engines}
         engines = dict(sorted(engines.items(), key=lambda item: engine_of(sum_up(*item))))

@@ -14,10 +14,10 @@ fp16, and what an engine gains by having them in fp16 (`fastrt.calibration.slowe
 
 from __future__ import annotations
 
+import argparse
 import json
 import shutil
 import statistics
-import sys
 import time
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
@@ -28,7 +28,7 @@ import numpy as np
 
 import fastrt
 from benchmarks.models import SIZE, TITLES, describe
-from benchmarks.rows import GPU, Row, gpu_result, model_and_batch, save_rows
+from benchmarks.rows import SAME_GPU, Row, gpu_result, model_and_batch, save_rows
 from fastrt.arrays import Array
 from fastrt.calibration.images import draw_held_out
 from fastrt.calibration.slower import keep_slower
@@ -40,6 +40,7 @@ from fastrt.targets.base import BuildOptions
 from fastrt.targets.tensorrt import cuda
 from fastrt.targets.tensorrt.dialect import find_dialect
 
+MEASURE = "python -m benchmarks.tensorrt_speed measure FOLDER"
 BATCHES = (1, 4, 16, 32, 128, 256)
 PRECISIONS: tuple[Precision, ...] = ("fp16", "int8")
 CALIBRATED = 32
@@ -95,8 +96,7 @@ def mix(title: str, batch: int, folder: Path) -> None:
     row |= {f"{name}, images/s": round(rates[batch]) for name, rates in pace.images_s.items()}
     print(row, flush=True)
     command = "python -m benchmarks.tensorrt_speed mix FOLDER MODEL BATCH"
-    here = describe_here()
-    save_rows(gpu_result(here["gpu"], "tensorrt_mix"), command, here, [row], same=model_and_batch, alike=GPU)
+    save_here("tensorrt_mix", command, [row], same=model_and_batch)
 
 
 class OnDevice:
@@ -152,7 +152,7 @@ def measure(path: Path, batch: int) -> dict[str, float]:
     }
 
 
-def measure_all(folder: Path, titles: Sequence[str]) -> None:
+def measure_all(folder: Path, titles: Sequence[str]) -> list[Row]:
     rows: list[Row] = []
     for title in titles:
         for batch in BATCHES:
@@ -162,19 +162,19 @@ def measure_all(folder: Path, titles: Sequence[str]) -> None:
                     row = {"model": title, "precision": precision, "batch": batch}
                     rows.append({**row, **measure(path, batch), **read_seconds(path)})
                     print(rows[-1], flush=True)
-                    save(rows)  # at once: time on a GPU may end at any moment
+                    # At once: time on a GPU may end at any moment.
+                    save_here("tensorrt_speed", MEASURE, rows, same=engine_of, image_size=SIZE)
+    return rows
 
 
 def describe_here() -> dict[str, Any]:
     return {**describe_machine(), "gpu": cuda.describe_device(0), "tensorrt": find_dialect("tensorrt").version}
 
 
-def save(rows: list[Row]) -> None:
-    """Write rows to the results, where those of other engines stay that were measured on such a machine."""
-    command = "python -m benchmarks.tensorrt_speed measure FOLDER"
+def save_here(name: str, command: str, rows: list[Row], *, same: Callable[[Row], Any], **more: Any) -> None:
+    """Write rows to a result of this GPU, where others stay that were measured on such a one by such a TensorRT."""
     here = describe_here()
-    path = gpu_result(here["gpu"], "tensorrt_speed")
-    save_rows(path, command, here, rows, same=engine_of, alike=GPU, image_size=SIZE)
+    save_rows(gpu_result(here["gpu"], name), command, here, rows, same=same, alike=SAME_GPU, **more)
 
 
 def engine_of(row: Row) -> tuple[int, str, int]:
@@ -182,17 +182,31 @@ def engine_of(row: Row) -> tuple[int, str, int]:
     return TITLES.index(row["model"]), row["precision"], row["batch"]
 
 
-def main(verb: str, folder: Path, arguments: list[str]) -> None:
-    if verb == "calibrate":
-        print(calibrate(arguments[0], folder))
-    elif verb == "build":
-        precision = next(name for name in PRECISIONS if name == (arguments[2:] or ["fp16"])[0])
-        print(*arguments, build(arguments[0], int(arguments[1]), folder, precision), flush=True)
-    elif verb == "mix":
-        mix(arguments[0], int(arguments[1]), folder)
-    else:
-        measure_all(folder, arguments or TITLES)
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.tensorrt_speed", description=__doc__)
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    for verb in ("calibrate", "build", "mix", "measure"):
+        command = verbs.add_parser(verb)
+        command.add_argument("folder", type=Path)
+        # choices and nargs="*" do not agree on an empty list
+        command.add_argument("model", **({"nargs": "*"} if verb == "measure" else {"choices": TITLES}))
+        if verb in ("build", "mix"):
+            command.add_argument("batch", type=int)
+        if verb == "build":
+            command.add_argument("precision", nargs="?", choices=PRECISIONS, default="fp16")
+    given = parser.parse_args()
+    if given.verb == "calibrate":
+        print(calibrate(given.model, given.folder))
+    elif given.verb == "build":
+        seconds = build(given.model, given.batch, given.folder, given.precision)
+        print(given.model, given.batch, given.precision, seconds, flush=True)
+    elif given.verb == "mix":
+        mix(given.model, given.batch, given.folder)
+    elif unknown := [title for title in given.model if title not in TITLES]:
+        parser.error(f"no model is named {unknown[0]}; known are {', '.join(TITLES)}")
+    elif not measure_all(given.folder, given.model or TITLES):
+        parser.error(f"{given.folder} has no engine to measure; build one first")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3:])
+    main()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastrt.network import Tensor
-from fastrt.ops import Clamp, L2Normalize, Power
+from fastrt.ops import Clamp, Power
 from fastrt.targets.tensorrt.dialect import Trt
 from fastrt.targets.tensorrt.lowering import TensorRtLowering
 
@@ -11,11 +11,8 @@ from fastrt.targets.tensorrt.lowering import TensorRtLowering
 class Plain(TensorRtLowering):
     """Without the choice that makes one kernel of it."""
 
-    def l2_normalize(self, op: L2Normalize, x: Trt) -> Trt:
-        squares = self._elementwise("PROD", x, x)
-        total = self._add("add_reduce", squares, self._trt.ReduceOperation.SUM, 1 << 1, True)
-        length = self._add("add_unary", total, self._trt.UnaryOperation.SQRT)
-        return self._elementwise("DIV", x, self._elementwise("MAX", length, self._scalar(op.eps, x)))
+    def _at_least(self, low: float, x: Trt) -> Trt:
+        return self._elementwise("MAX", x, self._scalar(low, x))
 
 
 class Declared(TensorRtLowering):
@@ -38,7 +35,7 @@ class Uncast(TensorRtLowering):
         return self._elementwise("MAX", x, self._scalar(op.low, x))
 
 
-class Poolings(TensorRtLowering):
+class Poolings(Uncast):
     """GeM in half: powers of what is divided by the largest of its channel, so that none leaves half's range."""
 
     _largest: Trt
@@ -49,10 +46,6 @@ class Poolings(TensorRtLowering):
             return super().named(tensor, value)
         finally:
             self._half = half
-
-    def clamp(self, op: Clamp, x: Trt) -> Trt:
-        assert op.low is not None
-        return self._elementwise("MAX", x, self._scalar(op.low, x))
 
     def power(self, op: Power, x: Trt) -> Trt:
         if tuple(x.shape)[2:] == (1, 1):

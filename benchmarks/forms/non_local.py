@@ -34,7 +34,7 @@ class ChosenUncast(Chosen, Uncast):
 def join_maps(network: Network) -> Network:
     """A prepared network whose convolutions to a single channel are one, where they take the same; channels are sliced.
 
-    A slice is what only the fusing compiler takes, with all that stands around it.
+    If slices are for the fusing compiler alone, it takes what stands around them, too.
     """
     single: dict[tuple[str, ...], list[Tensor]] = defaultdict(list)
     for tensor in network:

@@ -6,9 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from benchmarks.forms.half import AskedForHalf
 from fastrt.arrays import Array, Shape
-from fastrt.network import Network
+from fastrt.network import Network, Tensor
 from fastrt.ops import Concat, InstanceNorm
 from fastrt.targets.tensorrt.dialect import Trt
 from fastrt.targets.tensorrt.lowering import PIXELS, TensorRtLowering
@@ -72,6 +71,18 @@ class PooledSums(Pooled, Sums):
 
 class StagedSums(Staged, Sums):
     """A norm by poolings of values and of their squares, in two stages."""
+
+
+class AskedForHalf(TensorRtLowering):
+    """Beside int8, half is asked for all that a norm becomes."""
+
+    def named(self, tensor: Tensor, value: Trt) -> Trt:
+        if isinstance(tensor.operation, InstanceNorm) and tensor.dtype == "float16":
+            for layer in self._layers:
+                if layer.type != self._trt.LayerType.CONSTANT:
+                    layer.precision = self._trt.DataType.HALF
+            self.bound = True
+        return super().named(tensor, value)
 
 
 class StagedInHalf(AskedForHalf, Staged):
