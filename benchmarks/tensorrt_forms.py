@@ -1,16 +1,17 @@
 """Other forms of what fastrt gives TensorRT.
 
-``python -m benchmarks.tensorrt_forms build FOLDER [FORM ...]`` builds a part of a network for each batch in each form,
-or in those that patterns name; with ``--share 2/8`` the second of every eight of them. ``python -m
-benchmarks.tensorrt_forms measure FOLDER`` measures what stands there: the microseconds of its layers by TensorRT's
-profiler, and how alike its outputs are to those of the form that fastrt uses. A form that gains something here is worth
-trying in a whole network. For int8 FOLDER is to hold what ``benchmarks.tensorrt_speed calibrate FOLDER MODEL`` makes of
-R34 and R50-NL-IBN.
+``python -m benchmarks.tensorrt_forms build FOLDER [FORM ...]`` builds a part of a network for each batch, or for those
+of ``--batch``, in each form, or in those that patterns name; with ``--share 2/8`` the second of every eight of them.
+``python -m benchmarks.tensorrt_forms measure FOLDER`` measures what stands there: the microseconds of its layers by
+TensorRT's profiler, with the formats that they read and write, and how alike its outputs are to those of the form that
+fastrt uses. A form that gains something here is worth trying in a whole network. For int8 FOLDER is to hold what
+``benchmarks.tensorrt_speed calibrate FOLDER MODEL`` makes of R34 and R50-NL-IBN.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import statistics
 from collections.abc import Callable
@@ -30,6 +31,7 @@ from benchmarks.forms import blocks, heads, non_local, norms, way_in
 from benchmarks.models import describe
 from benchmarks.rows import Row
 from benchmarks.tensorrt_speed import read_own_table, save_here
+from fastrt import passes
 from fastrt.arrays import Array
 from fastrt.drawing import draw_person
 from fastrt.engine_info import EngineInfo, Precision
@@ -68,7 +70,7 @@ class Part:
 
 WAY_IN = Part("R34", end="backbone.maxpool")
 BLOCK = Part("R50-NL-IBN", start="backbone.layer1.0.relu", end="backbone.layer1.1.relu")
-NON_LOCAL = Part("R50-NL-IBN", start="backbone.layer2.2.relu", end="backbone.NL_2.0")
+NON_LOCAL = Part("R50-NL-IBN", start="backbone.layer2.1.relu", end="backbone.NL_2.0")
 GEM = Part("R50-NL-IBN", start="backbone.layer4.0.relu")
 HEAD = Part("R34", start="backbone.layer4.0.relu")
 BLOCKS = Part("R34", start="backbone.layer1.0.relu", end="backbone.layer4.2.relu")
@@ -83,6 +85,7 @@ class Form:
     rewrite: Callable[[Network], Network] = lambda network: network
     precision: Precision = "fp16"
     split: bool = True  # two convolutions before the halves of an IBN-a, where fastrt has two
+    joined: bool = True  # one convolution for the three maps of a non-local block
     level: int | None = None  # how long the builder looks for kernels, if not for as long as it does by itself
 
 
@@ -122,22 +125,29 @@ FORMS = {
     },
     "non-local": {
         "as it is": Form(NON_LOCAL),
-        "one convolution, sliced": Form(NON_LOCAL, rewrite=non_local.join_maps),
-        "with a choice": Form(NON_LOCAL, non_local.Chosen),
-        "without a cast": Form(NON_LOCAL, non_local.Uncast),
-        "with a choice, without a cast": Form(NON_LOCAL, non_local.ChosenUncast),
+        "without the choice": Form(NON_LOCAL, non_local.Plain),
+        "three convolutions": Form(NON_LOCAL, joined=False),
+        "three convolutions, without the choice": Form(NON_LOCAL, non_local.Plain, joined=False),
+    },
+    "non-local, int8": {
+        "as it is": Form(NON_LOCAL, precision="int8"),
+        "three convolutions, without the choice": Form(NON_LOCAL, non_local.Plain, precision="int8", joined=False),
     },
     "GeM": {
         "as it is": Form(GEM),
+        "one kernel with the last shortcut": Form(GEM, heads.Unfenced),
         "without the choice": Form(GEM, heads.Plain),
         "without casts": Form(GEM, heads.Uncast),
-        "maps declared half": Form(GEM, heads.Declared),
         "by the maximum, in half": Form(GEM, heads.Poolings),
+    },
+    "GeM, int8": {
+        "as it is": Form(GEM, precision="int8"),
+        "one kernel with the last shortcut": Form(GEM, heads.Unfenced, precision="int8"),
     },
     "head": {
         "as it is": Form(HEAD),
+        "kept from the last shortcut": Form(HEAD, heads.Fenced),
         "without the choice": Form(HEAD, heads.Plain),
-        "maps declared half": Form(HEAD, heads.Declared),
     },
     "blocks": {
         "as it is": Form(BLOCKS),
@@ -194,7 +204,6 @@ def build(dialect: Dialect, form: Form, batch: int, folder: Path) -> bytes:
             ranges[INPUT] = ranges[form.part.start]
         quantized = partial(quantize, ranges=ranges, placement=TensorRtTarget.placement)
     split = form.split and batch > TensorRtTarget.whole_up_to
-    prepared = form.rewrite(prepare(network, info, typed=True, split=split, quantized=quantized))
     options = BuildOptions(batches=(batch,), timing_cache=folder / f"{form.part.model}.cache")
     configure = plan.configure
 
@@ -205,18 +214,21 @@ def build(dialect: Dialect, form: Form, batch: int, folder: Path) -> bytes:
         return config
 
     with ExitStack() as patches:
+        if not form.joined:
+            patches.enter_context(patch.object(passes, "join_single_channels", lambda network: network))
         patches.enter_context(patch.object(plan, "TensorRtLowering", form.lowering))
         patches.enter_context(patch.object(plan, "configure", configured))
-        return plan.build_plan(dialect, prepared, info, options)
+        prepared = prepare(network, info, typed=True, split=split, quantized=quantized)
+        return plan.build_plan(dialect, form.rewrite(prepared), info, options)
 
 
-def build_all(folder: Path, names: list[str]) -> None:
+def build_all(folder: Path, names: list[str], batches: list[int]) -> None:
     """What is refused leaves a file that says why."""
     dialect = find_dialect("tensorrt")
     plans = folder / "forms"
     plans.mkdir(parents=True, exist_ok=True)
     for name in names:
-        for batch in BATCHES:
+        for batch in batches:
             path = plans / f"{name} - {batch}"
             for suffix in (".engine", ".refused"):
                 path.with_suffix(suffix).unlink(missing_ok=True)
@@ -237,8 +249,8 @@ def draw_inputs(network: Network, part: Part) -> Array:
     return np.maximum(drawn, 0).astype(np.float32)
 
 
-def run(dialect: Dialect, content: bytes, images: Array) -> tuple[dict[str, float], Array]:
-    """Microseconds of each layer, and what comes out."""
+def run(dialect: Dialect, content: bytes, images: Array) -> tuple[list[tuple[str, float, str]], Array]:
+    """Each layer with its microseconds, and the formats that it reads and writes; and what comes out."""
     trt: Trt = dialect.trt
     engine = trt.Runtime(make_logger(trt)).deserialize_cuda_engine(content)
     context = engine.create_execution_context()
@@ -256,7 +268,23 @@ def run(dialect: Dialect, content: bytes, images: Array) -> tuple[dict[str, floa
     stream.copy(result.pointer, made.pointer, result.size)
     stream.wait()
     rows = result.array((len(images), -1), np.float32).copy()
-    return {name: statistics.median(found[10:]) for name, found in profiler.times.items()}, rows
+    formats = read_formats(trt, engine, context)
+    times = ((name, statistics.median(found[10:])) for name, found in profiler.times.items())
+    return [(name, round(time, 1), formats.get(name, "")) for name, time in times], rows
+
+
+def read_formats(trt: Trt, engine: Trt, context: Trt) -> dict[str, str]:
+    """The formats that layers read and write, for the shapes that a context has."""
+    inspector = engine.create_engine_inspector()
+    inspector.execution_context = context
+    layers = json.loads(inspector.get_engine_information(trt.LayerInformationFormat.JSON))["Layers"]
+    return {
+        layer["Name"]: " to ".join(_describe_formats(layer[end]) for end in ("Inputs", "Outputs")) for layer in layers
+    }
+
+
+def _describe_formats(tensors: list[dict[str, str]]) -> str:
+    return ", ".join(dict.fromkeys(tensor["Format/Datatype"] for tensor in tensors))
 
 
 def measure_all(folder: Path) -> None:
@@ -271,11 +299,11 @@ def measure_all(folder: Path) -> None:
                 row["refused"] = refusal.read_text()
             elif (engine := path.with_suffix(".engine")).is_file():
                 times, rows = run(dialect, engine.read_bytes(), np.resize(drawn, (batch, *drawn.shape[1:])))
-                row |= {"layers": len(times), "us": round(sum(times.values()), 1)}
+                row |= {"layers": len(times), "us": round(sum(time for _, time, _ in times), 1)}
                 used = wanted.setdefault((name.partition(":")[0], batch), rows)
                 if batch > 1:
                     row["least cosine"] = round(float(centred_cosines(rows[:COMPARED], used[:COMPARED]).min()), 5)
-                row["times"] = [[layer, round(time, 1)] for layer, time in times.items()]
+                row["times"] = times
             else:
                 continue
             print({key: value for key, value in row.items() if key != "times"}, flush=True)
@@ -299,6 +327,7 @@ def main() -> None:
         if verb == "build":
             command.add_argument("form", nargs="*", default=["*"])
             command.add_argument("--share", default="1/1", metavar="K/N")
+            command.add_argument("--batch", type=int, choices=BATCHES, action="append")
     given = parser.parse_args()
     if given.verb == "measure":
         if not (given.folder / "forms").is_dir():
@@ -311,7 +340,8 @@ def main() -> None:
     share = re.fullmatch(r"([1-9]\d*)/([1-9]\d*)", given.share)
     if share is None or int(share[1]) > int(share[2]):
         parser.error(f"the share is {given.share}; one such as 2/8 is wanted")
-    build_all(given.folder, list(dict.fromkeys(chain(*chosen.values())))[int(share[1]) - 1 :: int(share[2])])
+    names = list(dict.fromkeys(chain(*chosen.values())))[int(share[1]) - 1 :: int(share[2])]
+    build_all(given.folder, names, given.batch or list(BATCHES))
 
 
 if __name__ == "__main__":

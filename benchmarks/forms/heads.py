@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from unittest.mock import patch
+
 from fastrt.network import Tensor
-from fastrt.ops import Clamp, Power
+from fastrt.ops import Clamp, Power, ReduceMean
+from fastrt.targets.tensorrt import lowering
 from fastrt.targets.tensorrt.dialect import Trt
 from fastrt.targets.tensorrt.lowering import TensorRtLowering
 
@@ -15,16 +19,21 @@ class Plain(TensorRtLowering):
         return self._elementwise("MAX", x, self._scalar(low, x))
 
 
-class Declared(TensorRtLowering):
-    """Maps are declared to be in half, so that the kernel that takes the last of them reads no copies in float32."""
+class Unfenced(TensorRtLowering):
+    """What follows the last convolution is one kernel with its shortcut, however wide the map."""
 
-    def named(self, tensor: Tensor, value: Trt) -> Trt:
-        kinds = self._trt.LayerType
-        if tensor.dtype == "float16":
-            for layer in self._layers:
-                if layer.type in (kinds.CONVOLUTION, kinds.ELEMENTWISE, kinds.ACTIVATION, kinds.POOLING):
-                    layer.set_output_type(0, self._trt.DataType.HALF)
-        return super().named(tensor, value)
+    def clamp(self, op: Clamp, x: Trt) -> Trt:
+        with patch.object(lowering, "MANY", math.inf):
+            return super().clamp(op, x)
+
+
+class Fenced(TensorRtLowering):
+    """A mean that is kept from the last shortcut, as GeM is from that of a bottleneck."""
+
+    def reduce_mean(self, op: ReduceMean, x: Trt) -> Trt:
+        half = self._add("add_cast", x, self._trt.DataType.HALF)
+        pixels = self._add("add_pooling_nd", half, self._trt.PoolingType.MAX, (1, 1))
+        return super().reduce_mean(op, self._add("add_cast", pixels, self._trt.DataType.FLOAT))
 
 
 class Uncast(TensorRtLowering):

@@ -9,6 +9,7 @@ from fastrt.network import Network
 from fastrt.passes.fold import fold_scales
 from fastrt.passes.half import compute_in_half
 from fastrt.passes.instance_norm import split_before_slices
+from fastrt.passes.non_local import join_single_channels
 from fastrt.passes.outside import normalize_embedding, take_bytes
 
 HALVES = {"fp16": "float16", "bf16": "bfloat16", "int8": "float16"}
@@ -43,4 +44,4 @@ def prepare(
         network = normalize_embedding(network)
     if typed and info.precision in HALVES:
         network = compute_in_half(network, HALVES[info.precision])
-    return network
+    return join_single_channels(network)

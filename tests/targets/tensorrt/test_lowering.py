@@ -8,7 +8,7 @@ import pytest
 import fastrt
 from fastrt.engine_info import EngineInfo
 from fastrt.network import INPUT, Network, Tensor, make_tensor
-from fastrt.ops import Convolution, Input, InstanceNorm, Multiply, QuantizeDequantize, Relu
+from fastrt.ops import Clamp, Convolution, Input, InstanceNorm, Multiply, Power, QuantizeDequantize, Relu
 from fastrt.passes import prepare
 from fastrt.passes.half import compute_in_half
 from fastrt.passes.quantize import quantize_weights
@@ -70,3 +70,25 @@ def test_a_choice_makes_one_kernel_of_what_stands_around_it() -> None:
     first = kinds[: kinds.index("CONVOLUTION")]
     assert first.count("CAST") == 2
     assert first[-1] == "CAST"
+
+
+def test_all_between_the_convolutions_of_a_non_local_block_is_one_kernel() -> None:
+    spec = fastrt.load_spec("sbs_R50-ibn", ["INPUT.SIZE_TEST", [64, 32]])
+    network = prepare(fastrt.build_network(spec, draw_weights(spec)), INFO, typed=True)
+    definition, _ = _lower(network)
+    chosen = [layer.name for layer in definition.layers if layer.type == "SELECT" and "NL" in layer.name]
+    assert chosen == [f"backbone.NL_{block}.f" for block in ("2.0", "2.1", "3.0", "3.1", "3.2")]
+
+
+@pytest.mark.parametrize(("channels", "fences"), [(512, 0), (2048, 1)])
+def test_a_wide_map_is_kept_from_the_kernel_of_gem(channels: int, fences: int) -> None:
+    image = make_tensor(INPUT, Input((channels, 4, 4)), [])
+    relu = make_tensor("relu", Relu(), [image])
+    clamp = make_tensor("clamp", Clamp(low=1e-6), [relu])
+    network = compute_in_half(Network((image, relu, clamp, make_tensor("power", Power(3.0), [clamp]))), "float16")
+    definition, _ = _lower(network)
+    kinds = [layer.type for layer in definition.layers]
+    assert kinds.count("POOLING") == fences
+    pool = ["CAST", *["POOLING"] * fences, "CAST"]
+    first = kinds.index("ACTIVATION") + 1
+    assert kinds[first : first + len(pool)] == pool

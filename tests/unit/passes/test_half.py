@@ -12,8 +12,10 @@ from fastrt.engine_info import EngineInfo
 from fastrt.network import Network
 from fastrt.ops import Cast, Convolution, Power
 from fastrt.passes import prepare
+from fastrt.passes.fold import fold_scales
 from fastrt.passes.half import compute_in_half
 from fastrt.passes.instance_norm import split_before_slices
+from fastrt.passes.outside import normalize_embedding, take_bytes
 from fastrt.targets.reference import Reference
 from fastrt.untrained import draw_weights
 from unrounded import UnroundedReference
@@ -32,7 +34,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (3, 64, 32, 3)).astype(np.uin
 
 @pytest.fixture(scope="module")
 def network() -> Network:
-    return prepare(fastrt.build_network(SPEC, draw_weights(SPEC)), INFO)
+    return normalize_embedding(take_bytes(fold_scales(fastrt.build_network(SPEC, draw_weights(SPEC)))))
 
 
 def _run(network: Network) -> Array:

@@ -50,6 +50,12 @@ PIXELS = 1 << 2 | 1 << 3
 FEW = 4
 """Images at once, up to which IBN is fastest as one convolution and a plain instance norm: on an H100 and an H200."""
 
+MANY = 1024
+"""Channels before GeM from which on the last convolution is faster with its shortcut: a bottleneck's is, on an H100."""
+
+LEAST = float(np.finfo(np.float32).min)
+"""Of float32."""
+
 
 class TensorRtLowering(Lowering[Trt]):
     """Fills ``network``; values are its `ITensor`s.
@@ -191,10 +197,14 @@ class TensorRtLowering(Lowering[Trt]):
         return self._add("add_activation", x, self._trt.ActivationType.SIGMOID)
 
     def clamp(self, op: Clamp, x: Trt) -> Trt:
-        if self._half:
+        if self._half and tuple(x.shape)[2:] != (1, 1):
             # GeM begins. Without casts it is fused into the convolution before, which then computes in float32 too.
-            for dtype in (self._trt.DataType.HALF, self._trt.DataType.FLOAT):
-                x = self._add("add_cast", x, dtype)
+            x = self._add("add_cast", x, self._trt.DataType.HALF)
+            if x.shape[1] >= MANY:
+                # The fusing compiler takes no pooling, so it leaves the shortcut to the convolution. Of single pixels
+                # it costs nothing: the builder drops it later.
+                x = self._add("add_pooling_nd", x, self._trt.PoolingType.MAX, (1, 1))
+            x = self._add("add_cast", x, self._trt.DataType.FLOAT)
         for bound, operation in ((op.low, "MAX"), (op.high, "MIN")):
             if bound is not None:
                 x = self._elementwise(operation, x, self._scalar(bound, x))
@@ -216,7 +226,10 @@ class TensorRtLowering(Lowering[Trt]):
         return self._add("add_matrix_multiply", a, operation_a, b, operation_b)
 
     def reduce_mean(self, _: ReduceMean, x: Trt) -> Trt:
-        return self._add("add_reduce", x, self._trt.ReduceOperation.AVG, PIXELS, True)
+        mean = self._add("add_reduce", x, self._trt.ReduceOperation.AVG, PIXELS, True)
+        if x.shape[1] == 1 and not self._dialect.strongly_typed:
+            return self._at_least(LEAST, mean)  # a non-local block: all between its convolutions is to be one kernel
+        return mean
 
     def reduce_max(self, _: ReduceMax, x: Trt) -> Trt:
         return self._add("add_reduce", x, self._trt.ReduceOperation.MAX, PIXELS, True)
