@@ -142,7 +142,7 @@ FORMS = {
     },
     "GeM, int8": {
         "as it is": Form(GEM, precision="int8"),
-        "one kernel with the last shortcut": Form(GEM, heads.Unfenced, precision="int8"),
+        "kept from the last shortcut": Form(GEM, heads.FencedGem, precision="int8"),
     },
     "head": {
         "as it is": Form(HEAD),

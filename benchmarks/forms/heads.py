@@ -28,12 +28,24 @@ class Unfenced(TensorRtLowering):
 
 
 class Fenced(TensorRtLowering):
-    """A mean that is kept from the last shortcut, as GeM is from that of a bottleneck."""
+    """A mean that is kept from the last shortcut, as GeM in half is from that of a bottleneck."""
 
     def reduce_mean(self, op: ReduceMean, x: Trt) -> Trt:
+        return super().reduce_mean(op, self._add("add_cast", self._fence(x), self._trt.DataType.FLOAT))
+
+    def _fence(self, x: Trt) -> Trt:
         half = self._add("add_cast", x, self._trt.DataType.HALF)
-        pixels = self._add("add_pooling_nd", half, self._trt.PoolingType.MAX, (1, 1))
-        return super().reduce_mean(op, self._add("add_cast", pixels, self._trt.DataType.FLOAT))
+        return self._add("add_pooling_nd", half, self._trt.PoolingType.MAX, (1, 1))
+
+
+class FencedGem(Fenced):
+    """GeM that is so beside int8, too."""
+
+    def clamp(self, op: Clamp, x: Trt) -> Trt:
+        return super().clamp(op, self._fence(x))
+
+    def reduce_mean(self, op: ReduceMean, x: Trt) -> Trt:
+        return TensorRtLowering.reduce_mean(self, op, x)
 
 
 class Uncast(TensorRtLowering):

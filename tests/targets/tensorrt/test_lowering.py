@@ -80,13 +80,13 @@ def test_all_between_the_convolutions_of_a_non_local_block_is_one_kernel() -> No
     assert chosen == [f"backbone.NL_{block}.f" for block in ("2.0", "2.1", "3.0", "3.1", "3.2")]
 
 
-@pytest.mark.parametrize(("channels", "fences"), [(512, 0), (2048, 1)])
-def test_a_wide_map_is_kept_from_the_kernel_of_gem(channels: int, fences: int) -> None:
+@pytest.mark.parametrize(("channels", "quantized", "fences"), [(512, False, 0), (2048, False, 1), (2048, True, 0)])
+def test_a_wide_map_is_kept_from_the_kernel_of_gem(channels: int, quantized: bool, fences: int) -> None:
     image = make_tensor(INPUT, Input((channels, 4, 4)), [])
     relu = make_tensor("relu", Relu(), [image])
     clamp = make_tensor("clamp", Clamp(low=1e-6), [relu])
     network = compute_in_half(Network((image, relu, clamp, make_tensor("power", Power(3.0), [clamp]))), "float16")
-    definition, _ = _lower(network)
+    definition, _ = _lower(network, quantized=quantized)
     kinds = [layer.type for layer in definition.layers]
     assert kinds.count("POOLING") == fences
     pool = ["CAST", *["POOLING"] * fences, "CAST"]

@@ -51,7 +51,7 @@ FEW = 4
 """Images at once, up to which IBN is fastest as one convolution and a plain instance norm: on an H100 and an H200."""
 
 MANY = 1024
-"""Channels before GeM from which on the last convolution is faster with its shortcut: a bottleneck's is, on an H100."""
+"""Channels before GeM from which on the last convolution is faster with its shortcut, in half: a bottleneck's is."""
 
 LEAST = float(np.finfo(np.float32).min)
 """Of float32."""
@@ -200,7 +200,7 @@ class TensorRtLowering(Lowering[Trt]):
         if self._half and tuple(x.shape)[2:] != (1, 1):
             # GeM begins. Without casts it is fused into the convolution before, which then computes in float32 too.
             x = self._add("add_cast", x, self._trt.DataType.HALF)
-            if x.shape[1] >= MANY:
+            if x.shape[1] >= MANY and not self._quantized:
                 # The fusing compiler takes no pooling, so it leaves the shortcut to the convolution. Of single pixels
                 # it costs nothing: the builder drops it later.
                 x = self._add("add_pooling_nd", x, self._trt.PoolingType.MAX, (1, 1))
