@@ -6,6 +6,7 @@ them stand the rows that `benchmarks.tensorrt_speed` left of such a GPU: images 
 
 from __future__ import annotations
 
+import argparse
 import json
 import statistics
 from collections.abc import Callable
@@ -51,12 +52,14 @@ def measure_peaks() -> tuple[dict[str, float], float]:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu_limits", description=__doc__)
+    parser.parse_args()
     import torch
 
     gpu = torch.cuda.get_device_name(0)
     measured = gpu_result(gpu, "tensorrt_speed")
     if not measured.is_file():
-        raise SystemExit(f"benchmarks.tensorrt_speed has measured nothing on an {gpu}; measure that first")
+        parser.error(f"benchmarks.tensorrt_speed has measured nothing on an {gpu}; measure that first")
     speed: Row = json.loads(measured.read_text())
     peaks, bandwidth = measure_peaks()
     rates = {f"peak_{precision}_gop_s": round(peak / 1e9) for precision, peak in peaks.items()}

@@ -14,9 +14,9 @@ has them, in page-locked memory, and leave float32 embeddings of unit length on 
 
 from __future__ import annotations
 
+import argparse
 import json
 import statistics
-import sys
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 import fastrt
-from benchmarks.models import describe
+from benchmarks.models import TITLES, describe
 from benchmarks.rows import (
     SAME_GPU,
     Row,
@@ -164,13 +164,14 @@ def parse(title: str, batch: int, folder: Path) -> None:
     print(title, batch, f"parsed and built in {time.perf_counter() - start:.1f} s", flush=True)
 
 
-def time_engines(title: str, folder: Path) -> None:
-    """Ours and the parser's, of each batch for which both are there."""
+def time_engines(title: str, folder: Path) -> int:
+    """Ours and the parser's, of each batch for which both are there; for how many they are."""
     from fastrt.targets.tensorrt.cuda import describe_device
     from fastrt.targets.tensorrt.dialect import find_dialect
 
     about = {"gpu": describe_device(0).partition(",")[0], "tensorrt": find_dialect("tensorrt").version}
     images, wanted = draw(describe(title)), np.load(folder / f"{title}.npy")
+    compared = 0
     for path in sorted(folder.glob(f"{title}-parser-*.engine"), key=lambda path: int(path.stem.split("-")[-1])):
         batch = int(path.stem.split("-")[-1])
         own = folder / f"{title}-fp16-{batch}.engine"
@@ -190,6 +191,8 @@ def time_engines(title: str, folder: Path) -> None:
                 row[name.replace(", ms", ", least cosine")] = round(float(cosines.min()), 5)
         print(row, flush=True)
         save(row, about)
+        compared += 1
+    return compared
 
 
 def save(row: Row, about: dict[str, str]) -> None:
@@ -230,17 +233,29 @@ def list_rows(result: Row) -> list[Row]:
     return rows
 
 
-def main(step: str, folder: Path, title: str, batches: list[str]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    if step == "torch":
-        time_torch(title, int(batches[0]))
-    elif step == "export":
-        export(title, folder)
-    elif step == "parse":
-        parse(title, int(batches[0]), folder)
-    else:
-        time_engines(title, folder)
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu_peers", description=__doc__)
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    for verb in ("export", "parse", "torch", "engines"):
+        command = verbs.add_parser(verb)
+        command.add_argument("folder", type=Path)
+        command.add_argument("model", choices=TITLES)
+        if verb in ("parse", "torch"):
+            command.add_argument("batch", type=int)
+    given = parser.parse_args()
+    exported = given.folder / f"{given.model}.onnx"
+    if given.verb in ("parse", "engines") and not exported.is_file():
+        parser.error(f"{given.folder} has no ONNX file of {given.model}; export it first")
+    if given.verb == "torch":
+        time_torch(given.model, given.batch)
+    elif given.verb == "export":
+        given.folder.mkdir(parents=True, exist_ok=True)
+        export(given.model, given.folder)
+    elif given.verb == "parse":
+        parse(given.model, given.batch, given.folder)
+    elif not time_engines(given.model, given.folder):
+        parser.error(f"{given.folder} has no engines of {given.model} to compare; build and parse first")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3], sys.argv[4:])
+    main()

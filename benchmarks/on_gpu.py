@@ -12,7 +12,9 @@ if a step failed.
 
 from __future__ import annotations
 
+import argparse
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -157,20 +159,28 @@ def choose(phase: Phase, patterns: Sequence[str]) -> Phase:
     return Phase(phase.side_by_side, tuple(dict.fromkeys(chosen)))
 
 
-def main(folder: Path, tensorrt: str, torch: str, patterns: list[str]) -> None:
-    phases = list_phases(folder)
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.on_gpu", description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("tensorrt")
+    parser.add_argument("torch")
+    parser.add_argument("step", nargs="*", default=["*"])
+    given = parser.parse_args()
+    phases = list_phases(given.folder)
     names = [step.name for phase in phases for step in phase.steps]
-    if patterns == ["list"]:
+    if given.step == ["list"]:
         print("\n".join(names))
         return
-    if unknown := [pattern for pattern in patterns if not any(fnmatch(name, pattern) for name in names)]:
-        raise SystemExit(f"no step is named {unknown[0]}; list names all")
+    if unknown := [pattern for pattern in given.step if not any(fnmatch(name, pattern) for name in names)]:
+        parser.error(f"no step is named {unknown[0]}; list names all")
+    if shutil.which("nvidia-smi") is None:
+        parser.error("there is no nvidia-smi, so no GPU to measure on")
     listed = subprocess.run(["nvidia-smi", "--list-gpus"], check=True, capture_output=True, text=True).stdout
-    runner = Runner(folder, {"tensorrt": tensorrt, "torch": torch}, len(listed.splitlines()))
+    runner = Runner(given.folder, {"tensorrt": given.tensorrt, "torch": given.torch}, len(listed.splitlines()))
     for phase in phases:
-        runner.take(choose(phase, patterns or ["*"]))
+        runner.take(choose(phase, given.step))
     sys.exit(runner.failed)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4:])
+    main()
