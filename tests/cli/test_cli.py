@@ -16,6 +16,7 @@ import pytest
 import fastrt
 from conftest import Run, Small
 from fastrt.cli import main
+from fastrt.demo import demonstrate
 from fastrt.drawing import draw_person
 
 
@@ -147,7 +148,10 @@ def test_embed_names_and_counts_what_it_could_not_read(run: Run, small: Small, t
     assert len(np.load(tmp_path / "e.npy")) == 1
 
 
-def test_demo_goes_the_whole_way(run: Run, tmp_path: Path) -> None:
+def test_demo_goes_the_whole_way(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With fewer people; the tutorial's page is tried with all of them."""
+    for name, count in (("PEOPLE", 20), ("DISTRACTORS", 50), ("CALIBRATED", 48)):
+        monkeypatch.setattr(demonstrate, name, count)
     done = run("demo", "-o", tmp_path / "demo")
     assert done.code == 0, done.err
     assert "verified" in done.out
