@@ -146,7 +146,7 @@ FORMS = {
     },
     "head": {
         "as it is": Form(HEAD),
-        "kept from the last shortcut": Form(HEAD, heads.Fenced),
+        "kept from the last shortcut": Form(HEAD, heads.FencedMean),
         "without the choice": Form(HEAD, heads.Plain),
     },
     "blocks": {

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from unittest.mock import patch
-
 from fastrt.network import Tensor
 from fastrt.ops import Clamp, Power, ReduceMean
-from fastrt.targets.tensorrt import lowering
 from fastrt.targets.tensorrt.dialect import Trt
 from fastrt.targets.tensorrt.lowering import TensorRtLowering
 
@@ -22,30 +18,23 @@ class Plain(TensorRtLowering):
 class Unfenced(TensorRtLowering):
     """What follows the last convolution is one kernel with its shortcut, however wide the map."""
 
-    def clamp(self, op: Clamp, x: Trt) -> Trt:
-        with patch.object(lowering, "MANY", math.inf):
-            return super().clamp(op, x)
-
-
-class Fenced(TensorRtLowering):
-    """A mean that is kept from the last shortcut, as GeM in half is from that of a bottleneck."""
-
-    def reduce_mean(self, op: ReduceMean, x: Trt) -> Trt:
-        return super().reduce_mean(op, self._add("add_cast", self._fence(x), self._trt.DataType.FLOAT))
-
     def _fence(self, x: Trt) -> Trt:
-        half = self._add("add_cast", x, self._trt.DataType.HALF)
-        return self._add("add_pooling_nd", half, self._trt.PoolingType.MAX, (1, 1))
+        return x
 
 
-class FencedGem(Fenced):
-    """GeM that is so beside int8, too."""
-
-    def clamp(self, op: Clamp, x: Trt) -> Trt:
-        return super().clamp(op, self._fence(x))
+class FencedMean(TensorRtLowering):
+    """A mean is kept from the last shortcut, as GeM in half is from that of a bottleneck."""
 
     def reduce_mean(self, op: ReduceMean, x: Trt) -> Trt:
-        return TensorRtLowering.reduce_mean(self, op, x)
+        fenced = self._fence(self._add("add_cast", x, self._trt.DataType.HALF))
+        return super().reduce_mean(op, self._add("add_cast", fenced, self._trt.DataType.FLOAT))
+
+
+class FencedGem(TensorRtLowering):
+    """GeM is kept from the last shortcut beside int8, too."""
+
+    def clamp(self, op: Clamp, x: Trt) -> Trt:
+        return super().clamp(op, self._fence(self._add("add_cast", x, self._trt.DataType.HALF)))
 
 
 class Uncast(TensorRtLowering):

@@ -31,7 +31,8 @@ def join_single_channels(network: Network) -> Network:
     result: list[Tensor] = []
     for tensor in network:
         if tensor.name in groups:
-            together = _join(groups[tensor.name])
+            inputs = [network[name] for name in tensor.inputs]
+            together = make_tensor(f"{tensor.name}.joined", _join(groups[tensor.name]), inputs)
             slices = (make_tensor(t.name, Slice(0, i, i + 1), [together]) for i, t in enumerate(groups[tensor.name]))
             result += [together, *slices]
         elif tensor.name not in joined:
@@ -39,13 +40,8 @@ def join_single_channels(network: Network) -> Network:
     return replace(network, tensors=tuple(result))
 
 
-def _join(group: Sequence[Tensor]) -> Tensor:
+def _join(group: Sequence[Tensor]) -> Convolution:
     first, *_ = operations = [tensor.operation for tensor in group if isinstance(tensor.operation, Convolution)]
     biases = [np.zeros(1, np.float32) if operation.bias is None else operation.bias for operation in operations]
     weight = np.concatenate([operation.weight for operation in operations])
-    return replace(
-        group[0],
-        name=f"{group[0].name}.joined",
-        operation=replace(first, weight=weight, bias=np.concatenate(biases)),
-        shape=(len(group), *group[0].shape[1:]),
-    )
+    return replace(first, weight=weight, bias=np.concatenate(biases))

@@ -53,9 +53,6 @@ FEW = 4
 MANY = 1024
 """Channels before GeM from which on the last convolution is faster with its shortcut, in half: a bottleneck's is."""
 
-LEAST = float(np.finfo(np.float32).min)
-"""Of float32."""
-
 
 class TensorRtLowering(Lowering[Trt]):
     """Fills ``network``; values are its `ITensor`s.
@@ -201,9 +198,7 @@ class TensorRtLowering(Lowering[Trt]):
             # GeM begins. Without casts it is fused into the convolution before, which then computes in float32 too.
             x = self._add("add_cast", x, self._trt.DataType.HALF)
             if x.shape[1] >= MANY and not self._quantized:
-                # The fusing compiler takes no pooling, so it leaves the shortcut to the convolution. Of single pixels
-                # it costs nothing: the builder drops it later.
-                x = self._add("add_pooling_nd", x, self._trt.PoolingType.MAX, (1, 1))
+                x = self._fence(x)
             x = self._add("add_cast", x, self._trt.DataType.FLOAT)
         for bound, operation in ((op.low, "MAX"), (op.high, "MIN")):
             if bound is not None:
@@ -228,7 +223,8 @@ class TensorRtLowering(Lowering[Trt]):
     def reduce_mean(self, _: ReduceMean, x: Trt) -> Trt:
         mean = self._add("add_reduce", x, self._trt.ReduceOperation.AVG, PIXELS, True)
         if x.shape[1] == 1 and not self._dialect.strongly_typed:
-            return self._at_least(LEAST, mean)  # a non-local block: all between its convolutions is to be one kernel
+            # A non-local block: all between its convolutions is to be one kernel.
+            return self._at_least(float(np.finfo(np.float32).min), mean)
         return mean
 
     def reduce_max(self, _: ReduceMax, x: Trt) -> Trt:
@@ -261,6 +257,13 @@ class TensorRtLowering(Lowering[Trt]):
         """
         bound = self._scalar(low, x)
         return self._add("add_select", self._elementwise("GREATER", x, bound), x, bound)
+
+    def _fence(self, x: Trt) -> Trt:
+        """The same, where what TensorRT 8's fusing compiler makes one kernel of ends: it takes no pooling.
+
+        Of single pixels it costs nothing, as the builder drops it later.
+        """
+        return self._add("add_pooling_nd", x, self._trt.PoolingType.MAX, (1, 1))
 
     def _dequantized_weight(self, op: Convolution, like: Trt) -> Trt:
         assert op.scale is not None
