@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 import fastrt
+from benchmarks.command import run_command
 from benchmarks.models import TITLES, describe
 from benchmarks.rows import (
     SAME_GPU,
@@ -147,7 +148,8 @@ def parse(title: str, batch: int, folder: Path) -> None:
     definition = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.EXPLICIT_BATCH))
     parser = trt.OnnxParser(definition, logger)
     if not parser.parse((folder / f"{title}.onnx").read_bytes()):
-        raise SystemExit("; ".join(str(parser.get_error(i)) for i in range(parser.num_errors)))
+        faults = "; ".join(str(parser.get_error(i)) for i in range(parser.num_errors))
+        raise fastrt.EngineError(f"{folder / title}.onnx cannot be parsed: {faults}")
     shape = tuple(definition.get_input(0).shape)[1:]
     info = EngineInfo(target="tensorrt", precision="fp16", io="u8_nhwc_bgr", image_size=shape[:2], embedding_dim=1)
     options = BuildOptions(batches=(batch,))
@@ -159,7 +161,7 @@ def parse(title: str, batch: int, folder: Path) -> None:
     start = time.perf_counter()
     plan = builder.build_serialized_network(definition, config)
     if plan is None:
-        raise SystemExit("; ".join(logger.errors))
+        raise fastrt.EngineError("; ".join(logger.errors))
     (folder / f"{title}-parser-{batch}.engine").write_bytes(bytes(plan))
     print(title, batch, f"parsed and built in {time.perf_counter() - start:.1f} s", flush=True)
 
@@ -243,9 +245,9 @@ def main() -> None:
         if verb in ("parse", "torch"):
             command.add_argument("batch", type=int)
     given = parser.parse_args()
-    exported = given.folder / f"{given.model}.onnx"
-    if given.verb in ("parse", "engines") and not exported.is_file():
-        parser.error(f"{given.folder} has no ONNX file of {given.model}; export it first")
+    needed = {"parse": f"{given.model}.onnx", "engines": f"{given.model}.npy"}.get(given.verb)
+    if needed is not None and not (given.folder / needed).is_file():
+        parser.error(f"{given.folder} has no {needed}; export it first")
     if given.verb == "torch":
         time_torch(given.model, given.batch)
     elif given.verb == "export":
@@ -258,4 +260,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

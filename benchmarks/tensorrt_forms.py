@@ -27,6 +27,7 @@ from unittest.mock import patch
 import numpy as np
 
 import fastrt
+from benchmarks.command import run_command
 from benchmarks.forms import blocks, heads, non_local, norms, way_in
 from benchmarks.models import describe
 from benchmarks.rows import Row
@@ -345,4 +346,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

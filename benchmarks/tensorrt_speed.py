@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 
 import fastrt
+from benchmarks.command import run_command
 from benchmarks.models import SIZE, TITLES, describe
 from benchmarks.rows import SAME_GPU, Row, gpu_result, model_and_batch, save_rows
 from fastrt.arrays import Array
@@ -209,4 +210,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)
