@@ -15,6 +15,7 @@ from benchmarks.tensorrt_speed import OnDevice
 import fastrt
 from fastrt.arrays import Array
 from fastrt.calibration.table import TensorRange
+from fastrt.engine import list_layers
 from fastrt.engine_info import Precision
 from fastrt.network import Tensor
 from fastrt.passes.fold import fold_scales
@@ -146,6 +147,10 @@ def test_an_engine_says_what_it_is(engine: Path) -> None:
     info = fastrt.describe(engine)
     assert (info.target, info.precision, info.batches, info.io) == ("tensorrt", "fp16", (1, 8), "u8_nhwc_bgr")
     assert info.device is not None
+    layers = list_layers(engine)
+    assert len({layer.name for layer in layers}) == len(layers)
+    assert sum("Conv" in layer.kind for layer in layers) >= 2 * 17  # for one image, and for up to eight
+    assert [layer for layer in layers if "N/A" in layer.kind] == []
 
 
 def test_any_number_of_images_from_anywhere(engine: Path, images: Array) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from pathlib import Path
 from typing import ClassVar
@@ -17,6 +16,7 @@ from fastrt.passes.quantize import Placement
 from fastrt.targets.base import BuildOptions, Layer, Mode, Runner, Target
 from fastrt.targets.tensorrt import cuda
 from fastrt.targets.tensorrt.dialect import Dialect, Trt, find_dialect
+from fastrt.targets.tensorrt.inspection import list_layers
 from fastrt.targets.tensorrt.lane import Ports
 from fastrt.targets.tensorrt.lowering import FEW
 from fastrt.targets.tensorrt.messages import last_fault, make_logger
@@ -74,16 +74,7 @@ class TensorRtTarget(Target):
     def layers(self, path: Path) -> list[Layer]:
         cuda.set_device(cuda.find_device("cuda:0"))
         dialect, engine = self._open(path, 0)
-        text = engine.create_engine_inspector().get_engine_information(dialect.trt.LayerInformationFormat.JSON)
-        layers: list[Layer] = []
-        for layer in json.loads(text).get("Layers", []):
-            if isinstance(layer, str):
-                layers.append(Layer(layer, "layer", ()))
-                continue
-            outputs = layer.get("Outputs") or [{}]
-            kind = f"{layer.get('LayerType', 'layer')} {outputs[0].get('Format/Datatype', '')}".strip()
-            layers.append(Layer(str(layer.get("Name", "")), kind, tuple(outputs[0].get("Dimensions", ()))[1:]))
-        return layers
+        return list_layers(dialect, engine)
 
     def _open(self, path: Path, device: int) -> tuple[Dialect, Trt]:
         """The engine of a plan.
