@@ -29,7 +29,6 @@ import fastrt
 from benchmarks.command import run_command
 from benchmarks.models import TITLES, describe
 from benchmarks.rows import (
-    SAME_GPU,
     Row,
     describe_ratios,
     gpu_result,
@@ -45,6 +44,9 @@ from fastrt.machine import describe_machine
 from fastrt.network import Network
 from fastrt.passes.fold import fold_scales
 from fastrt.similarity import centred_cosines
+
+VERSIONS = ("tensorrt", "torch")
+"""What each step knows one of."""
 
 COMPARED = 16
 ROUNDS = 5
@@ -198,19 +200,25 @@ def time_engines(title: str, folder: Path) -> int:
 
 
 def save(row: Row, about: dict[str, str]) -> None:
-    """Write figures beside those that others have in the same row, if they are of such a GPU and TensorRT.
-
-    What machines differ in otherwise is not said.
-    """
+    """Write figures beside those that others have in the same row, if they are of such a GPU and such versions."""
     here = {**describe_machine(), **about}
-    machine = {name: here[name] for name in ("processor", "cores", "vector_extensions", "system", *about)}
-    path = gpu_result(about["gpu"], "gpu_peers")
+    save_cells(row, {name: here[name] for name in ("processor", "cores", "vector_extensions", "system", *about)})
+
+
+def save_cells(row: Row, machine: Row) -> None:
+    """Write a row's figures to the result of its GPU.
+
+    Of the machines that result says what they have in common; of versions, what any step knew.
+    """
+    path = gpu_result(machine["gpu"], "gpu_peers")
     with writing_alone(path.parent):
-        before: Row = json.loads(path.read_text()) if path.is_file() else {"rows": [], "machine": {}}
-        if shared_description(before["machine"], machine, SAME_GPU) is None:
-            before = {"rows": [], "machine": {}}
-        differ = {name for name, value in before["machine"].items() if machine.get(name, value) != value}
-        described = {name: value for name, value in {**before["machine"], **machine}.items() if name not in differ}
+        before: Row = json.loads(path.read_text()) if path.is_file() else {"rows": [], "machine": None}
+        shared = shared_description(before["machine"], machine, ("gpu", *VERSIONS))
+        if shared is None:
+            before, described = {"rows": []}, machine
+        else:
+            known = {**before["machine"], **machine}
+            described = {**shared, **{name: known[name] for name in VERSIONS if name in known}}
         merged = {model_and_batch(other): other for other in before["rows"]}
         merged[model_and_batch(row)] = {**merged.get(model_and_batch(row), {}), **row}
         result = {"command": "python -m benchmarks.gpu_peers STEP FOLDER", "precision": "fp16", "machine": described}

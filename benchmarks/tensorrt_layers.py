@@ -1,7 +1,8 @@
 """Where the time of TensorRT engines goes: ``python -m benchmarks.tensorrt_layers FOLDER``.
 
-Each layer of the engines that `benchmarks.tensorrt_speed` built, with its kind and format as the engine inspector names
-them, and its microseconds by TensorRT's profiler; and what they sum up to, by what they are for.
+Each layer of the engines that `benchmarks.tensorrt_speed` built, and of those that `benchmarks.gpu_peers` parsed, with
+its kind and format as the engine inspector names them, and its microseconds by TensorRT's profiler; and what those of
+ours sum up to, by what they are for.
 """
 
 from __future__ import annotations
@@ -79,15 +80,15 @@ def save(engines: Engines, machine: Row) -> None:
 
 
 def list_rows(result: Row) -> list[Row]:
-    """A result's engines, summed up for a table."""
-    return [sum_up(name, layers) for name, layers in result["engines"].items()]
+    """A result's engines, summed up for a table. What a parser's layers are for, their names do not tell."""
+    return [sum_up(name, layers) for name, layers in result["engines"].items() if "-parser-" not in name]
 
 
 def main(folder: Path) -> None:
-    engines = {path.stem: list_times(path) for path in sorted(folder.glob("*.engine")) if "parser" not in path.stem}
+    engines = {path.stem: list_times(path) for path in sorted(folder.glob("*.engine"))}
     save(engines, describe_here())
-    for name, layers in engines.items():
-        print(sum_up(name, layers))
+    for row in list_rows({"engines": engines}):
+        print(row)
 
 
 if __name__ == "__main__":

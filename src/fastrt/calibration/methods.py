@@ -56,25 +56,44 @@ def entropy(counts: Array, width: float, steps: int = STEPS) -> float:
     filled = np.flatnonzero(counts)
     if not len(filled) or filled[-1] + 1 <= steps:
         return minmax(counts, width)
-    ends = np.arange(steps, filled[-1] + 2)
     counts = counts.astype(np.float64)
     counts[0] = counts[1]
-    beyond = counts.sum() - np.cumsum(counts)
-    losses = [_divergence(counts[:end], beyond[end - 1], steps) for end in ends]
-    return float(ends[int(np.argmin(losses))] * width)
+    first = int(np.argmax(counts > 0))  # an end before it would lose everything
+    ends = np.arange(max(steps, first + 1), filled[-1] + 2)
+    return float(ends[int(np.argmin(_divergences(counts, ends, steps)))] * width)
 
 
-def _divergence(counts: Array, beyond: float, steps: int) -> float:
-    """Of ``counts``, rounded to ``steps``, from the same with what lies beyond in the last bin that has any."""
+def _divergences(counts: Array, ends: Array, steps: int) -> Array:
+    """For each end: of what lies before it, rounded to ``steps``, from the same with what lies beyond in its last bin.
+
+    Both as distributions, with ``p`` of the true counts and ``q`` of the rounded, which spread a step's evenly over its
+    bins that have any: ``sum(p * log(p / q))``, of sums from the beginning, which all ends share.
+    """
     filled = counts > 0
-    true = counts.copy()
-    true[np.flatnonzero(filled)[-1]] += beyond
-    starts = np.arange(steps) * len(counts) // steps
-    mass, bins = np.add.reduceat(counts, starts), np.add.reduceat(filled.astype(np.float64), starts)
-    spread = np.divide(mass, bins, out=np.zeros_like(mass), where=bins > 0)
-    rounded = np.where(filled, np.repeat(spread, np.diff([*starts, len(counts)])), 0.0)
-    true, rounded = true[filled] / true.sum(), rounded[filled] / rounded.sum()
-    return float((true * np.log(true / rounded)).sum())
+    mass, bins = _sums(counts), _sums(filled)
+    borders = np.arange(steps + 1) * ends[:, None] // steps
+    in_step, bins_of_step = np.diff(mass[borders]), np.diff(bins[borders])
+    spread = np.divide(in_step, bins_of_step, out=np.zeros_like(in_step), where=bins_of_step > 0)
+    kept, all_of_them = mass[ends], mass[-1]
+    beyond = all_of_them - kept
+    # The last bin that has any, and the step that it is in: the last that has any.
+    last = np.maximum.accumulate(np.where(filled, np.arange(len(counts)), 0))[ends - 1]
+    last_spread = spread[np.arange(len(ends)), steps - 1 - np.argmax(spread[:, ::-1] > 0, axis=1)]
+    of_true = _sums(_log_product(counts, counts))[ends]
+    of_true += _log_product(counts[last] + beyond, counts[last] + beyond) - _log_product(counts[last], counts[last])
+    of_rounded = _log_product(in_step, spread).sum(1) + _log_product(beyond, last_spread)
+    divergences: Array = (of_true - of_rounded) / all_of_them + np.log(kept / all_of_them)
+    return divergences
+
+
+def _sums(values: Array) -> Array:
+    """Of the first so many values, from none of them to all."""
+    return np.concatenate([[0.0], np.cumsum(values)])
+
+
+def _log_product(values: Array, logarithms_of: Array) -> Array:
+    """``values * log(logarithms_of)``, and nothing where there is nothing."""
+    return values * np.log(logarithms_of, out=np.zeros_like(logarithms_of), where=logarithms_of > 0)
 
 
 def mse(counts: Array, width: float, steps: int = STEPS) -> float:

@@ -3,36 +3,55 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
+from typing import Any
 
 from fastrt.errors import EngineError
 from fastrt.targets.base import Layer
 from fastrt.targets.tensorrt import cuda
 from fastrt.targets.tensorrt.dialect import Dialect, Trt
 
-UNKNOWN = "N/A due to dynamic shapes"
-"""What the inspector says of formats in a profile that no batch was chosen for."""
+OF_PROFILE = re.compile(r" \[profile (\d+)\]$")
+"""How names of layers end that belong to another profile than the first."""
 
 
 def list_layers(dialect: Dialect, engine: Trt) -> list[Layer]:
     """The layers of all profiles, in the formats that each profile's largest batch has."""
-    context = engine.create_execution_context()
-    if context is None:
-        raise EngineError("tensorrt makes no context to tell of the layers: is the GPU's memory full?")
-    stream = cuda.Stream()
+    kind = dialect.trt.LayerInformationFormat.JSON
     inspector = engine.create_engine_inspector()
-    layers: dict[str, Layer] = {}
+    layers = [_read(layer) for layer in json.loads(inspector.get_engine_information(kind)).get("Layers", [])]
     for profile in range(engine.num_optimization_profiles):
-        context.set_optimization_profile_async(profile, int(stream.handle))
-        stream.wait()
-        for name, shape in _list_batches(dialect, engine, profile):
-            context.set_input_shape(name, shape)
-        inspector.execution_context = context
-        for layer in _read(inspector.get_engine_information(dialect.trt.LayerInformationFormat.JSON)):
-            if layer.name not in layers or UNKNOWN in layers[layer.name].kind:
-                layers[layer.name] = layer
+        inspector.execution_context = context = _create_context(dialect, engine, profile)
+        for i, layer in enumerate(layers):
+            if _profile_of(layer.name) == profile:
+                layers[i] = _read(json.loads(inspector.get_layer_information(i, kind)))
+        inspector.execution_context = None
+        del context
+    return layers
+
+
+def _create_context(dialect: Dialect, engine: Trt, profile: int) -> Trt:
+    """A context for the largest batch of a profile; formats are known only once the shapes are inferred."""
+    context, stream = engine.create_execution_context(), cuda.Stream()
+    if context is None or not context.set_optimization_profile_async(profile, int(stream.handle)):
+        raise EngineError("tensorrt makes no context to tell of the layers: is the GPU's memory full?")
+    stream.wait()
     stream.close()
-    return list(layers.values())
+    for name, shape in _list_batches(dialect, engine, profile):
+        context.set_input_shape(name, shape)
+    context.infer_shapes()
+    return context
+
+
+def _profile_of(name: str) -> int:
+    """The profile that a layer is for.
+
+    >>> _profile_of("backbone.conv1"), _profile_of("backbone.conv1 [profile 1]")
+    (0, 1)
+    """
+    found = OF_PROFILE.search(name)
+    return int(found[1]) if found else 0
 
 
 def _list_batches(dialect: Dialect, engine: Trt, profile: int) -> Iterator[tuple[str, tuple[int, ...]]]:
@@ -43,11 +62,9 @@ def _list_batches(dialect: Dialect, engine: Trt, profile: int) -> Iterator[tuple
             yield name, tuple(engine.get_tensor_profile_shape(name, profile)[2])
 
 
-def _read(text: str) -> Iterator[Layer]:
-    for layer in json.loads(text).get("Layers", []):
-        if isinstance(layer, str):  # of a plan that was not built to tell more
-            yield Layer(layer, "layer", ())
-            continue
-        outputs = layer.get("Outputs") or [{}]
-        kind = f"{layer.get('LayerType', 'layer')} {outputs[0].get('Format/Datatype', '')}".strip()
-        yield Layer(str(layer.get("Name", "")), kind, tuple(outputs[0].get("Dimensions", ()))[1:])
+def _read(layer: str | dict[str, Any]) -> Layer:
+    if isinstance(layer, str):  # of a plan that was not built to tell more
+        return Layer(layer, "layer", ())
+    outputs = layer.get("Outputs") or [{}]
+    kind = f"{layer.get('LayerType', 'layer')} {outputs[0].get('Format/Datatype', '')}".strip()
+    return Layer(str(layer.get("Name", "")), kind, tuple(outputs[0].get("Dimensions", ()))[1:])
