@@ -184,7 +184,7 @@ class _Drawing:
 
 def weave_texture(garment: Garment) -> Image:
     """A garment's texture over the whole canvas."""
-    rows, columns = np.mgrid[: CANVAS[0], : CANVAS[1]]
+    rows, columns = np.ogrid[: CANVAS[0], : CANVAS[1]]
     step = CANVAS[0] // (4 * garment.repeats)
     across, down = rows // step % 2 == 0, columns // max(step // 2, 2) % 2 == 0
     dots = ((rows % (2 * step) - step) ** 2 + (columns % (2 * step) - step) ** 2) < (step * 0.6) ** 2
@@ -193,8 +193,8 @@ def weave_texture(garment: Garment) -> Image:
         "bars": down,
         "checks": across ^ down,
         "dots": dots,
-    }.get(garment.texture, np.zeros(CANVAS, bool))
-    return np.where(second[..., None], np.array(garment.other, np.uint8), np.array(garment.colour, np.uint8))
+    }.get(garment.texture, np.False_)
+    return np.where(np.broadcast_to(second, CANVAS)[..., None], np.array(garment.other, np.uint8), np.array(garment.colour, np.uint8))
 
 
 def _shade(colour: Colour, by: float) -> Colour:
