@@ -188,13 +188,14 @@ def weave_texture(garment: Garment) -> Image:
     step = CANVAS[0] // (4 * garment.repeats)
     across, down = rows // step % 2 == 0, columns // max(step // 2, 2) % 2 == 0
     dots = ((rows % (2 * step) - step) ** 2 + (columns % (2 * step) - step) ** 2) < (step * 0.6) ** 2
-    second = {
+    chosen = {
         "stripes": across,
         "bars": down,
         "checks": across ^ down,
         "dots": dots,
     }.get(garment.texture, np.False_)
-    return np.where(np.broadcast_to(second, CANVAS)[..., None], np.array(garment.other, np.uint8), np.array(garment.colour, np.uint8))
+    second = np.broadcast_to(chosen, CANVAS)[..., None]
+    return np.where(second, np.array(garment.other, np.uint8), np.array(garment.colour, np.uint8))
 
 
 def _shade(colour: Colour, by: float) -> Colour:

@@ -24,8 +24,9 @@ def list_layers(dialect: Dialect, engine: Trt) -> list[Layer]:
     for profile in range(engine.num_optimization_profiles):
         inspector.execution_context = context = _create_context(dialect, engine, profile)
         for i, layer in enumerate(layers):
-            if _profile_of(layer.name) == profile:
-                layers[i] = _read(json.loads(inspector.get_layer_information(i, kind)))
+            # Of layers of other profiles than the context's it tells nothing.
+            if _profile_of(layer.name) == profile and (told := inspector.get_layer_information(i, kind)):
+                layers[i] = _read(json.loads(told))
         inspector.execution_context = None
         del context
     return layers
@@ -34,10 +35,11 @@ def list_layers(dialect: Dialect, engine: Trt) -> list[Layer]:
 def _create_context(dialect: Dialect, engine: Trt, profile: int) -> Trt:
     """A context for the largest batch of a profile; formats are known only once the shapes are inferred."""
     context, stream = engine.create_execution_context(), cuda.Stream()
-    if context is None or not context.set_optimization_profile_async(profile, int(stream.handle)):
-        raise EngineError("tensorrt makes no context to tell of the layers: is the GPU's memory full?")
+    chosen = context is not None and context.set_optimization_profile_async(profile, int(stream.handle))
     stream.wait()
     stream.close()
+    if not chosen:
+        raise EngineError("tensorrt makes no context to tell of the layers: is the GPU's memory full?")
     for name, shape in _list_batches(dialect, engine, profile):
         context.set_input_shape(name, shape)
     context.infer_shapes()
