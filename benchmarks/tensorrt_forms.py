@@ -71,6 +71,7 @@ class Part:
 
 WAY_IN = Part("R34", end="backbone.maxpool")
 BLOCK = Part("R50-NL-IBN", start="backbone.layer1.0.relu", end="backbone.layer1.1.relu")
+NEXT_STAGE = Part("R50-NL-IBN 384x128", start="backbone.layer1.2.relu", end="backbone.layer2.0.relu")
 NON_LOCAL = Part("R50-NL-IBN", start="backbone.layer2.1.relu", end="backbone.NL_2.0")
 GEM = Part("R50-NL-IBN", start="backbone.layer4.0.relu")
 HEAD = Part("R34", start="backbone.layer4.0.relu")
@@ -117,6 +118,15 @@ FORMS = {
         "staged poolings of squares": Form(BLOCK, norms.StagedSums),
         "all channels by staged poolings": Form(BLOCK, norms.Joined, norms.join_halves, split=False),
         "all channels by staged poolings of squares": Form(BLOCK, norms.JoinedSums, norms.join_halves, split=False),
+    },
+    "first block of a stage, 384x128": {
+        "as it is": Form(NEXT_STAGE),
+        "not by groups": Form(NEXT_STAGE, norms.Plain),
+        "one convolution": Form(NEXT_STAGE, split=False),
+        "rows": Form(NEXT_STAGE, norms.Rows),
+        "written out": Form(NEXT_STAGE, norms.Written),
+        "written out, with a choice": Form(NEXT_STAGE, norms.Chosen),
+        "sums, with a choice": Form(NEXT_STAGE, norms.ChosenSums),
     },
     "block with IBN, int8": {
         "as it is": Form(BLOCK, precision="int8"),
