@@ -31,7 +31,7 @@ from benchmarks.command import run_command
 from benchmarks.forms import blocks, heads, non_local, norms, way_in
 from benchmarks.models import describe
 from benchmarks.rows import Row
-from benchmarks.tensorrt_speed import read_own_table, save_here
+from benchmarks.tensorrt_speed import BATCHES, read_own_table, save_here
 from fastrt import passes
 from fastrt.arrays import Array
 from fastrt.drawing import draw_person
@@ -49,7 +49,9 @@ from fastrt.targets.tensorrt.messages import make_logger
 from fastrt.targets.tensorrt.profiler import make_profiler
 from fastrt.targets.tensorrt.target import TensorRtTarget
 
-BATCHES = (1, 16, 128)
+BUILT = (1, 16, 128)
+"""Batches, unless others are asked for."""
+
 RUNS = 40
 COMPARED = 16
 
@@ -352,7 +354,7 @@ def main() -> None:
     if share is None or int(share[1]) > int(share[2]):
         parser.error(f"the share is {given.share}; one such as 2/8 is wanted")
     names = list(dict.fromkeys(chain(*chosen.values())))[int(share[1]) - 1 :: int(share[2])]
-    build_all(given.folder, names, given.batch or list(BATCHES))
+    build_all(given.folder, names, given.batch or list(BUILT))
 
 
 if __name__ == "__main__":
