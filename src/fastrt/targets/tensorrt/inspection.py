@@ -40,7 +40,7 @@ def _create_context(dialect: Dialect, engine: Trt, profile: int) -> Trt:
     stream.close()
     if not chosen:
         raise EngineError("tensorrt makes no context to tell of the layers: is the GPU's memory full?")
-    for name, shape in _list_batches(dialect, engine, profile):
+    for name, shape in _list_largest_inputs(dialect, engine, profile):
         context.set_input_shape(name, shape)
     context.infer_shapes()
     return context
@@ -56,7 +56,7 @@ def _profile_of(name: str) -> int:
     return int(found[1]) if found else 0
 
 
-def _list_batches(dialect: Dialect, engine: Trt, profile: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+def _list_largest_inputs(dialect: Dialect, engine: Trt, profile: int) -> Iterator[tuple[str, tuple[int, ...]]]:
     """The inputs whose shape is to be chosen, and the largest that a profile allows."""
     for name in map(engine.get_tensor_name, range(engine.num_io_tensors)):
         is_input = engine.get_tensor_mode(name) == dialect.trt.TensorIOMode.INPUT
