@@ -7,12 +7,13 @@ FOLDER, so that a machine without OpenVINO can be given a table, and made if the
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 import tempfile
 from pathlib import Path
 
 import fastrt
+from benchmarks.command import run_command
 from fastrt.calibration.table import read_table
 from fastrt.datasets.base import DataSet
 from fastrt.datasets.synthetic import Synthetic
@@ -28,7 +29,18 @@ PEOPLE, DISTRACTORS = 150, 500
 BATCH = 8
 
 
-def main(target: str, folder: Path) -> None:
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.demo_scores", description=__doc__)
+    parser.add_argument("target")
+    parser.add_argument("folder", type=Path)
+    given = parser.parse_args()
+    score(given.target, given.folder)
+
+
+def score(target: str, folder: Path) -> None:
+    """Write what the engines find, and how fast, to the result of a target."""
+    chosen = find_target(target)
+    chosen.precisions()  # says, before anything is drawn, that a target is not installed
     pictures, table = folder / "pictures", folder / "calibration.json"
     if not pictures.exists():
         draw(pictures, PEOPLE, DISTRACTORS)
@@ -36,7 +48,6 @@ def main(target: str, folder: Path) -> None:
     if not table.exists():
         learn(network, pictures).save(table)
     data_set = Synthetic(pictures)
-    chosen = find_target(target)
     options = BuildOptions(
         batches=(BATCH,) if chosen.batches else (), timing_cache=folder / "timing.cache" if chosen.measures else None
     )
@@ -79,4 +90,4 @@ def in_percent(scores: Scores) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    run_command(main)

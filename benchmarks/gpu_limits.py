@@ -11,6 +11,7 @@ import json
 import statistics
 from collections.abc import Callable
 
+from benchmarks.command import run_command
 from benchmarks.floors import describe_row
 from benchmarks.models import describe
 from benchmarks.rows import Row, gpu_result
@@ -78,4 +79,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -7,12 +7,13 @@ ours sum up to, by what they are for.
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.command import run_command
 from benchmarks.rows import SAME_GPU, Row, gpu_result, shared_description, writing_alone
 from benchmarks.tensorrt_speed import describe_here, engine_of
 from fastrt.engine import list_layers, open_runner
@@ -84,12 +85,17 @@ def list_rows(result: Row) -> list[Row]:
     return [sum_up(name, layers) for name, layers in result["engines"].items() if "-parser-" not in name]
 
 
-def main(folder: Path) -> None:
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.tensorrt_layers", description=__doc__)
+    parser.add_argument("folder", type=Path)
+    folder = parser.parse_args().folder
     engines = {path.stem: list_times(path) for path in sorted(folder.glob("*.engine"))}
+    if not engines:
+        parser.error(f"{folder} has no engine to measure; build one first")
     save(engines, describe_here())
     for row in list_rows({"engines": engines}):
         print(row)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    run_command(main)
