@@ -73,6 +73,7 @@ class Part:
 
 WAY_IN = Part("R34", end="backbone.maxpool")
 BLOCK = Part("R50-NL-IBN", start="backbone.layer1.0.relu", end="backbone.layer1.1.relu")
+LARGER_BLOCK = Part("R50-NL-IBN 384x128", start="backbone.layer1.0.relu", end="backbone.layer1.1.relu")
 NEXT_STAGE = Part("R50-NL-IBN 384x128", start="backbone.layer1.2.relu", end="backbone.layer2.0.relu")
 NON_LOCAL = Part("R50-NL-IBN", start="backbone.layer2.1.relu", end="backbone.NL_2.0")
 GEM = Part("R50-NL-IBN", start="backbone.layer4.0.relu")
@@ -93,6 +94,27 @@ class Form:
     level: int | None = None  # how long the builder looks for kernels, if not for as long as it does by itself
 
 
+def list_norms(part: Part) -> dict[str, Form]:
+    """What an IBN-a may become."""
+    two = {
+        "as it is": Form(part),
+        "not by groups": Form(part, norms.Plain),
+        "rows": Form(part, norms.Rows),
+        "written out": Form(part, norms.Written),
+        "written out, with a choice": Form(part, norms.Chosen),
+        "sums, with a choice": Form(part, norms.ChosenSums),
+    }
+    one = {
+        "one convolution": Form(part),
+        "one convolution, not by groups": Form(part, norms.Plain),
+        "one convolution, rows": Form(part, norms.Rows),
+        "one convolution, written out": Form(part, norms.Written),
+        "one convolution, written out in float32": Form(part, norms.WrittenInFloat),
+        "one convolution, rows written out": Form(part, norms.RowsWritten),
+    }
+    return {**two, **{name: replace(form, split=False) for name, form in one.items()}}
+
+
 FORMS = {
     "way in": {
         "as it is": Form(WAY_IN),
@@ -107,13 +129,7 @@ FORMS = {
         "without the choice": Form(WAY_IN, way_in.Plain, precision="int8"),
     },
     "block with IBN": {
-        "as it is": Form(BLOCK),
-        "not by groups": Form(BLOCK, norms.Plain),
-        "one convolution": Form(BLOCK, split=False),
-        "rows": Form(BLOCK, norms.Rows),
-        "written out": Form(BLOCK, norms.Written),
-        "written out, with a choice": Form(BLOCK, norms.Chosen),
-        "sums, with a choice": Form(BLOCK, norms.ChosenSums),
+        **list_norms(BLOCK),
         "poolings": Form(BLOCK, norms.Pooled),
         "poolings of squares": Form(BLOCK, norms.PooledSums),
         "staged poolings": Form(BLOCK, norms.Staged),
@@ -121,15 +137,8 @@ FORMS = {
         "all channels by staged poolings": Form(BLOCK, norms.Joined, norms.join_halves, split=False),
         "all channels by staged poolings of squares": Form(BLOCK, norms.JoinedSums, norms.join_halves, split=False),
     },
-    "first block of a stage, 384x128": {
-        "as it is": Form(NEXT_STAGE),
-        "not by groups": Form(NEXT_STAGE, norms.Plain),
-        "one convolution": Form(NEXT_STAGE, split=False),
-        "rows": Form(NEXT_STAGE, norms.Rows),
-        "written out": Form(NEXT_STAGE, norms.Written),
-        "written out, with a choice": Form(NEXT_STAGE, norms.Chosen),
-        "sums, with a choice": Form(NEXT_STAGE, norms.ChosenSums),
-    },
+    "block with IBN, 384x128": list_norms(LARGER_BLOCK),
+    "first block of a stage, 384x128": list_norms(NEXT_STAGE),
     "block with IBN, int8": {
         "as it is": Form(BLOCK, precision="int8"),
         "one convolution": Form(BLOCK, precision="int8", split=False),

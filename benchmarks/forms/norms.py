@@ -113,20 +113,59 @@ class ChosenSums(Chosen, Sums):
     """The same, by the mean of squares."""
 
 
-class Rows(TensorRtLowering):
-    """A channel's pixels are a row, which is normalised."""
+class WrittenInFloat(Written):
+    """Written out, and bound to float32, between casts from half and to it."""
 
     def instance_norm(self, op: InstanceNorm, x: Trt) -> Trt:
+        kinds = self._trt.DataType
+        taken = self._add("add_cast", x, kinds.FLOAT)
+        cast = self._layers[-1]
+        y = super().instance_norm(op, taken)
+        for layer in self._layers:
+            if layer is not cast and layer.type != self._trt.LayerType.CONSTANT:
+                layer.precision = kinds.FLOAT
+                layer.set_output_type(0, kinds.FLOAT)
+        self.bound = True
+        return self._add("add_cast", y, kinds.HALF)
+
+
+class OfRows(TensorRtLowering):
+    """What takes a channel's pixels as a row."""
+
+    def _rows(self, x: Trt) -> Trt:
         channels, height, width = tuple(x.shape)[1:]
         rows = self._layer("add_shuffle", x)
         rows.reshape_dims = (0, channels, height * width)
-        flat = rows.get_output(0)
+        return rows.get_output(0)
+
+    def _maps(self, rows: Trt, like: Trt) -> Trt:
+        maps = self._layer("add_shuffle", rows)
+        maps.reshape_dims = (0, *tuple(like.shape)[1:])
+        return maps.get_output(0)
+
+
+class Rows(OfRows):
+    """A channel's pixels are a row, which is normalised."""
+
+    def instance_norm(self, op: InstanceNorm, x: Trt) -> Trt:
+        flat = self._rows(x)
         scale, bias = (self._constant(array.reshape(1, -1, 1), flat) for array in (op.weight, op.bias))
         layer = self._layer("add_normalization", flat, scale, bias, 1 << 2)
         layer.epsilon = op.eps
-        maps = self._layer("add_shuffle", layer.get_output(0))
-        maps.reshape_dims = (0, channels, height, width)
-        return maps.get_output(0)
+        return self._maps(layer.get_output(0), x)
+
+
+class RowsWritten(OfRows, Written):
+    """A channel's pixels are a row, whose norm is written out."""
+
+    def instance_norm(self, op: InstanceNorm, x: Trt) -> Trt:
+        return self._maps(super().instance_norm(op, self._rows(x)), x)
+
+    def _channels(self, array: Array, like: Trt) -> Trt:
+        return self._constant(array.reshape(1, -1, 1), like)
+
+    def _mean(self, x: Trt) -> Trt:
+        return self._add("add_reduce", x, self._trt.ReduceOperation.AVG, 1 << 2, True)
 
 
 @dataclass(frozen=True, eq=False)

@@ -44,14 +44,19 @@ class Inspector:
 
     def get_engine_information(self, _kind: str) -> str:
         """Nothing at all where there are several profiles, once it has a context."""
-        return "" if self.execution_context else json.dumps({"Layers": [_tell(name, None) for name in NAMES]})
+        return "" if self.execution_context else _write({"Layers": [_tell(name, None) for name in NAMES]})
 
     def get_layer_information(self, index: int, _kind: str) -> str:
         """Nothing of another profile than the context's."""
         context, name = self.execution_context, NAMES[index]
         if context is None or name.endswith("[profile 1]") != (context.profile == 1):
             return ""
-        return json.dumps(_tell(name, context.batch if context.inferred else None))
+        return _write(_tell(name, context.batch if context.inferred else None))
+
+
+def _write(told: dict[str, Any]) -> str:
+    """JSON, but that control characters stand in it as they are, as TensorRT 8.6 writes it."""
+    return json.dumps(told).replace("\\u001e", "\x1e")
 
 
 def _tell(name: str, batch: int | None) -> dict[str, Any]:
@@ -59,6 +64,7 @@ def _tell(name: str, batch: int | None) -> dict[str, Any]:
     return {
         "Name": name,
         "LayerType": "CaskConvolution",
+        "Metadata": "[ONNX Layer: conv]\x1e[ONNX Layer: relu]",
         "Outputs": [{"Dimensions": [batch or -1, 64, 8, 4], "Format/Datatype": known}],
     }
 

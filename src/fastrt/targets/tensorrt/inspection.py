@@ -20,16 +20,22 @@ def list_layers(dialect: Dialect, engine: Trt) -> list[Layer]:
     """The layers of all profiles, in the formats that each profile's largest batch has."""
     kind = dialect.trt.LayerInformationFormat.JSON
     inspector = engine.create_engine_inspector()
-    layers = [_read(layer) for layer in json.loads(inspector.get_engine_information(kind)).get("Layers", [])]
+    layers = [_read(layer) for layer in _parse(inspector.get_engine_information(kind)).get("Layers", [])]
     for profile in range(engine.num_optimization_profiles):
         inspector.execution_context = context = _create_context(dialect, engine, profile)
         for i, layer in enumerate(layers):
             # Of layers of other profiles than the context's it tells nothing.
             if _profile_of(layer.name) == profile and (told := inspector.get_layer_information(i, kind)):
-                layers[i] = _read(json.loads(told))
+                layers[i] = _read(_parse(told))
         inspector.execution_context = None
         del context
     return layers
+
+
+def _parse(told: str) -> dict[str, Any]:
+    """What the inspector tells, in its kind of JSON: of layers that an ONNX parser made it has control characters."""
+    found: dict[str, Any] = json.loads(told, strict=False)
+    return found
 
 
 def _create_context(dialect: Dialect, engine: Trt, profile: int) -> Trt:
