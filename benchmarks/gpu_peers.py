@@ -32,6 +32,7 @@ from benchmarks.rows import (
     Row,
     describe_ratios,
     gpu_result,
+    lay_out,
     model_and_batch,
     shared_description,
     writing_alone,
@@ -221,9 +222,8 @@ def save_cells(row: Row, machine: Row) -> None:
             described = {**shared, **{name: known[name] for name in VERSIONS if name in known}}
         merged = {model_and_batch(other): other for other in before["rows"]}
         merged[model_and_batch(row)] = {**merged.get(model_and_batch(row), {}), **row}
-        result = {"command": "python -m benchmarks.gpu_peers STEP FOLDER", "precision": "fp16", "machine": described}
-        ordered = [merged[key] for key in sorted(merged)]
-        path.write_text(json.dumps({**result, "rows": ordered}, indent=1) + "\n")
+        about = {"command": "python -m benchmarks.gpu_peers STEP FOLDER", "precision": "fp16", "machine": described}
+        path.write_text(lay_out(about, [merged[key] for key in sorted(merged)]))
 
 
 def list_rows(result: Row) -> list[Row]:

@@ -110,5 +110,21 @@ def save_rows(
             machine = shared
         else:
             others = []
-        result = {"command": command, **more, "machine": machine, "rows": sorted([*others, *rows], key=same)}
-        path.write_text(json.dumps(result, indent=1) + "\n")
+        path.write_text(lay_out({"command": command, **more, "machine": machine}, sorted([*others, *rows], key=same)))
+
+
+def lay_out(about: Row, rows: Sequence[Row]) -> str:
+    """A result as JSON, with a line for each row.
+
+    >>> print(lay_out({"command": "measure"}, [{"batch": 1}, {"batch": 4}]), end="")
+    {
+     "command": "measure",
+     "rows": [
+      {"batch": 1},
+      {"batch": 4}
+     ]
+    }
+    """
+    head = json.dumps(about, indent=1).removesuffix("\n}")
+    lines = ",\n".join(f"  {json.dumps(row)}" for row in rows)
+    return f'{head},\n "rows": [\n{lines}\n ]\n}}\n'

@@ -13,14 +13,15 @@ from benchmarks import gpu_peers, plots, tensorrt_layers
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
 VERSIONS = ("openvino", "onnxruntime", "torch", "numpy", "python")
-PLACE = re.compile(r"<!-- table: ([\w/-]+) -->\n.*?<!-- end -->", re.DOTALL)
+PLACE = re.compile(r"<!-- table: ([\w/-]+)(, [\w ]+)? -->\n.*?<!-- end -->", re.DOTALL)
 
 
 DERIVED: dict[str, Callable[[dict[str, Any]], list[dict[str, Any]]]] = {
     "gpu_peers": gpu_peers.list_rows,
     "tensorrt_layers": tensorrt_layers.list_rows,
+    "tensorrt_layers, parsed": tensorrt_layers.list_parsed,
 }
-"""Rows of results that hold what they are made of."""
+"""Rows of results that hold what they are made of; after a comma another view of the same."""
 
 
 def draw_table(result: dict[str, Any], rows: list[dict[str, Any]]) -> str:
@@ -49,9 +50,10 @@ def fill(text: str) -> str:
 
     def draw(match: re.Match[str]) -> str:
         result = json.loads((RESULTS / f"{match[1]}.json").read_text())
-        name = match[1].rpartition("/")[2]
-        rows = DERIVED[name](result) if name in DERIVED else result["rows"]
-        return f"<!-- table: {match[1]} -->\n{draw_table(result, rows)}\n<!-- end -->"
+        view = match[2] or ""
+        name = match[1].rpartition("/")[2] + view
+        rows = DERIVED[name](result) if view or name in DERIVED else result["rows"]
+        return f"<!-- table: {match[1]}{view} -->\n{draw_table(result, rows)}\n<!-- end -->"
 
     return PLACE.sub(draw, text)
 

@@ -1,99 +1,124 @@
 """Where the time of TensorRT engines goes: ``python -m benchmarks.tensorrt_layers FOLDER``.
 
 Each layer of the engines that `benchmarks.tensorrt_speed` built, and of those that `benchmarks.gpu_peers` parsed, with
-its kind and format as the engine inspector names them, and its microseconds by TensorRT's profiler; and what those of
-ours sum up to, by what they are for.
+its kind and format as the engine inspector names them, and its microseconds by TensorRT's profiler; what those of ours
+sum up to, by what they are for; and ours beside the parser's, by the kinds of layers.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.command import run_command
-from benchmarks.rows import SAME_GPU, Row, gpu_result, shared_description, writing_alone
-from benchmarks.tensorrt_speed import describe_here, engine_of
+from benchmarks.rows import Row
+from benchmarks.tensorrt_speed import engine_of, save_here
 from fastrt.engine import list_layers, open_runner
 
-Engines = dict[str, list[list[Any]]]
-"""The layers of each engine, ``COLUMNS`` of each."""
+PARSER = "parser"
+"""What stands in the place of a precision in the name of an engine that `benchmarks.gpu_peers` parsed; it is fp16."""
+
+Layers = Sequence[Sequence[Any]]
+"""``COLUMNS`` of each layer."""
 
 COLUMNS = ("layer", "kind", "us")
 
 
-def list_times(path: Path) -> list[list[Any]]:
-    """Name, kind and microseconds of each layer, for the largest batch."""
+def measure(path: Path) -> Row:
+    """The layers of an engine for its largest batch."""
     kinds = {layer.name: layer.kind for layer in list_layers(path)}
     runner = open_runner(path)
     try:
         times = runner.time_layers(runner.batch)
     finally:
         runner.close()
-    return [[name, kinds.get(name, ""), round(time, 2)] for name, time in times.items()]
+    title, precision, batch = path.stem.rsplit("-", 2)
+    layers = [[name, kinds.get(name, ""), round(time, 2)] for name, time in times.items()]
+    return {"model": title, "precision": precision, "batch": int(batch), "layers": layers}
 
 
-def sum_up(engine: str, layers: Sequence[Sequence[Any]]) -> Row:
-    """Microseconds of an engine by what its layers are for.
+def sum_up(layers: Layers, sorts: Sequence[str], sort_of: Callable[[str, str], str]) -> dict[str, float]:
+    """Microseconds of layers by what they are, and of all.
 
     >>> layers = [["bn1.IN", "Myelin FP32", 2.0], ["conv1 + relu", "CaskConvolution Int8", 3.0]]
-    >>> sum_up("R34-int8-1", layers)["norms, us"]
-    2
+    >>> sum_up(layers, ["convolutions", "norms", "rest"], purpose_of)
+    {'convolutions': 3.0, 'norms': 2.0, 'rest': 0.0, 'all': 5.0}
     """
-    sums = dict.fromkeys(("convolutions", "norms", "the bytes' way in", "copies and conversions", "rest"), 0.0)
+    sums = dict.fromkeys(sorts, 0.0)
     for name, kind, time in layers:
-        sums[_purpose(name, kind.partition(" ")[0])] += time
-    title, precision, batch = engine.rsplit("-", 2)
-    return {
-        "model": title,
-        "precision": precision,
-        "batch": int(batch),
-        "layers": len(layers),
-        **{f"{purpose}, us": round(time) for purpose, time in sums.items()},
-        "all, us": round(sum(sums.values())),
-    }
+        sums[sort_of(name, kind.partition(" ")[0])] += time
+    return {**sums, "all": sum(sums.values())}
 
 
-def _purpose(name: str, kind: str) -> str:
+PURPOSES = ("convolutions", "norms", "the bytes' way in", "copies and conversions", "rest")
+
+
+def purpose_of(name: str, kind: str) -> str:
+    """What a layer of ours is for; of a parser's the names do not tell."""
     if "Conv" in kind:
         return "convolutions"
     if ".IN" in name:
         return "norms"
     if name.startswith(("images", "{ForeignNode[images")):
         return "the bytes' way in"
-    return "copies and conversions" if kind.endswith(("Reformat", "NoOp")) else "rest"
+    return "copies and conversions" if kind.endswith(COPIES) else "rest"
 
 
-def save(engines: Engines, machine: Row) -> None:
-    """Write engines beside those of before that were measured on such a machine."""
-    path = gpu_result(machine["gpu"], "tensorrt_layers")
-    with writing_alone(path.parent):
-        before: Row = json.loads(path.read_text()) if path.is_file() else {"machine": None, "engines": {}}
-        others: Engines = {name: layers for name, layers in before["engines"].items() if name not in engines}
-        shared = shared_description(before["machine"], machine, SAME_GPU)
-        if others and shared is not None:
-            machine, engines = shared, {**others, **engines}
-        engines = dict(sorted(engines.items(), key=lambda item: engine_of(sum_up(*item))))
-        result = {"command": "python -m benchmarks.tensorrt_layers FOLDER", "machine": machine}
-        path.write_text(json.dumps({**result, "columns": COLUMNS, "engines": engines}) + "\n")
+COPIES = ("Reformat", "NoOp")
+SORTS = ("convolutions", "kernels of the fusing compiler", "copies and conversions", "rest")
+
+
+def sort_of(_name: str, kind: str) -> str:
+    """What kind of layer it is, by whomever it was given to TensorRT."""
+    if "Conv" in kind:
+        return "convolutions"
+    if kind == "Myelin":
+        return "kernels of the fusing compiler"
+    return "copies and conversions" if kind.endswith(COPIES) else "rest"
 
 
 def list_rows(result: Row) -> list[Row]:
-    """A result's engines, summed up for a table. What a parser's layers are for, their names do not tell."""
-    return [sum_up(name, layers) for name, layers in result["engines"].items() if "-parser-" not in name]
+    """Engines of ours, summed up for a table by what their layers are for."""
+    return [
+        {
+            **{name: row[name] for name in ("model", "precision", "batch")},
+            "layers": len(row["layers"]),
+            **{f"{name}, us": round(time) for name, time in sum_up(row["layers"], PURPOSES, purpose_of).items()},
+        }
+        for row in result["rows"]
+        if row["precision"] != PARSER
+    ]
+
+
+def list_parsed(result: Row) -> list[Row]:
+    """Engines that are there both of ours and of a parser's, by the kinds of their layers that take any time."""
+    engines = {engine_of(row): row for row in result["rows"]}
+    rows = []
+    for row in result["rows"]:
+        if row["precision"] != PARSER or (ours := engines.get(engine_of({**row, "precision": "fp16"}))) is None:
+            continue
+        for by, layers in (("fastrt", ours["layers"]), ("the ONNX parser", row["layers"])):
+            taken = [layer for layer in layers if layer[-1] > 0]
+            counts = sum_up([(name, kind, 1) for name, kind, _ in taken], SORTS, sort_of)
+            sums = {
+                f"{name}, us (layers)": f"{time:.0f} ({counts[name]:.0f})"
+                for name, time in sum_up(taken, SORTS, sort_of).items()
+            }
+            rows.append({"model": row["model"], "batch": row["batch"], "given by": by, **sums})
+    return rows
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.tensorrt_layers", description=__doc__)
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder
-    engines = {path.stem: list_times(path) for path in sorted(folder.glob("*.engine"))}
-    if not engines:
+    rows = [measure(path) for path in sorted(folder.glob("*.engine"))]
+    if not rows:
         parser.error(f"{folder} has no engine to measure; build one first")
-    save(engines, describe_here())
-    for row in list_rows({"engines": engines}):
+    save_here("tensorrt_layers", "python -m benchmarks.tensorrt_layers FOLDER", rows, same=engine_of, columns=COLUMNS)
+    for row in (*list_rows({"rows": rows}), *list_parsed({"rows": rows})):
         print(row)
 
 
