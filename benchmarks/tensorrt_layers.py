@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.command import run_command
+from benchmarks.models import TITLES
 from benchmarks.rows import Row
 from benchmarks.tensorrt_speed import engine_of, save_here
 from fastrt.engine import list_layers, open_runner
@@ -114,9 +115,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.tensorrt_layers", description=__doc__)
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder
-    rows = [measure(path) for path in sorted(folder.glob("*.engine"))]
+    named = (path for path in sorted(folder.glob("*.engine")) if path.stem.rsplit("-", 2)[0] in TITLES)
+    rows = [measure(path) for path in named]
     if not rows:
-        parser.error(f"{folder} has no engine to measure; build one first")
+        parser.error(f"{folder} has no engine of a model to measure; build one first")
     save_here("tensorrt_layers", "python -m benchmarks.tensorrt_layers FOLDER", rows, same=engine_of, columns=COLUMNS)
     for row in (*list_rows({"rows": rows}), *list_parsed({"rows": rows})):
         print(row)

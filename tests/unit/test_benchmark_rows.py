@@ -9,6 +9,7 @@ import pytest
 from benchmarks import rows
 from benchmarks.gpu_peers import save_cells
 from benchmarks.rows import Row, model_and_batch, save_rows
+from benchmarks.tensorrt_layers import list_parsed
 
 H200: Row = {"gpu": "NVIDIA H200", "cores": 64}
 SMALLER: Row = {"gpu": "NVIDIA H200", "cores": 32}
@@ -46,3 +47,14 @@ def test_steps_of_a_comparison_share_rows(tmp_path: Path, monkeypatch: pytest.Mo
     assert "cores" not in save({**SMALLER, "tensorrt": "8"}, ours=1.1)["machine"]
     result = save({**SMALLER, "tensorrt": "9"}, ours=1.2)
     assert result["rows"] == [{"model": "R34", "batch": 1, "ours": 1.2}]
+
+
+def test_a_parsed_engine_stands_beside_ours() -> None:
+    ours = [["conv1 + relu", "CaskConvolution FP16", 3.0], ["bn1.IN", "Myelin FP16", 2.0]]
+    parsed = [["/Conv", "CaskGemmConvolution FP16", 3.2], ["/Cast", "NoOp", 0.0], ["/Mul", "PointWiseV2 FP16", 1.4]]
+    alone = {"model": "R34", "precision": "parser", "batch": 4, "layers": parsed}
+    pair = [{**alone, "precision": "fp16", "batch": 1, "layers": ours}, {**alone, "batch": 1}]
+    rows = list_parsed({"rows": [*pair, alone]})
+    assert [(row["batch"], row["given by"]) for row in rows] == [(1, "fastrt"), (1, "the ONNX parser")]
+    assert [row["convolutions, us (layers)"] for row in rows] == ["3 (1)", "3 (1)"]
+    assert [row["all, us (layers)"] for row in rows] == ["5 (2)", "5 (2)"]  # what takes no time is no layer
