@@ -11,6 +11,9 @@ from fastrt.ops import Convolution, MatMul
 BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
 """Of a number."""
 
+ARITHMETIC, MEMORY = "floor by arithmetic, ms", "floor by memory, ms"
+"""Of an image."""
+
 
 def count_products(network: Network) -> int:
     """Multiplications with an addition, for one image."""
@@ -39,10 +42,8 @@ def count_numbers(network: Network) -> tuple[int, int]:
     return weights, maps
 
 
-def describe_row(
-    title: str, network: Network, precision: str, batch: int, seconds: float, peak: float, bandwidth: float
-) -> Row:
-    """A network's seconds for a batch beside its floors, of operations and bytes a second."""
+def describe_floors(title: str, network: Network, precision: str, batch: int, peak: float, bandwidth: float) -> Row:
+    """A network's floors for a batch, of operations and bytes a second."""
     operations = 2 * count_products(network)
     weights, maps = count_numbers(network)
     return {
@@ -50,12 +51,26 @@ def describe_row(
         "precision": precision,
         "batch": batch,
         "GFLOP an image": round(operations / 1e9, 2),
-        "ms an image": _milliseconds(seconds / batch),
-        "floor by arithmetic, ms": _milliseconds(operations / peak),
-        "floor by memory, ms": _milliseconds(BYTES[precision] * (weights / batch + 2 * maps) / bandwidth),
-        "of the peak": f"{operations * batch / seconds / peak:.0%}",
+        ARITHMETIC: _milliseconds(operations / peak),
+        MEMORY: _milliseconds(BYTES[precision] * (weights / batch + 2 * maps) / bandwidth),
     }
 
 
+def set_beside(floors: Row, seconds: float) -> Row:
+    """A network's floors with what a batch of it took.
+
+    >>> set_beside({"batch": 4, ARITHMETIC: 1.0, MEMORY: 0.5}, 0.008)["of the peak"]
+    '50%'
+    """
+    taken = 1e3 * seconds / floors["batch"]
+    about = {name: value for name, value in floors.items() if name not in (ARITHMETIC, MEMORY)}
+    bounds = {name: floors[name] for name in (ARITHMETIC, MEMORY)}
+    return {**about, "ms an image": _round(taken), **bounds, "of the peak": f"{floors[ARITHMETIC] / taken:.0%}"}
+
+
 def _milliseconds(seconds: float) -> float:
-    return float(f"{1e3 * seconds:.3g}")
+    return _round(1e3 * seconds)
+
+
+def _round(value: float) -> float:
+    return float(f"{value:.3g}")

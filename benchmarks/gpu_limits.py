@@ -1,7 +1,8 @@
 """How far TensorRT engines are from what their GPU can do at best: ``python -m benchmarks.gpu_limits``, with PyTorch.
 
-The peak of arithmetic is a large product of matrices, in half and in int8; that of memory a copy on the device. Beside
-them stand the rows that `benchmarks.tensorrt_speed` left of such a GPU: images that lie on it, embeddings that stay.
+The peak of arithmetic is a large product of matrices, in half and in int8; that of memory a copy on the device. They
+make the floors of what `benchmarks.tensorrt_speed` measured on such a GPU. In tables these stand beside the rates that
+it has measured since, of images that lie on the GPU and embeddings that stay there.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import statistics
 from collections.abc import Callable
 
 from benchmarks.command import run_command
-from benchmarks.floors import describe_row
+from benchmarks.floors import describe_floors, set_beside
 from benchmarks.models import describe
 from benchmarks.rows import Row, gpu_result
 
@@ -66,16 +67,26 @@ def main() -> None:
     rates = {f"peak_{precision}_gop_s": round(peak / 1e9) for precision, peak in peaks.items()}
     machine = {**speed["machine"], "torch": torch.__version__, **rates, "bandwidth_gb_s": round(bandwidth / 1e9)}
     networks = {row["model"]: describe(row["model"]) for row in speed["rows"]}
-    rows = []
-    for row in speed["rows"]:
-        if "images_s_on_device" not in row:
-            continue
-        title, precision, batch = row["model"], row["precision"], row["batch"]
-        seconds = batch / row["images_s_on_device"]
-        rows.append(describe_row(title, networks[title], precision, batch, seconds, peaks[precision], bandwidth))
-        print(rows[-1])
+    rows = [
+        describe_floors(title, networks[title], precision, batch, peaks[precision], bandwidth)
+        for title, precision, batch in map(_name, speed["rows"])
+    ]
     result = {"command": "python -m benchmarks.gpu_limits", "machine": machine, "rows": rows}
     gpu_result(gpu, "gpu_limits").write_text(json.dumps(result, indent=1) + "\n")
+    for row in list_rows(result):
+        print(row)
+
+
+def list_rows(result: Row) -> list[Row]:
+    """Floors beside the rates that were measured on such a GPU."""
+    speed: Row = json.loads(gpu_result(result["machine"]["gpu"], "tensorrt_speed").read_text())
+    rates = {_name(row): row["images_s_on_device"] for row in speed["rows"] if "images_s_on_device" in row}
+    return [set_beside(row, row["batch"] / rates[name]) for row in result["rows"] if (name := _name(row)) in rates]
+
+
+def _name(row: Row) -> tuple[str, str, int]:
+    """An engine's model, precision and batch."""
+    return row["model"], row["precision"], row["batch"]
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 import fastrt
-from benchmarks.floors import describe_row
+from benchmarks.floors import describe_floors, set_beside
 from benchmarks.models import MODELS, describe
 from fastrt.calibration.images import draw_held_out
 from fastrt.drawing import draw_person
@@ -79,7 +79,10 @@ def main() -> None:
     }
     bandwidth = 2 * COPIED / medians["copy", ""]
     rows = [
-        describe_row(title, network, precision, batch, medians[title, precision, batch], peaks[precision], bandwidth)
+        set_beside(
+            describe_floors(title, network, precision, batch, peaks[precision], bandwidth),
+            medians[title, precision, batch],
+        )
         for title, network in networks.items()
         for precision in PRECISIONS
         for batch in BATCHES

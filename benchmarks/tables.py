@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import gpu_peers, plots, tensorrt_layers
+from benchmarks import gpu_limits, gpu_peers, plots, tensorrt_layers
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
@@ -17,6 +17,7 @@ PLACE = re.compile(r"<!-- table: ([\w/-]+)(, [\w ]+)? -->\n.*?<!-- end -->", re.
 
 
 DERIVED: dict[str, Callable[[dict[str, Any]], list[dict[str, Any]]]] = {
+    "gpu_limits": gpu_limits.list_rows,
     "gpu_peers": gpu_peers.list_rows,
     "tensorrt_layers": tensorrt_layers.list_rows,
     "tensorrt_layers, parsed": tensorrt_layers.list_parsed,
