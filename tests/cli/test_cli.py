@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -146,6 +147,17 @@ def test_embed_names_and_counts_what_it_could_not_read(run: Run, small: Small, t
     assert "note: 1 of 2 images could not be read:" in done.err
     assert f"note: {tmp_path / 'bad.png'} is not an image" in done.err
     assert len(np.load(tmp_path / "e.npy")) == 1
+
+
+def test_a_name_that_the_terminal_has_no_letters_for_is_no_failure(small: Small, tmp_path: Path) -> None:
+    picture, output = tmp_path / "\u4e2d.png", tmp_path / "\u6587.npy"
+    PIL.Image.fromarray(draw_person(0, 0)[..., ::-1]).save(picture)
+    words = ["embed", str(small.engine), str(picture), "-o", str(output)]
+    script = f"import fastrt.cli; fastrt.cli.main({words!r})"
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert rb"\u6587.npy: 1 embeddings of 512 numbers" in done.stdout
 
 
 def test_demo_goes_the_whole_way(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -123,12 +125,35 @@ def test_an_interrupted_job_goes_on_without_losing_or_repeating_an_image(small: 
             file.write(b"torn")
         with (tmp_path / "out.npy.journal").open("a") as file:
             file.write('{"rows": 2, "unr')
+        with (tmp_path / "out.npy.journal").open("ab") as file:
+            file.write(b"\xff\n")
         assert _embed(session, output, paths) == [5, 8, 10]
     np.testing.assert_allclose(np.load(output), whole.embeddings, atol=2e-5)
     content = json.loads(output.with_suffix(".json").read_text())
     assert content["images"] == [str(path) for path in whole.paths]
     assert [entry["image"] for entry in content["unreadable"]] == [str(paths[i]) for i in (1, 6, 10)]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["crops", "out.csv", "out.json", "out.npy"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are always Unicode")
+def test_names_that_are_no_utf8_are_told(small: Small, tmp_path: Path) -> None:
+    """As an archive of another age and country leaves them."""
+    names = [os.fsdecode(b"\xd6\xd0.png"), "\u4e2d.png", os.fsdecode(b"\xb9\xfa.png")]
+    paths = [
+        picture.rename(tmp_path / name)
+        for picture, name in zip(_draw(tmp_path, "a.png", "b.png", "c.png"), names, strict=True)
+    ]
+    paths[2].write_bytes(b"nothing")
+    output = tmp_path / "out.npy"
+    with fastrt.load(small.engine, batch=1) as session:
+        assert _embed(session, output, paths, stop_after=1) == [0]
+        assert _embed(session, output, paths) == [1, 2]
+    content = json.loads(output.with_suffix(".json").read_text("utf-8"))
+    told = [*content["images"], *(entry["image"] for entry in content["unreadable"])]
+    assert [Path(name) for name in told] == paths
+    assert Path(told[0]).is_file()
+    with output.with_suffix(".csv").open(encoding="utf-8", newline="") as file:
+        assert [row[1] for row in csv.reader(file)][1:] == [f"{tmp_path}/\\udcd6\\udcd0.png", f"{tmp_path}/\u4e2d.png"]
 
 
 def test_a_job_of_other_images_begins_anew(small: Small, tmp_path: Path) -> None:

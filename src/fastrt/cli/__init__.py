@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 from typing import Annotated
@@ -54,6 +55,8 @@ def main(arguments: list[str] | None = None) -> None:
     """The ``fastrt`` command; exits with 0, 1 or 2."""
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr is: no name is a reason to fail
     logger = logging.getLogger("fastrt")
     logger.handlers = [_Notes()]
     logger.propagate = False

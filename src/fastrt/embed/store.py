@@ -26,6 +26,8 @@ from fastrt.errors import OutputError
 from fastrt.files import check_place, written_whole
 
 ROWS, JOURNAL = ".part", ".journal"
+ESCAPED = "backslashreplace"
+"""What becomes of characters that are none in UTF-8; JSON escapes them in the same way."""
 
 
 class Store:
@@ -119,7 +121,7 @@ class Store:
 
     def _go_on(self, header: dict[str, Any]) -> None:
         """Read the journal, if it is of this very job; else begin a new one."""
-        lines = self._journal_path.read_text("utf-8").splitlines() if self._journal_path.is_file() else []
+        lines = self._journal_path.read_text("utf-8", "replace").splitlines() if self._journal_path.is_file() else []
         have = self._rows_path.stat().st_size if self._rows_path.is_file() else 0
         kept = lines[:1] if lines and _read_line(lines[0]) == header else []
         for text in lines[1:] if kept else ():
@@ -154,7 +156,7 @@ def _describe(info: EngineInfo, images: Sequence[Path]) -> dict[str, Any]:
     for path in images:
         with suppress(OSError):  # reading it will say so
             status = path.stat()
-            digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
+            digest.update(os.fsencode(path) + f"\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
     return {"engine": info.to_text(), "files": len(images), "digest": digest.hexdigest()}
 
 
@@ -194,15 +196,18 @@ def save_embeddings(embedded: Embedded, path: str | os.PathLike[str], info: Engi
 def write_names(
     names: Path, table: Path, paths: Sequence[Path], unreadable: Sequence[tuple[Path, str]], info: EngineInfo
 ) -> None:
-    """Write which row is which file's."""
+    r"""Write which row is which file's.
+
+    A name that is no UTF-8 has its bytes as ``\udcff``, say; from the ``.json`` Python reads what it opens the file by.
+    """
     images = [str(image) for image in paths]
     content = {
         "images": images,
         "unreadable": [{"image": str(image), "reason": reason} for image, reason in unreadable],
         "engine": info.model_dump(exclude={"spec"}, exclude_none=True),
     }
-    names.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
-    with table.open("w", encoding="utf-8", newline="") as file:
+    names.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8", ESCAPED)
+    with table.open("w", encoding="utf-8", errors=ESCAPED, newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("row", "image"))
         writer.writerows(enumerate(images))
