@@ -10,6 +10,9 @@ from pathlib import Path
 
 from fastrt.errors import OutputError
 
+ESCAPED = "backslashreplace"
+"""What becomes, in a text, of names of files that are no UTF-8; JSON escapes them in the same way."""
+
 
 def check_place(path: Path) -> None:
     """Raise `OutputError` if no file can come to stand there; before work that would be lost."""

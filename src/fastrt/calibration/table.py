@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from fastrt.calibration.methods import Method
 from fastrt.engine_info import Resampler
 from fastrt.errors import CalibrationError
-from fastrt.files import written_whole
+from fastrt.files import ESCAPED, written_whole
 from fastrt.network import Network
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -91,7 +91,7 @@ class CalibrationTable(BaseModel):
         content = self.model_dump(mode="json")
         lines = [f" {json.dumps(key)}: {_lines(value)}" for key, value in content.items()]
         with written_whole(path) as temporary:
-            temporary.write_text("{\n" + ",\n".join(lines) + "\n}\n", "utf-8")
+            temporary.write_text("{\n" + ",\n".join(lines) + "\n}\n", "utf-8", ESCAPED)
 
 
 def read_table(path: str | os.PathLike[str]) -> CalibrationTable:
@@ -101,7 +101,8 @@ def read_table(path: str | os.PathLike[str]) -> CalibrationTable:
         CalibrationError: there is no such file, or it is no calibration table.
     """
     try:
-        return CalibrationTable.model_validate_json(Path(path).read_bytes())
+        # pydantic's own reader takes no names of files that are no UTF-8
+        return CalibrationTable.model_validate(json.loads(Path(path).read_bytes()))
     except OSError as error:
         raise CalibrationError(f"cannot read the calibration table {path}: {error.strerror or error}") from None
     except ValidationError as error:
@@ -109,6 +110,10 @@ def read_table(path: str | os.PathLike[str]) -> CalibrationTable:
         where = ".".join(map(str, fault["loc"])) or "the file"
         raise CalibrationError(
             f"{path} is no calibration table: {where}: {fault['msg'].lower()}; calibrate again"
+        ) from None
+    except (ValueError, RecursionError) as error:
+        raise CalibrationError(
+            f"{path} is no calibration table: the file is no JSON: {error}; calibrate again"
         ) from None
 
 

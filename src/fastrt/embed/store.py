@@ -23,11 +23,9 @@ import numpy as np
 from fastrt.embed.stream import Embedded, Piece, check_any
 from fastrt.engine_info import EngineInfo
 from fastrt.errors import OutputError
-from fastrt.files import check_place, written_whole
+from fastrt.files import ESCAPED, check_place, written_whole
 
 ROWS, JOURNAL = ".part", ".journal"
-ESCAPED = "backslashreplace"
-"""What becomes of characters that are none in UTF-8; JSON escapes them in the same way."""
 
 
 class Store:

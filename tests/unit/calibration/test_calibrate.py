@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -79,6 +80,14 @@ def test_a_table_survives_its_file_and_reads_a_line_a_tensor(table: fastrt.Calib
     assert sum(line.startswith(f'  "{name}": {{"low": ') for line in lines) == 1
 
 
+def test_a_table_tells_names_that_are_no_utf8(table: fastrt.CalibrationTable, tmp_path: Path) -> None:
+    path = tmp_path / "table.json"
+    odd = table.model_copy(update={"images": (os.fsdecode(b"\xd6\xd0.jpg"), "\u4e2d.jpg")})
+    odd.save(path)
+    assert fastrt.read_table(path) == odd
+    assert '"\\udcd6\\udcd0.jpg", "\u4e2d.jpg"' in path.read_text("utf-8")
+
+
 def test_the_same_images_give_the_same_table_in_batches_or_not(small: Small, table: fastrt.CalibrationTable) -> None:
     again = fastrt.calibrate(small.network, iter(IMAGES))
     assert again == table
@@ -93,6 +102,7 @@ def test_the_same_images_give_the_same_table_in_batches_or_not(small: Small, tab
         (lambda text: text.replace('"amax": ', '"amax": -', 1), r"amax: input should be greater than or equal to 0"),
         (lambda text: text.replace('"format": 1', '"format": 9'), "format: input should be 1"),
         (lambda _: json.dumps([1, 2]), "is no calibration table"),
+        (lambda _: 100_000 * "[", "is no calibration table: the file is no JSON"),
     ],
 )
 def test_a_damaged_table_is_refused(
