@@ -172,3 +172,27 @@ def test_rows_that_the_journal_tells_of_and_that_are_not_there_are_made_again(sm
         (tmp_path / "out.npy.part").write_bytes((tmp_path / "out.npy.part").read_bytes()[:-1])
         assert _embed(session, tmp_path / "out.npy", paths) == [2, 4]
         np.testing.assert_allclose(np.load(tmp_path / "out.npy"), embed_files(session, paths).embeddings, atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{}",
+        "[1]",
+        '{"rows": -1, "unreadable": {}}',
+        '{"rows": "2", "unreadable": {}}',
+        '{"rows": 1, "unreadable": ["b"]}',
+        '{"rows": 1, "unreadable": {"another.png": "gone"}}',
+        '{"rows": 9, "unreadable": {}}',
+    ],
+)
+def test_a_line_that_tells_of_no_piece_is_not_believed(line: str, small: Small, tmp_path: Path) -> None:
+    paths = _draw(tmp_path / "crops", *(f"{i}.png" for i in range(4)))
+    with fastrt.load(small.engine, batch=2) as session:
+        assert _embed(session, tmp_path / "out.npy", paths, stop_after=1) == [0]
+        with (tmp_path / "out.npy.journal").open("a") as file:
+            file.write(f"{line}\n")
+        with (tmp_path / "out.npy.part").open("ab") as file:
+            file.write(bytes(4 * 9 * session.info.embedding_dim))  # rows are there, whatever is told
+        assert _embed(session, tmp_path / "out.npy", paths) == [2]
+        np.testing.assert_allclose(np.load(tmp_path / "out.npy"), embed_files(session, paths).embeddings, atol=2e-5)

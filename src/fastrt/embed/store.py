@@ -124,11 +124,20 @@ class Store:
         kept = lines[:1] if lines and _read_line(lines[0]) == header else []
         for text in lines[1:] if kept else ():
             line = _read_line(text)
-            if line is None or (self.rows + line["rows"]) * self._row_bytes > have:
+            if line is None or not self._fits(line, have):
                 break  # torn, as the machine stopped in the middle
             self._count(line)
             kept.append(text)
         self._journal_path.write_text("\n".join(kept or [json.dumps(header)]) + "\n", "utf-8")
+
+    def _fits(self, line: dict[str, Any], have: int) -> bool:
+        """Whether a line can be of the next piece: its rows are among ``have`` bytes, its files among those left."""
+        rows, unreadable = line.get("rows"), line.get("unreadable")
+        if not isinstance(rows, int) or rows < 0 or not isinstance(unreadable, dict):
+            return False
+        files = list(map(str, self._images[self.files : self.files + rows + len(unreadable)]))
+        there = (self.rows + rows) * self._row_bytes <= have
+        return there and len(files) == rows + len(unreadable) and unreadable.keys() <= set(files)
 
     def _count(self, line: dict[str, Any]) -> None:
         unreadable = line["unreadable"]
