@@ -1,13 +1,17 @@
 """The whole job beside the network alone: ``python -m benchmarks.embed_rate``.
 
 JPEG crops of 128x64 to 512x256 are embedded to a file as ``fastrt embed`` does it; by the network alone, from batches
-that are ready; and by a plain loop that reads an image, resizes it and runs it. Slices of the crops are done by each in
-turn, in one process.
+that are ready; by a plain loop that reads an image, resizes it and runs it; and they are only read and resized, by one
+thread. Slices of the crops are done by each in turn, in one process.
+
+``no core idle`` is what reading and network would come to together if all cores were busy throughout with either: more
+than that only a faster network or reader could do.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import sys
 import tempfile
@@ -28,6 +32,7 @@ from fastrt.drawing import draw_person
 from fastrt.embed import Store, stream_embeddings
 from fastrt.engine_info import Precision
 from fastrt.machine import describe_machine
+from fastrt.preprocess import read_resized
 
 RESULT = Path(__file__).parent / "results" / "embed_rate.json"
 CROPS = 5000
@@ -58,11 +63,26 @@ def loop(session: fastrt.Session, paths: list[Path]) -> None:
         session(np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)[None])
 
 
+def read(session: fastrt.Session, paths: list[Path]) -> None:
+    """As ``fastrt embed`` reads, by one of its threads."""
+    for path in paths:
+        read_resized(path, session.info.image_size, session.info.resampler)
+
+
 def embed(session: fastrt.Session, paths: list[Path], output: Path) -> None:
     with Store(output, session.info, paths) as store:
         for piece in stream_embeddings(session, paths):
             store.append(piece)
         store.finish()
+
+
+def busy_rate(network: float, reading: float, cores: int | None = None) -> float:
+    """Images a second if no core is ever idle, by what all cores do of the one alone, and one core of the other.
+
+    >>> busy_rate(200.0, 600.0, cores=2)
+    171.42857142857142
+    """
+    return 1 / (1 / network + 1 / (reading * (cores or os.cpu_count() or 1)))
 
 
 def rate(count: int, work: Callable[[], object]) -> float:
@@ -73,7 +93,7 @@ def rate(count: int, work: Callable[[], object]) -> float:
 
 def measure(engine: Path, paths: list[Path]) -> dict[str, float]:
     """Images a second of each, and the median of the ratios of a slice."""
-    found: dict[str, list[float]] = {"embed": [], "network alone": [], "plain loop": []}
+    found: dict[str, list[float]] = {"embed": [], "network alone": [], "reading, one thread": [], "plain loop": []}
     with fastrt.load(engine, mode="throughput") as session, fastrt.load(engine) as plain:
         ready = session.resize(draw_held_out(session.info.image_size, session.batch))
         batches = [ready] * (LOOPED // len(ready))
@@ -82,8 +102,11 @@ def measure(engine: Path, paths: list[Path]) -> dict[str, float]:
             alone = rate(len(batches) * len(ready), lambda: list(session.embed_batches(batches)))
             found["network alone"].append(alone)
             found["embed"].append(rate(len(part), lambda part=part: embed(session, part, engine.with_suffix(".npy"))))  # type: ignore[misc]
+            found["reading, one thread"].append(rate(LOOPED, lambda part=part: read(session, part[:LOOPED])))  # type: ignore[misc]
             found["plain loop"].append(rate(LOOPED, lambda part=part: loop(plain, part[:LOOPED])))  # type: ignore[misc]
-    row = {f"{name}, images/s": round(statistics.median(values), 1) for name, values in found.items()}
+    medians = {name: statistics.median(values) for name, values in found.items()}
+    row = {f"{name}, images/s": round(value, 1) for name, value in medians.items()}
+    row["no core idle, images/s"] = round(busy_rate(medians["network alone"], medians["reading, one thread"]), 1)
     for name in ("network alone", "plain loop"):
         ratios = [mine / other for mine, other in zip(found["embed"], found[name], strict=True)]
         row[f"embed by {name}"] = round(statistics.median(ratios), 3)
