@@ -5,7 +5,7 @@ that are ready; by a plain loop that reads an image, resizes it and runs it; and
 thread. Slices of the crops are done by each in turn, in one process.
 
 ``no core idle`` is what reading and network would come to together if all cores were busy throughout with either: more
-than that only a faster network or reader could do.
+than that only a faster network or reader could do, but for what the caches make of it.
 """
 
 from __future__ import annotations
