@@ -184,6 +184,7 @@ def test_rows_that_the_journal_tells_of_and_that_are_not_there_are_made_again(sm
         '{"rows": 1, "unreadable": ["b"]}',
         '{"rows": 1, "unreadable": {"another.png": "gone"}}',
         '{"rows": 9, "unreadable": {}}',
+        100_000 * "[",
     ],
 )
 def test_a_line_that_tells_of_no_piece_is_not_believed(line: str, small: Small, tmp_path: Path) -> None:

@@ -170,7 +170,7 @@ def _describe(info: EngineInfo, images: Sequence[Path]) -> dict[str, Any]:
 def _read_line(text: str) -> dict[str, Any] | None:
     try:
         line = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return line if isinstance(line, dict) else None
 
