@@ -10,10 +10,10 @@ than that only a faster network or reader could do, but for what the caches make
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -76,13 +76,13 @@ def embed(session: fastrt.Session, paths: list[Path], output: Path) -> None:
         store.finish()
 
 
-def busy_rate(network: float, reading: float, cores: int | None = None) -> float:
+def busy_rate(network: float, reading: float, cores: int) -> float:
     """Images a second if no core is ever idle, by what all cores do of the one alone, and one core of the other.
 
     >>> busy_rate(200.0, 600.0, cores=2)
     171.42857142857142
     """
-    return 1 / (1 / network + 1 / (reading * (cores or os.cpu_count() or 1)))
+    return 1 / (1 / network + 1 / (cores * reading))
 
 
 def rate(count: int, work: Callable[[], object]) -> float:
@@ -106,22 +106,22 @@ def measure(engine: Path, paths: list[Path]) -> dict[str, float]:
             found["plain loop"].append(rate(LOOPED, lambda part=part: loop(plain, part[:LOOPED])))  # type: ignore[misc]
     medians = {name: statistics.median(values) for name, values in found.items()}
     row = {f"{name}, images/s": round(value, 1) for name, value in medians.items()}
-    row["no core idle, images/s"] = round(busy_rate(medians["network alone"], medians["reading, one thread"]), 1)
+    busy = busy_rate(medians["network alone"], medians["reading, one thread"], os.cpu_count() or 1)
+    row["no core idle, images/s"] = round(busy, 1)
     for name in ("network alone", "plain loop"):
         ratios = [mine / other for mine, other in zip(found["embed"], found[name], strict=True)]
         row[f"embed by {name}"] = round(statistics.median(ratios), 3)
     return row
 
 
-def main(titles: list[str]) -> None:
+def main() -> None:
+    argparse.ArgumentParser(prog="python -m benchmarks.embed_rate", description=__doc__).parse_args()
     rows: list[dict[str, object]] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "crops").mkdir()
         paths = write_crops(folder / "crops")
         for title, precision in ENGINES:
-            if titles and title not in titles:
-                continue
             network = load_demo_model().network() if title == DEMO else describe(title)
             table = fastrt.calibrate(network, draw_held_out((256, 128))) if precision == "int8" else None
             engine = folder / f"{title}-{precision}.xml"
@@ -133,4 +133,4 @@ def main(titles: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from benchmarks.command import run_command
 from benchmarks.floors import describe_floors, set_beside
 from benchmarks.models import describe
-from benchmarks.rows import Row, gpu_result
+from benchmarks.rows import Row, engine_of, gpu_result
 
 SIDE = 8192
 COPIED = 1 << 30
@@ -67,10 +67,10 @@ def main() -> None:
     rates = {f"peak_{precision}_gop_s": round(peak / 1e9) for precision, peak in peaks.items()}
     machine = {**speed["machine"], "torch": torch.__version__, **rates, "bandwidth_gb_s": round(bandwidth / 1e9)}
     networks = {row["model"]: describe(row["model"]) for row in speed["rows"]}
-    rows = [
-        describe_floors(title, networks[title], precision, batch, peaks[precision], bandwidth)
-        for title, precision, batch in map(_name, speed["rows"])
-    ]
+    rows = []
+    for row in speed["rows"]:
+        title, precision, batch = row["model"], row["precision"], row["batch"]
+        rows.append(describe_floors(title, networks[title], precision, batch, peaks[precision], bandwidth))
     result = {"command": "python -m benchmarks.gpu_limits", "machine": machine, "rows": rows}
     gpu_result(gpu, "gpu_limits").write_text(json.dumps(result, indent=1) + "\n")
     for row in list_rows(result):
@@ -80,13 +80,10 @@ def main() -> None:
 def list_rows(result: Row) -> list[Row]:
     """Floors beside the rates that were measured on such a GPU."""
     speed: Row = json.loads(gpu_result(result["machine"]["gpu"], "tensorrt_speed").read_text())
-    rates = {_name(row): row["images_s_on_device"] for row in speed["rows"] if "images_s_on_device" in row}
-    return [set_beside(row, row["batch"] / rates[name]) for row in result["rows"] if (name := _name(row)) in rates]
-
-
-def _name(row: Row) -> tuple[str, str, int]:
-    """An engine's model, precision and batch."""
-    return row["model"], row["precision"], row["batch"]
+    rates = {engine_of(row): row["images_s_on_device"] for row in speed["rows"] if "images_s_on_device" in row}
+    return [
+        set_beside(row, row["batch"] / rates[engine]) for row in result["rows"] if (engine := engine_of(row)) in rates
+    ]
 
 
 if __name__ == "__main__":

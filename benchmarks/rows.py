@@ -35,6 +35,11 @@ def model_and_batch(row: Row) -> tuple[int, int]:
     return TITLES.index(row["model"]), row["batch"]
 
 
+def engine_of(row: Row) -> tuple[int, str, int]:
+    """What tells one engine from another; also its order."""
+    return TITLES.index(row["model"]), row["precision"], row["batch"]
+
+
 def describe_ratios(numerators: Sequence[float], denominators: Sequence[float]) -> str:
     """The ratio of two that were measured in turn: the median of the rounds, and between what the middle half lie.
 

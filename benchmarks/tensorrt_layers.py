@@ -14,8 +14,8 @@ from typing import Any
 
 from benchmarks.command import run_command
 from benchmarks.models import TITLES
-from benchmarks.rows import Row
-from benchmarks.tensorrt_speed import engine_of, save_here
+from benchmarks.rows import Row, engine_of
+from benchmarks.tensorrt_speed import save_here
 from fastrt.engine import list_layers, open_runner
 
 PARSER = "parser"
@@ -53,31 +53,38 @@ def sum_up(layers: Layers, sorts: Sequence[str], sort_of: Callable[[str, str], s
     return {**sums, "all": sum(sums.values())}
 
 
-PURPOSES = ("convolutions", "norms", "the bytes' way in", "copies and conversions", "rest")
-
-
-def purpose_of(name: str, kind: str) -> str:
-    """What a layer of ours is for; of a parser's the names do not tell."""
-    if "Conv" in kind:
-        return "convolutions"
-    if ".IN" in name:
-        return "norms"
-    if name.startswith(("images", "{ForeignNode[images")):
-        return "the bytes' way in"
-    return "copies and conversions" if kind.endswith(COPIES) else "rest"
-
-
-COPIES = ("Reformat", "NoOp")
-SORTS = ("convolutions", "kernels of the fusing compiler", "copies and conversions", "rest")
+CONVOLUTIONS, FUSED, COPIES, REST = (
+    "convolutions",
+    "kernels of the fusing compiler",
+    "copies and conversions",
+    "rest",
+)
+SORTS = (CONVOLUTIONS, FUSED, COPIES, REST)
 
 
 def sort_of(_name: str, kind: str) -> str:
     """What kind of layer it is, by whomever it was given to TensorRT."""
     if "Conv" in kind:
-        return "convolutions"
+        return CONVOLUTIONS
     if kind == "Myelin":
-        return "kernels of the fusing compiler"
-    return "copies and conversions" if kind.endswith(COPIES) else "rest"
+        return FUSED
+    return COPIES if kind.endswith(("Reformat", "NoOp")) else REST
+
+
+NORMS, WAY_IN = "norms", "the bytes' way in"
+PURPOSES = (CONVOLUTIONS, NORMS, WAY_IN, COPIES, REST)
+
+
+def purpose_of(name: str, kind: str) -> str:
+    """What a layer of ours is for; of a parser's the names do not tell."""
+    sort = sort_of(name, kind)
+    if sort == CONVOLUTIONS:
+        return sort
+    if ".IN" in name:
+        return NORMS
+    if name.startswith(("images", "{ForeignNode[images")):
+        return WAY_IN
+    return REST if sort == FUSED else sort
 
 
 def list_rows(result: Row) -> list[Row]:

@@ -29,7 +29,7 @@ import numpy as np
 import fastrt
 from benchmarks.command import run_command
 from benchmarks.models import SIZE, TITLES, describe
-from benchmarks.rows import SAME_GPU, Row, gpu_result, model_and_batch, save_rows
+from benchmarks.rows import SAME_GPU, Row, engine_of, gpu_result, model_and_batch, save_rows
 from fastrt.arrays import Array
 from fastrt.calibration.images import draw_held_out
 from fastrt.calibration.slower import keep_slower
@@ -176,11 +176,6 @@ def save_here(name: str, command: str, rows: list[Row], *, same: Callable[[Row],
     """Write rows to a result of this GPU, where others stay that were measured on such a one by such a TensorRT."""
     here = describe_here()
     save_rows(gpu_result(here["gpu"], name), command, here, rows, same=same, alike=SAME_GPU, **more)
-
-
-def engine_of(row: Row) -> tuple[int, str, int]:
-    """What tells one engine from another."""
-    return TITLES.index(row["model"]), row["precision"], row["batch"]
 
 
 def main() -> None:
