@@ -2,14 +2,19 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-gpu lint format tables clean
+.PHONY: demo test test-gpu test-haswell lint format tables clean
 
 demo: .venv/base  ## the main job, on this machine
 	rm -rf demo
 	$(BIN)/fastrt demo --output demo
 
 test: .venv/dev lint  ## lint, types, tests
+	# int8 once more as on a CPU without VNNI, whose 16-bit sums saturate
+	ONEDNN_MAX_CPU_ISA=AVX512_CORE $(BIN)/pytest --numprocesses auto --quiet tests/targets/test_int8.py
 	$(BIN)/pytest --numprocesses auto --quiet -m "not gpu"
+
+test-haswell: .venv/dev  ## all runtimes' int8 and operations on an emulated CPU with AVX2 alone; needs qemu-user
+	qemu-x86_64 -cpu Haswell $(BIN)/python -m pytest --quiet tests/targets/test_int8.py tests/targets/test_parity.py
 
 lint: .venv/dev
 	$(BIN)/ruff check

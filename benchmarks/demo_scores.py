@@ -18,10 +18,11 @@ from fastrt.calibration.table import read_table
 from fastrt.datasets.base import DataSet
 from fastrt.datasets.synthetic import Synthetic
 from fastrt.demo.demonstrate import compare, draw, learn, load_demo_model
-from fastrt.engine import describe, find_target
+from fastrt.engine import describe
 from fastrt.evaluate.evaluate import Scores, evaluate
 from fastrt.machine import describe_machine
 from fastrt.targets.base import BuildOptions
+from fastrt.targets.registry import find_target
 from fastrt.untrained import draw_weights
 
 RESULTS = Path(__file__).parent / "results"

@@ -1,26 +1,29 @@
-"""int8 against fp32 on this machine's CPU, FastRT's five examples: ``python -m benchmarks.int8_speed``.
+"""int8 against fp32 on this host's CPU, FastRT's five examples: ``python -m benchmarks.int8_speed [calibration]``.
 
-Engines of OpenVINO, in turn in one process, on ready batches; and how long calibration takes, for a ResNet-50 at
-256x128 on 512 pictures that are there already.
+Engines of OpenVINO, in turn in one process, on ready batches. ``ONEDNN_MAX_CPU_ISA`` narrows the CPU, and each narrowed
+CPU has a result of its own. With ``calibration``: how long calibration takes, for a ResNet-50 at 256x128 on 512 images.
 """
 
 from __future__ import annotations
 
-import json
+import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import fastrt
+from benchmarks.command import run_command
 from benchmarks.compare_runtimes import measure
+from benchmarks.rows import lay_out
 from fastrt.drawing import draw_person
+from fastrt.errors import FastrtError
 from fastrt.machine import describe_machine
 from fastrt.untrained import draw_weights
 
-RESULT = Path(__file__).parent / "results" / "int8_speed.json"
-CALIBRATION = Path(__file__).parent / "results" / "calibration_time.json"
+RESULTS = Path(__file__).parent / "results"
 BATCHES = (1, 8)
 IMAGES = 16
 
@@ -35,10 +38,28 @@ def time_calibration(count: int = 512) -> None:
         fastrt.calibrate(network, images, method)
         rows.append({"method": method, "images": count, "seconds": round(time.perf_counter() - start, 1)})
         print(rows[-1], flush=True)
-    CALIBRATION.write_text(json.dumps({"machine": describe_machine(), "rows": rows}, indent=1) + "\n")
+    about = {"command": "python -m benchmarks.int8_speed calibration", "machine": describe_machine()}
+    (RESULTS / "calibration_time.json").write_text(lay_out(about, rows))
+
+
+def list_gains(result: dict[str, Any]) -> list[dict[str, Any]]:
+    """How many times as fast int8 is, by batch: the median of the networks, and the least and the most."""
+    rows = []
+    for batch in BATCHES:
+        gains = [row["times_as_fast"] for row in result["rows"] if row["batch"] == batch]
+        names = ("int8 by fp32, median", "least", "most")
+        figures = (f"{figure(gains):.1f}" for figure in (np.median, min, max))
+        rows.append({"batch": batch, **dict(zip(names, figures, strict=True))})
+    return rows
 
 
 def main() -> None:
+    if sys.argv[1:] == ["calibration"]:
+        time_calibration()
+        return
+    if sys.argv[1:]:
+        raise FastrtError(f"the arguments are {sys.argv[1:]}; expected none, or calibration")
+    machine = describe_machine()
     rows = []
     for preset in fastrt.preset_names():
         spec = fastrt.load_spec(preset)
@@ -59,9 +80,10 @@ def main() -> None:
                 print(rows[-1], flush=True)
             for session in sessions.values():
                 session.close()
-    RESULT.write_text(json.dumps({"machine": describe_machine(), "rows": rows}, indent=1) + "\n")
-    time_calibration()
+    narrowed = f"_{machine['narrowed_to']}".lower() if machine["narrowed_to"] else ""
+    path = RESULTS / f"int8_speed{narrowed}.json"
+    path.write_text(lay_out({"command": "python -m benchmarks.int8_speed", "machine": machine}, rows))
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

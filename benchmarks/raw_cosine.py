@@ -19,7 +19,6 @@ import fastrt
 from fastrt.arrays import Array
 from fastrt.calibration.images import draw_held_out
 from fastrt.calibration.table import CalibrationTable
-from fastrt.engine import find_target
 from fastrt.machine import describe_machine
 from fastrt.network import Network, Tensor, make_tensor
 from fastrt.ops import Convolution, Power, QuantizeDequantize
@@ -27,6 +26,7 @@ from fastrt.passes import prepare
 from fastrt.passes.quantize import quantize
 from fastrt.similarity import centred_cosines, nearest_agreement
 from fastrt.targets.base import BuildOptions
+from fastrt.targets.registry import find_target
 from fastrt.untrained import draw_weights
 
 RESULT = Path(__file__).parent / "results" / "raw_cosine.json"

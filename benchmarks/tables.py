@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import gpu_limits, gpu_peers, plots, tensorrt_layers
+from benchmarks import gpu_limits, gpu_peers, int8_speed, plots, tensorrt_layers
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
@@ -19,6 +19,9 @@ PLACE = re.compile(r"<!-- table: ([\w/-]+)(, [\w ]+)? -->\n.*?<!-- end -->", re.
 DERIVED: dict[str, Callable[[dict[str, Any]], list[dict[str, Any]]]] = {
     "gpu_limits": gpu_limits.list_rows,
     "gpu_peers": gpu_peers.list_rows,
+    "int8_speed, gains": int8_speed.list_gains,
+    "int8_speed_avx2, gains": int8_speed.list_gains,
+    "int8_speed_avx512_core_vnni, gains": int8_speed.list_gains,
     "tensorrt_layers": tensorrt_layers.list_rows,
     "tensorrt_layers, parsed": tensorrt_layers.list_parsed,
 }
@@ -38,6 +41,8 @@ def draw_table(result: dict[str, Any], rows: list[dict[str, Any]]) -> str:
     machine = result["machine"]
     named = [f"{name} {machine[name]}" for name in VERSIONS if machine.get(name)]
     extensions = " ".join(machine["vector_extensions"])
+    if machine.get("narrowed_to"):
+        extensions += f", narrowed to {machine['narrowed_to']}"
     devices = [machine["gpu"]] if machine.get("gpu") else []
     cores = f", {machine['cores']} cores" if "cores" in machine else ""
     devices.append(f"{machine['processor']}{cores} ({extensions})")

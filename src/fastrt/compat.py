@@ -19,9 +19,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from fastrt.arrays import Image
-from fastrt.engine import SUFFIXES, load
+from fastrt.engine import load
 from fastrt.errors import EngineError
 from fastrt.session import Session
+from fastrt.targets.registry import SUFFIXES
 
 
 class ReID:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
+import logging
 import os
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
-
-import numpy as np
 
 from fastrt import __version__
 from fastrt.calibration.table import CalibrationTable
@@ -19,70 +17,15 @@ from fastrt.errors import CalibrationError, EngineError, TargetError
 from fastrt.files import written_whole
 from fastrt.network import Network
 from fastrt.passes import prepare
-from fastrt.passes.quantize import quantize
 from fastrt.session import Session
-from fastrt.targets.base import BuildOptions, Layer, Mode, Runner, Target, refuse_precision
-from fastrt.verify import verify
+from fastrt.targets.base import BuildOptions, Layer, Mode, Runner, Target
+from fastrt.targets.registry import SUFFIXES, choose_target, find_target
+from fastrt.verify import Report, verify, verify_int8
 
-TARGETS = {
-    "openvino": ("fastrt.targets.openvino", "OpenVinoTarget"),
-    "onnx": ("fastrt.targets.onnx", "OnnxTarget"),
-    "reference": ("fastrt.targets.reference", "ReferenceTarget"),
-    "tensorrt": ("fastrt.targets.tensorrt.target", "TensorRtTarget"),
-    "tensorrt-rtx": ("fastrt.targets.tensorrt.target", "TensorRtRtxTarget"),
-}
-"""Where each target lives; only the one that is used is imported, and its runtime with it."""
+logger = logging.getLogger("fastrt")
 
-SUFFIXES = {
-    ".xml": "openvino",
-    ".onnx": "onnx",
-    ".npz": "reference",
-    ".engine": "tensorrt",
-    ".plan": "tensorrt",
-    ".trt": "tensorrt",
-    ".rtx": "tensorrt-rtx",
-}
-"""Which target an engine file belongs to."""
-
-Checking = Callable[[Session], object]
-"""Measures an engine that was just built; what it returns is false if the engine is found wanting."""
-
-
-def find_target(name: str) -> Target:
-    """The target of that name.
-
-    Raises:
-        TargetError: there is none, or its runtime is not installed.
-    """
-    if name not in TARGETS:
-        raise TargetError(f"there is no target {name}; known are {', '.join(TARGETS)}")
-    module, class_name = TARGETS[name]
-    target: Target = getattr(importlib.import_module(module), class_name)()
-    return target
-
-
-def choose_target(path: Path, target: str | None, precision: Precision) -> Target:
-    """The target that an engine file is to be built with.
-
-    Args:
-        path: the file; its suffix tells.
-        target: what was asked for, if anything was.
-        precision: that it is to compute in.
-
-    Raises:
-        TargetError: the suffix is no engine's, or another target's; the runtime is not installed; or it does not
-            compute in ``precision`` on this machine.
-    """
-    by_suffix = SUFFIXES.get(path.suffix.lower())
-    if by_suffix is None or target not in (None, by_suffix):
-        wanted = [suffix for suffix, name in SUFFIXES.items() if target in (None, name)]
-        what = f"the suffix {path.suffix}" if path.suffix else "no suffix"
-        if not wanted:
-            find_target(str(target))
-        raise TargetError(f"{path} has {what}; name the engine file {_either(wanted)}")
-    chosen = find_target(by_suffix)
-    refuse_precision(chosen, precision)
-    return chosen
+Checking = Callable[[Session], Report]
+"""Measures an engine that was just built; the report is false if the engine failed."""
 
 
 def build(
@@ -113,9 +56,9 @@ def build(
             ``f32_nchw_rgb`` is ``(n, 3, H, W)`` float32 RGB pixels from 0 to 255.
         resampler: how a session brings images to its size; it stands in the file.
         options: batches to tune for, compatibility, a timing cache, progress; the target's own if None.
-        check: called with a session of the new engine before the file appears; if what it returns is false, there is no
-            file. None is `fastrt.verify` for targets that choose their kernels by measuring, tensorrt, and nothing for
-            the others; False is nothing.
+        check: called with a session of the new engine before the file appears; if its result is false, no file is
+            written. None is `fastrt.verify.verify_int8` for int8, `fastrt.verify` for other precisions of targets that
+            choose their kernels by measuring (tensorrt), and nothing for the rest. False is no check.
         table: for int8, which values the tensors take: what `fastrt.calibrate` found.
         kept: for int8, convolutions that stay in floating point, by name.
         min_similarity: for int8, stands in the file: the mean-centred cosine to fp32 that `fastrt.verify` asks for.
@@ -156,14 +99,28 @@ def build(
         split = max(options.batches or (1,)) > chosen.whole_up_to
         prepared = prepare(network, info, typed=chosen.typed, split=split, quantized=quantized)
         chosen.build(prepared, temporary, info, options)
-        if check is None and chosen.measures:
-            check = partial(verify, network=network)
+        if check is None:
+            check = default_check(chosen, network, table, min_similarity)
         if check:
             with load(temporary) as session:
                 report = check(session)
             if not report:
                 raise EngineError(f"{path} is not written, as the engine that was built is found wanting:\n{report}")
     return info
+
+
+def default_check(
+    target: Target, network: Network, table: CalibrationTable | None = None, min_similarity: float | None = None
+) -> Checking | None:
+    """The check of a new engine unless the user asks for another; None for no check. See `build`."""
+    if target.measures and (table is None or min_similarity is not None):
+        return partial(verify, network=network, table=table)
+    if table is None:
+        return None
+    if target.builds_elsewhere:
+        logger.warning("%s builds for other hosts, so int8 is not compared with its reference here", target.name)
+        return None
+    return partial(verify_int8, network=network, table=table)
 
 
 def _quantizer(
@@ -179,13 +136,7 @@ def _quantizer(
     if table is None:
         raise CalibrationError("int8 needs to know which values the tensors take; calibrate first: fastrt calibrate")
     table.check(network)
-    means = {name: np.asarray(mean) for name, mean in table.means.items()}
-    return lambda folded: quantize(folded, table.ranges, target.placement, kept, means)
-
-
-def _either(words: list[str]) -> str:
-    *most, last = words
-    return f"{', '.join(most)} or {last}" if most else last
+    return lambda folded: table.quantize(folded, target.placement, kept)
 
 
 def default_timing_cache() -> Path:

@@ -10,11 +10,12 @@ from pathlib import Path
 
 
 def describe_machine() -> dict[str, object]:
-    """Processor, cores, system, and the versions of what was measured."""
+    """The host: processor, cores, system, versions; and the instruction set that oneDNN is narrowed to, if it is."""
     return {
         "processor": find_processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "vector_extensions": _extensions(),
+        "narrowed_to": os.environ.get("ONEDNN_MAX_CPU_ISA"),
         "governor": _governor(),
         "nvidia_driver": _driver(),
         "system": platform.system(),

@@ -8,16 +8,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastrt.arrays import Array, Image
+from fastrt.calibration.table import CalibrationTable
 from fastrt.drawing import draw_person
 from fastrt.engine_info import EngineInfo
-from fastrt.errors import EngineError
+from fastrt.errors import CalibrationError, EngineError
 from fastrt.network import Network, Tensor
+from fastrt.passes import HALVES
 from fastrt.passes.fold import fold_scales
 from fastrt.passes.half import compute_in_half
 from fastrt.session import Session
 from fastrt.similarity import centred_cosines, nearest_agreement, normalize_rows, rank_agreement
 from fastrt.targets.base import Runner
-from fastrt.targets.reference import HalfSumsReference, Reference, RoundingReference
+from fastrt.targets.reference import DrawnReference, HalfSumsReference, Reference, RoundingReference
+from fastrt.targets.registry import find_target
 
 TOLERANCE = 1e-4
 """Of fp32: the largest difference, divided by the largest absolute value of the reference."""
@@ -35,6 +38,15 @@ ROUNDED_LIKE = {"tf32": "float16", "fp16": "float16", "bf16": "bfloat16"}
 
 SUMS_IN_HALF = {("tensorrt", "fp16"), ("tensorrt-rtx", "fp16")}
 """Targets and precisions whose convolutions add up in half: docs/explanation/decisions/0009."""
+
+INT8_COSINE = 0.99
+"""The least cosine between an int8 engine and its int8 network computed by the reference, where rounding allows it."""
+
+DRAWS = 4
+INT8_ROUNDING = 1.5
+"""For int8 networks that amplify rounding: draws of the reference with random rounding, and times the farthest of them.
+
+Less than `ROUNDING`: a saturated deep network lies just twice as far off."""
 
 PICTURES = 4
 RANKED_PICTURES = 16
@@ -67,7 +79,12 @@ class Report:
         return "\n".join([*lines, "verified" if self else "not verified"])
 
 
-def verify(session: Session, network: Network, images: Sequence[Image] | None = None) -> Report:
+def verify(
+    session: Session,
+    network: Network,
+    images: Sequence[Image] | None = None,
+    table: CalibrationTable | None = None,
+) -> Report:
     """Measure an engine against the network it is said to be.
 
     Three checks: that its fingerprint is the network's; that its embeddings are the reference's, as near as the
@@ -78,11 +95,15 @@ def verify(session: Session, network: Network, images: Sequence[Image] | None = 
         session: the engine.
         network: what `fastrt.build_network` makes of the checkpoint.
         images: ``(h, w, 3)`` uint8 BGR arrays, at least 2; drawn ones if None.
+        table: that an int8 engine was built with, if it is at hand.
 
     Raises:
         EngineError: the engine takes or gives other shapes than the network, so nothing can be compared.
+        CalibrationError: the table is of another network, or the engine is not in int8.
     """
     info = session.info
+    if table is not None and info.precision != "int8":
+        raise CalibrationError(f"the engine computes in {info.precision}; a calibration table is for engines in int8")
     batch = _pictures(session, network, images)
     got = session(batch)
     want = _reference(network, batch)
@@ -102,7 +123,28 @@ def verify(session: Session, network: Network, images: Sequence[Image] | None = 
         same, tau = nearest_agreement(got, want), rank_agreement(got, want)
         figures = f"same image nearest {same:.0%}, Kendall's tau of neighbours {tau:.3f}, of {len(batch)} images"
         checks.append(Check("ranks", True, figures))
+    if table is not None:
+        checks.append(_check_int8(session, network, table, batch, got, is_unit))
     return Report(tuple(checks))
+
+
+def verify_int8(session: Session, network: Network, table: CalibrationTable) -> Report:
+    """Compare an int8 engine with the same int8 network computed by the reference, on drawn images.
+
+    So it measures the runtime and the host's CPU, not what int8 itself does to the embeddings.
+
+    Args:
+        session: the engine.
+        network: what `fastrt.build_network` makes of the checkpoint.
+        table: that the engine was built with.
+
+    Raises:
+        EngineError, CalibrationError: as `verify`.
+    """
+    batch = _pictures(session, network, None)[:PICTURES]
+    got = session(batch)
+    is_unit = session.info.normalized if session.info.normalized is not None else _is_unit(got)
+    return Report((_check_int8(session, network, table, batch, got, is_unit),))
 
 
 def verify_layers(runner: Runner, network: Network, images: Sequence[Image] | None = None) -> Report:
@@ -180,6 +222,30 @@ def _rounded(network: Network, pixels: Array, info: EngineInfo) -> Iterator[tupl
 
 def _compares_values(info: EngineInfo) -> bool:
     return info.precision not in COSINE
+
+
+def _check_int8(
+    session: Session, network: Network, table: CalibrationTable, batch: Array, got: Array, is_unit: bool
+) -> Check:
+    """Whether an int8 engine is its own network: within `INT8_COSINE`, or as near as rounding leaves the reference."""
+    info = session.info
+    table.check(network)
+    target = find_target(info.target)
+    quantized = table.quantize(fold_scales(network), target.placement, info.kept or ())
+    pixels = _pixels(batch)
+
+    def compute(reference: Reference, network: Network) -> Array:
+        *_, (_, rows) = reference.lower(network)
+        return normalize_rows(rows) if is_unit else rows
+
+    want = compute(Reference(pixels), quantized)
+    difference, allowed = _differ(info, got, want, want.mean(0)), 1 - INT8_COSINE
+    if difference > allowed:
+        rounded = compute_in_half(quantized, HALVES["int8"]) if target.typed else quantized
+        draws = (compute(DrawnReference(pixels, seed), rounded) for seed in range(DRAWS))
+        allowed = max(allowed, INT8_ROUNDING * max(_differ(info, rows, want, want.mean(0)) for rows in draws))
+    figures = f"mean-centred cosine {1 - difference:.5f} to the int8 reference, at least {1 - allowed:.5f} expected"
+    return Check("int8", bool(np.isfinite(got).all()) and difference <= allowed, figures)
 
 
 def _check_fingerprint(info: EngineInfo, network: Network) -> Check:

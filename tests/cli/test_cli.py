@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -174,6 +175,21 @@ def test_demo_goes_the_whole_way(run: Run, tmp_path: Path, monkeypatch: pytest.M
     assert abs(float(rows["int8"]) - float(rows["fp32"])) <= 0.5
     for name in ("pictures", "calibration.json", "demo-fp32.xml", "demo-int8.xml", "report/index.html"):
         assert (tmp_path / "demo" / name).exists()
+
+
+def test_demo_without_the_packages_of_reports_skips_the_report(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, count in (("PEOPLE", 4), ("DISTRACTORS", 4), ("CALIBRATED", 16)):
+        monkeypatch.setattr(demonstrate, name, count)
+    monkeypatch.setattr(demonstrate, "PRECISIONS", ("fp32",))
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "matplotlib" else find_spec(name))
+    done = run("demo", "-o", tmp_path / "demo")
+    assert done.code == 0, done.err
+    assert "note: no report is written, as matplotlib is not installed; for reports: pip install" in done.err
+    assert (tmp_path / "demo" / "demo-fp32.xml").exists()
+    assert not (tmp_path / "demo" / "report").exists()
 
 
 def test_demo_of_a_target_that_is_not_there_leaves_nothing(run: Run, tmp_path: Path) -> None:

@@ -17,12 +17,11 @@ from fastrt.arrays import Array
 from fastrt.calibration.table import TensorRange
 from fastrt.engine import list_layers
 from fastrt.engine_info import Precision
-from fastrt.network import Tensor
 from fastrt.passes.fold import fold_scales
 from fastrt.passes.half import compute_in_half
 from fastrt.passes.quantize import list_sites, quantize
 from fastrt.targets.base import BuildOptions
-from fastrt.targets.reference import HalfSumsReference, RoundingReference, run_reference, trace_reference
+from fastrt.targets.reference import DrawnReference, HalfSumsReference, run_reference, trace_reference
 from fastrt.targets.tensorrt.target import TensorRtTarget
 from fastrt.untrained import draw_weights
 from golden.cases import NAMES, distance, load_golden
@@ -69,20 +68,6 @@ def network() -> fastrt.Network:
     return fastrt.build_network(spec, draw_weights(spec))
 
 
-class EitherWayReference(RoundingReference):
-    """Rounds to either neighbour in half, the nearer one more often."""
-
-    def __init__(self, batch: Array, seed: int) -> None:
-        super().__init__(batch)
-        self._random = np.random.default_rng(seed)
-
-    def named(self, tensor: Tensor, value: Array) -> Array:
-        if tensor.dtype == "float16":
-            step = np.spacing(np.abs(value).astype(np.float16)).astype(np.float32)
-            value = value + step * (self._random.random(value.shape, np.float32) - np.float32(0.5))
-        return super().named(tensor, value)
-
-
 @pytest.mark.parametrize("batch", [1, 8])  # the halves of an IBN-a from one convolution, and from two
 def test_int8(batch: int, network: fastrt.Network, images: Array, tmp_path: Path, record_property: Record) -> None:
     """An engine is the quantized network, but for values that half's rounding moves to another step.
@@ -117,7 +102,7 @@ def test_int8(batch: int, network: fastrt.Network, images: Array, tmp_path: Path
     half = compute_in_half(quantized, "float16")
     draws = []
     for seed in range(8):
-        *_, (_, drawn) = EitherWayReference(planes, seed).lower(half)
+        *_, (_, drawn) = DrawnReference(planes, seed).lower(half)
         draws.append(_least_cosine(drawn, want))
     cosine = _least_cosine(got, want)
     record_property("cosine", cosine)

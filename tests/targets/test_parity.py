@@ -10,12 +10,12 @@ import pytest
 
 from fastrt import ops
 from fastrt.arrays import Array
-from fastrt.engine import find_target
 from fastrt.engine_info import EngineInfo
 from fastrt.network import INPUT, OUTPUT, Network, Tensor, make_tensor
 from fastrt.ops import OPERATIONS, Operation
 from fastrt.targets.base import BuildOptions
 from fastrt.targets.reference import run_reference
+from fastrt.targets.registry import find_target
 
 RNG = np.random.default_rng(7)
 PIXELS = (3, 13, 10)

@@ -7,8 +7,10 @@ import pytest
 
 import fastrt
 from conftest import Small
-from fastrt.engine import find_target, list_layers
+from fastrt.engine import list_layers
 from fastrt.targets.base import BuildOptions
+from fastrt.targets.registry import find_target
+from fastrt.verify import Check
 
 SUFFIXES = [".xml", ".onnx", ".npz"]
 
@@ -160,8 +162,8 @@ def test_onnx_and_reference_have_no_half(small: Small, tmp_path: Path) -> None:
 
 
 def test_an_engine_that_is_found_wanting_is_not_written(small: Small, tmp_path: Path) -> None:
-    def refuse(_: fastrt.Session) -> str:
-        return ""
+    def refuse(_: fastrt.Session) -> fastrt.Report:
+        return fastrt.Report((Check("values", False, "too far off"),))
 
     path = tmp_path / "engine.xml"
     with pytest.raises(fastrt.EngineError, match="is not written, as the engine that was built is found wanting"):

@@ -14,9 +14,10 @@ from fastrt.arrays import Image
 from fastrt.benchmark.contest import Advance, Contestant, Outcome, compete
 from fastrt.benchmark.timing import make_ready
 from fastrt.drawing import draw_person
-from fastrt.engine import describe, find_target, load
+from fastrt.engine import describe, load
 from fastrt.engine_info import EngineInfo
 from fastrt.errors import EngineError
+from fastrt.targets.registry import find_target
 
 CROPS = ((128, 64), (192, 80), (256, 128), (320, 140), (512, 256))
 """Sizes of crops that are given where preprocessing is measured too."""

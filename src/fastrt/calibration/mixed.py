@@ -11,19 +11,18 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from fastrt.arrays import Array, Image
 from fastrt.calibration.table import CalibrationTable
-from fastrt.engine import build, find_target, load
+from fastrt.engine import build, load
 from fastrt.engine_info import EngineInfo
 from fastrt.errors import CalibrationError
 from fastrt.network import Network
 from fastrt.passes import prepare
 from fastrt.passes.fold import fold_scales
-from fastrt.passes.quantize import Placement, list_convolutions, quantize
+from fastrt.passes.quantize import Placement, list_convolutions
 from fastrt.similarity import centred_cosines
 from fastrt.targets.base import BuildOptions
+from fastrt.targets.registry import find_target
 
 RANKED_ON = 8
 """Images that convolutions are ranked on; what is kept is decided on all."""
@@ -113,7 +112,6 @@ class _Trial:
         self._table = table
         self._placement = placement
         self._path = folder / "trial.xml"
-        self._means = {name: np.asarray(mean) for name, mean in table.means.items()}
         self._info = build(network, self._path, normalize=True, resampler=table.resampler, check=False)
         with load(self._path) as session:
             self._images = session.resize(images)
@@ -122,11 +120,10 @@ class _Trial:
     def measure(self, kept: Collection[str], count: int | None = None) -> float:
         """The least mean-centred cosine of the first ``count`` images."""
         info = EngineInfo(**{**dict(self._info), "precision": "int8"})
-        network = prepare(self._network, info, quantized=lambda folded: self._quantize(folded, kept))
+        network = prepare(
+            self._network, info, quantized=lambda folded: self._table.quantize(folded, self._placement, kept)
+        )
         find_target("openvino").build(network, self._path, info, BuildOptions())
         with load(self._path) as session:
             got = session(self._images[:count])
         return float(centred_cosines(got, self._wanted[:count]).min())
-
-    def _quantize(self, folded: Network, kept: Collection[str]) -> Network:
-        return quantize(folded, self._table.ranges, self._placement, kept, self._means)

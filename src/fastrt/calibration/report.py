@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from fastrt.arrays import Array, Image
 from fastrt.calibration.table import CalibrationTable
-from fastrt.engine import build, describe, engine_size, find_target, load
+from fastrt.engine import build, describe, engine_size, load
 from fastrt.engine_info import EngineInfo, Precision
 from fastrt.files import written_whole
 from fastrt.machine import find_processor
@@ -20,6 +20,7 @@ from fastrt.network import Network
 from fastrt.similarity import centred_cosines, nearest_agreement, rank_agreement
 from fastrt.speed import BATCHES, compare_speed
 from fastrt.targets.base import BuildOptions
+from fastrt.targets.registry import find_target
 
 NOTHING_KEPT = "int8, nothing kept"
 

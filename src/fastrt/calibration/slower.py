@@ -16,13 +16,14 @@ from typing import Protocol
 
 import numpy as np
 
-from fastrt.engine import find_target, load, open_runner
+from fastrt.engine import load, open_runner
 from fastrt.engine_info import EngineInfo, Precision
 from fastrt.network import Network
 from fastrt.ops import Slice
 from fastrt.passes.fold import fold_scales
 from fastrt.passes.quantize import list_convolutions
 from fastrt.speed import compare_speed
+from fastrt.targets.registry import find_target
 
 NOISE = 1.05
 """How many times as long a convolution must take in eight bits to be called slower."""

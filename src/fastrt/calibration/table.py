@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fastrt.calibration.methods import Method
@@ -14,6 +16,7 @@ from fastrt.engine_info import Resampler
 from fastrt.errors import CalibrationError
 from fastrt.files import ESCAPED, written_whole
 from fastrt.network import Network
+from fastrt.passes.quantize import Placement, quantize
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -81,6 +84,11 @@ class CalibrationTable(BaseModel):
                 "the calibration table is of another network: another checkpoint, config, or version of fastrt;"
                 " calibrate this one"
             )
+
+    def quantize(self, folded: Network, placement: Placement, kept: Collection[str] = ()) -> Network:
+        """The network with its convolutions in int8; see `fastrt.passes.quantize.quantize`."""
+        means = {name: np.asarray(mean) for name, mean in self.means.items()}
+        return quantize(folded, self.ranges, placement, kept, means)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write it, whole or not at all.

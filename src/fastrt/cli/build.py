@@ -14,12 +14,13 @@ from fastrt.calibration.table import read_table
 from fastrt.cli.arguments import Checkpoint, Config, Overrides, split_numbers, split_pairs
 from fastrt.cli.judge import Judge
 from fastrt.cli.output import progress_of_phases, say, say_note
-from fastrt.engine import choose_target, default_timing_cache
+from fastrt.engine import default_check, default_timing_cache
 from fastrt.engine_info import EngineInfo, Io, Precision, Resampler
 from fastrt.errors import CalibrationError, TargetError
 from fastrt.model import load_model
 from fastrt.session import Session
 from fastrt.targets.base import BuildOptions
+from fastrt.targets.registry import choose_target
 from fastrt.verify import Report, verify
 
 
@@ -92,7 +93,7 @@ def run(
         bool | None,
         typer.Option(
             "--check/--no-check",
-            help="Measure the engine against the reference; by default for tensorrt.",
+            help="Compare the engine with the reference; by default in int8 and for tensorrt.",
             show_default=False,
         ),
     ] = None,
@@ -109,8 +110,15 @@ def run(
     reports: list[Report] = []
     notes: list[str] = []
 
+    checking = (
+        partial(verify, network=network, table=table if precision == "int8" else None)
+        if check
+        else default_check(chosen, network, table, min_similarity)
+    )
+
     def measure(session: Session) -> Report:
-        reports.append(verify(session, network))
+        assert checking is not None
+        reports.append(checking(session))
         return reports[-1]
 
     with progress_of_phases() as advance:
@@ -150,7 +158,7 @@ def run(
             table=table,
             kept=kept,
             min_similarity=min_similarity,
-            check=measure if check or (check is None and chosen.measures) else False,
+            check=measure if checking is not None and check is not False else False,
         )
         comparison = None if judge is None else _compare(judge, output)
     for note in notes:

@@ -8,9 +8,10 @@ from rich.table import Table
 
 from fastrt.cli.arguments import AsJson
 from fastrt.cli.output import result_console, say_json
-from fastrt.engine import SUFFIXES, describe, is_engine, list_layers
+from fastrt.engine import describe, is_engine, list_layers
 from fastrt.errors import CheckpointError, SpecError
 from fastrt.model import load_model
+from fastrt.targets.registry import SUFFIXES
 from fastrt.weights import READERS, load_weights
 from fastrt.weights.eras import recognise_era
 

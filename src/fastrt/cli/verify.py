@@ -1,14 +1,17 @@
 """``fastrt verify``."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from fastrt.calibration.images import read_images
+from fastrt.calibration.table import read_table
 from fastrt.cli.arguments import AsJson, Checkpoint, Config, Device, Engine, Overrides, split_pairs
 from fastrt.cli.output import say, say_json, say_note
 from fastrt.embed import find_images
 from fastrt.engine import describe, load, open_runner
+from fastrt.errors import CalibrationError
 from fastrt.model import load_model
 from fastrt.verify import verify, verify_layers
 
@@ -31,11 +34,21 @@ def run(
             show_default=False,
         ),
     ] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            help="int8: the table that the engine was built with, to compare it with its own int8 reference too.",
+            show_default=False,
+        ),
+    ] = None,
     device: Device = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure an engine against what FastReID computes for its checkpoint."""
     describe(engine)  # a wrong engine is told before a large checkpoint is read
+    table = read_table(calibration) if calibration is not None else None
+    if layers and table is not None:
+        raise CalibrationError("--calibration compares embeddings, and --layers tensors; leave one of them out")
     model = load_model(checkpoint, config, split_pairs(overrides))
     for note in model.notes:
         say_note(note)
@@ -45,7 +58,7 @@ def run(
         report = verify_layers(open_runner(engine, device, taps=True), network, measured_on)
     else:
         with load(engine, device) as session:
-            report = verify(session, network, measured_on)
+            report = verify(session, network, measured_on, table)
     if as_json:
         checks = [{"name": check.name, "passed": check.passed, "figures": check.figures} for check in report.checks]
         say_json({"verified": bool(report), "checks": checks})

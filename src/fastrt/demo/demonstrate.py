@@ -14,7 +14,7 @@ from fastrt.calibration.images import ImageSample, read_images
 from fastrt.calibration.table import CalibrationTable
 from fastrt.datasets.base import DataSet
 from fastrt.datasets.synthetic import Synthetic, write_synthetic
-from fastrt.engine import build, engine_size, find_target, load
+from fastrt.engine import build, engine_size, load
 from fastrt.engine_info import Precision
 from fastrt.errors import OutputError
 from fastrt.evaluate.evaluate import Scores, evaluate
@@ -23,6 +23,7 @@ from fastrt.network import Network
 from fastrt.similarity import centred_cosines
 from fastrt.speed import compare_speed
 from fastrt.targets.base import BuildOptions
+from fastrt.targets.registry import find_target
 from fastrt.verify import Report, verify
 
 MODEL = "model.safetensors"

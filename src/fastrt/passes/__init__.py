@@ -7,7 +7,7 @@ from collections.abc import Callable
 from fastrt.engine_info import EngineInfo
 from fastrt.network import Network
 from fastrt.passes.fold import fold_scales
-from fastrt.passes.half import compute_in_half
+from fastrt.passes.half import compute_in_half, shrink_products
 from fastrt.passes.instance_norm import split_before_slices
 from fastrt.passes.non_local import join_single_channels
 from fastrt.passes.outside import normalize_embedding, take_bytes
@@ -44,4 +44,6 @@ def prepare(
         network = normalize_embedding(network)
     if typed and info.precision in HALVES:
         network = compute_in_half(network, HALVES[info.precision])
+    elif info.precision == "fp16":
+        network = shrink_products(network)
     return join_single_channels(network)

@@ -20,8 +20,8 @@ WIDE = "float32"
 
 def compute_in_half(network: Network, dtype: str) -> Network:
     """The same network with its feature maps in ``dtype``, ``float16`` or ``bfloat16``; its output stays float32."""
-    network = _shrink_products(network)
-    wide = _wide(network)
+    network = shrink_products(network)
+    wide = list_float32(network)
     result: list[Tensor] = []
     made: dict[str, Tensor] = {}
     cast: dict[tuple[str, str], Tensor] = {}
@@ -42,8 +42,8 @@ def compute_in_half(network: Network, dtype: str) -> Network:
     return replace(network, tensors=tuple(result))
 
 
-def _wide(network: Network) -> set[str]:
-    """The tensors that stay float32, by name."""
+def list_float32(network: Network) -> set[str]:
+    """The tensors that stay float32 in a network that computes in half, by name."""
     wide: set[str] = set()
     pixels = {network.input.name}
     for tensor in network:
@@ -60,7 +60,7 @@ def _wide(network: Network) -> set[str]:
     return wide | pixels
 
 
-def _shrink_products(network: Network) -> Network:
+def shrink_products(network: Network) -> Network:
     """The same network; where a mean of a product of two convolutions is taken, both convolutions are scaled down.
 
     That is a non-local block's ``phi * g``, whose products leave half's range first. The scale is a power of two, about

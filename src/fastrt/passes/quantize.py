@@ -20,6 +20,9 @@ from fastrt.ops import Add, Convolution, MaxPool, Multiply, QuantizeDequantize, 
 LEVELS = 127
 """Steps of a signed grid on either side of 0; the 128th, below, is left alone, so that weights stay symmetric."""
 
+LARGEST_BIAS = 2**30
+"""Magnitude of an int32 bias; half of what fits, as corrections and sums are added to it."""
+
 FEWEST_OUTPUTS = 8
 """Output channels of a convolution that is worth eight bits."""
 
@@ -33,11 +36,17 @@ class Placement:
         signed: the grid of the rest, symmetric either way.
         both_sides: whether an addition wants both its inputs quantized, or the shortcut alone, as the convolution
             before it is fused with it.
+        pairs_in_int16: whether some CPUs add the products of two input channels in 16 bits, which saturates. Weights
+            are then scaled so that no such sum overflows, and an engine computes the same on every CPU.
+        bias_in_int32: whether the runtime rounds biases to multiples of input scale times weight scale. The network
+            then holds the rounded biases, so that its reference computes what the runtime computes.
     """
 
     unsigned: bool
     signed: str
     both_sides: bool
+    pairs_in_int16: bool
+    bias_in_int32: bool
 
 
 class Range(Protocol):
@@ -87,7 +96,10 @@ def quantize(
         operation = tensor.operation
         if tensor.name in chosen:
             assert isinstance(operation, Convolution)
-            operation = quantize_weights(operation, None if means is None else means.get(tensor.inputs[0]))
+            mean = None if means is None else means.get(tensor.inputs[0])
+            grid = made[_pair_name(sites.site(tensor.inputs[0]))].operation
+            assert isinstance(grid, QuantizeDequantize)
+            operation = quantize_weights(operation, mean, grid.scale, placement)
         made[tensor.name] = make_tensor(tensor.name, operation, inputs) if inputs else tensor
         result.append(made[tensor.name])
         if tensor.name in sites.quantized:
@@ -139,9 +151,9 @@ def place(found: Range, placement: Placement) -> QuantizeDequantize:
     """The pair for a range; one of nothing but zeros gets a scale of 1, as a scale must be positive.
 
     >>> from types import SimpleNamespace
-    >>> place(SimpleNamespace(low=0.0, amax=63.75), Placement(True, "int8", False))
+    >>> place(SimpleNamespace(low=0.0, amax=63.75), Placement(True, "int8", False, True, False))
     QuantizeDequantize(scale=0.25, zero_point=0, grid='uint8')
-    >>> place(SimpleNamespace(low=-1.0, amax=31.75), Placement(True, "int8", False))
+    >>> place(SimpleNamespace(low=-1.0, amax=31.75), Placement(True, "int8", False, True, False))
     QuantizeDequantize(scale=0.25, zero_point=0, grid='int8')
     """
     grid = "uint8" if placement.unsigned and found.low >= 0 else placement.signed
@@ -150,22 +162,54 @@ def place(found: Range, placement: Placement) -> QuantizeDequantize:
     return QuantizeDequantize(found.amax / steps or 1.0, zero_point, grid)
 
 
-def quantize_weights(operation: Convolution, mean: Array | None = None) -> Convolution:
-    """The convolution with int8 weights, each output channel's largest at 127.
+def quantize_weights(
+    operation: Convolution, mean: Array | None, input_scale: float, placement: Placement
+) -> Convolution:
+    """The convolution with int8 weights and a scale for each output channel.
 
-    A channel of nothing but zeros gets a scale of 1. With the input channels' ``mean``, the bias takes back what
-    rounding moves the output by on average.
+    The largest weight of a channel becomes 127, or the largest sum of two weights whose products are added in 16 bits,
+    where the placement asks for that and the sum is larger. Rounding adds 1 at most, and 255 * 128 fits in 16 bits.
+    A channel of zeros gets a scale of 1. With the input channels' ``mean``, the bias subtracts the mean output error
+    that rounding the weights causes.
     """
     weight = operation.weight.astype(np.float64)
-    scale = np.abs(weight).max((1, 2, 3)) / LEVELS
+    bias = np.zeros(len(weight)) if operation.bias is None else operation.bias.astype(np.float64)
+    largest = np.abs(weight).max((1, 2, 3))
+    if placement.pairs_in_int16:
+        largest = np.maximum(largest, _largest_pair_sums(weight))
+    if placement.bias_in_int32:
+        # A channel with weights of next to nothing: they may become 0, but its bias must fit.
+        largest = np.maximum(largest, LEVELS * np.abs(bias) / (input_scale * LARGEST_BIAS))
+    scale = largest / LEVELS
     scale = np.where(scale > np.finfo(np.float32).tiny, scale, 1.0).astype(np.float32)
     integers = np.clip(np.rint(weight / scale[:, None, None, None]), -LEVELS, LEVELS).astype(np.int8)
     quantized = replace(operation, weight=integers, scale=scale)
-    if mean is None:
+    if operation.bias is None and mean is None:
         return quantized
-    moved = (weight - quantized.dequantized()).sum((2, 3)) @ np.asarray(mean, np.float64)
-    bias = moved if operation.bias is None else operation.bias + moved
+    if mean is not None:
+        bias = bias + (weight - quantized.dequantized()).sum((2, 3)) @ np.asarray(mean, np.float64)
+    if placement.bias_in_int32:
+        step = np.float32(input_scale) * scale
+        bias = np.rint(bias / step) * step
     return replace(quantized, bias=bias.astype(np.float32))
+
+
+def _largest_pair_sums(weight: Array) -> Array:
+    """Largest magnitude of the sum of two weights whose products are added in 16 bits, by output channel: ``(o,)``.
+
+    Kernels for x86-64 CPUs without VNNI multiply with ``vpmaddubsw``. It adds the products of input channels 2j and
+    2j + 1 at the same place of the filter. Where the number of input channels is odd, as in the stem, onnxruntime's
+    pairs run on from one place to the next, and the channels may be reversed later (BGR): all neighbours count there.
+
+    Only weights of the same sign count: products of unlike signs cannot overflow.
+    """
+    outputs, inputs = weight.shape[:2]
+    halves = np.maximum([weight, -weight], 0)
+    if inputs % 2:
+        orders = [halves[:, :, ::step].transpose(0, 1, 3, 4, 2).reshape(2, outputs, -1) for step in (1, -1)]
+        flat = np.pad(np.stack(orders), ((0, 0), (0, 0), (0, 0), (0, 1)))
+        return np.asarray((flat[..., 1:] + flat[..., :-1]).max((0, 1, 3)))
+    return np.asarray(halves.reshape(2, outputs, inputs // 2, 2, -1).sum(3).max((0, 2, 3)))
 
 
 class _Sites:
@@ -183,12 +227,15 @@ class _Sites:
                 for name in tensor.inputs if both_sides else tensor.inputs[1:]:
                     self._quantize(tensor, name)
 
-    def _quantize(self, consumer: Tensor, name: str) -> None:
+    def site(self, name: str) -> str:
+        """The tensor that is quantized for whoever reads ``name``."""
         source = self._tensors[name]
-        if isinstance(source.operation, MaxPool):
-            consumer, name = source, source.inputs[0]
-        self.quantized.add(name)
-        self.names[consumer.name, name] = _pair_name(name)
+        return source.inputs[0] if isinstance(source.operation, MaxPool) else name
+
+    def _quantize(self, consumer: Tensor, name: str) -> None:
+        site = self.site(name)
+        self.quantized.add(site)
+        self.names[consumer.name if site == name else name, site] = _pair_name(site)
 
 
 def _pair_name(name: str) -> str:

@@ -145,6 +145,7 @@ class Target(ABC):
         device: where its engines run, unless the user says otherwise.
         placement: how it wants its Q/DQ pairs.
         measures: whether it chooses what an engine is made of by measuring, so that no two builds need be alike.
+        builds_elsewhere: whether engines are built on hosts that need not be able to run them.
     """
 
     name: ClassVar[str]
@@ -155,6 +156,7 @@ class Target(ABC):
     device: ClassVar[str] = "cpu"
     placement: ClassVar[Placement]
     measures: ClassVar[bool] = False
+    builds_elsewhere: ClassVar[bool] = False
 
     @abstractmethod
     def precisions(self) -> Sequence[str]:

@@ -181,7 +181,9 @@ class OnnxTarget(Target):
 
     name: ClassVar[str] = "onnx"
     suffix: ClassVar[str] = ".onnx"
-    placement: ClassVar[Placement] = Placement(unsigned=True, signed="uint8", both_sides=True)
+    placement: ClassVar[Placement] = Placement(
+        unsigned=True, signed="uint8", both_sides=True, pairs_in_int16=True, bias_in_int32=True
+    )
 
     def precisions(self) -> tuple[str, ...]:
         return ("fp32", "int8")

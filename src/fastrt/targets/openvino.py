@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from queue import Empty, LifoQueue
 from typing import Any, ClassVar
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import openvino as ov
@@ -45,6 +46,7 @@ from fastrt.ops import (
     Slice,
     Transpose,
 )
+from fastrt.passes.half import list_float32
 from fastrt.passes.quantize import Placement
 from fastrt.targets.base import BuildOptions, Layer, Lowering, Mode, Runner, Target, refuse_precision
 
@@ -161,7 +163,9 @@ class OpenVinoTarget(Target):
     name: ClassVar[str] = "openvino"
     suffix: ClassVar[str] = ".xml"
     whole_up_to: ClassVar[float] = 0
-    placement: ClassVar[Placement] = Placement(unsigned=True, signed="int8", both_sides=False)
+    placement: ClassVar[Placement] = Placement(
+        unsigned=True, signed="int8", both_sides=False, pairs_in_int16=True, bias_in_int32=False
+    )
 
     def precisions(self) -> tuple[str, ...]:
         capabilities = ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
@@ -179,6 +183,8 @@ class OpenVinoTarget(Target):
             ov.save_model(model, path, compress_to_fp16=False)
         except RuntimeError as error:
             raise OutputError(f"cannot write {path}: {_first_line(error)}") from error
+        if info.precision == "fp16":
+            _mark_float32(path, list_float32(network))
 
     def load(self, path: Path, device: str, taps: bool | Collection[str] = False, mode: Mode = "latency") -> Runner:
         model = _read(path)
@@ -301,6 +307,22 @@ def _describe(model: Any, path: Path) -> EngineInfo:
     text = model.get_rt_info([KEY]).astype(str) if model.has_rt_info([KEY]) else None
     inputs = [(_name(port), _shape(port), _dtype(port)) for port in model.inputs]
     return read_info(text, OpenVinoTarget.name, path, inputs, [_shape(port) for port in model.outputs])
+
+
+def _mark_float32(path: Path, names: Collection[str]) -> None:
+    """Mark layers that OpenVINO computes in float32 where the rest is in float16, as GeM's powers overflow in float16.
+
+    The mark is ``ov::DisableFP16Compression``, which OpenVINO publishes for C++ alone, so it is written into the file.
+    """
+    tree = ET.parse(path)  # noqa: S314 (OpenVINO has just written it)
+    for layer in tree.iter("layer"):
+        if layer.get("name") in names:
+            info = layer.find("rt_info")
+            if info is None:
+                info = ET.Element("rt_info")
+                layer.insert(0, info)
+            ET.SubElement(info, "attribute", name="precise", version="0")
+    tree.write(path)
 
 
 def _name(port: Any) -> str:

@@ -175,6 +175,25 @@ class RoundingReference(Reference):
         return _round(value, tensor.dtype) if tensor.dtype in HALVES else value
 
 
+class DrawnReference(RoundingReference):
+    """Rounds every value to either neighbour of its type at random, the nearer one more often.
+
+    Several seeds show how far the rounding of any runtime may move a network. A quantized network amplifies it: a value
+    at the edge of a step falls to one side or the other.
+    """
+
+    def __init__(self, batch: Array, seed: int) -> None:
+        super().__init__(batch)
+        self._random = np.random.default_rng(seed)
+
+    def named(self, tensor: Tensor, value: Array) -> Array:
+        if value.dtype.kind == "f":
+            dtype = HALVES.get(tensor.dtype, np.float32)
+            step = np.spacing(np.abs(value).astype(dtype)).astype(np.float32)
+            value = value + step * (self._random.random(value.shape, np.float32) - np.float32(0.5))
+        return super().named(tensor, value)
+
+
 SUMMED = 16
 """Products that a tensor core adds up before it rounds."""
 
@@ -224,7 +243,9 @@ class ReferenceTarget(Target):
 
     name: ClassVar[str] = "reference"
     suffix: ClassVar[str] = ".npz"
-    placement: ClassVar[Placement] = Placement(unsigned=True, signed="int8", both_sides=False)
+    placement: ClassVar[Placement] = Placement(
+        unsigned=True, signed="int8", both_sides=False, pairs_in_int16=True, bias_in_int32=False
+    )
 
     def precisions(self) -> tuple[str, ...]:
         return ("fp32", "int8")

@@ -13,6 +13,7 @@ from fastrt.passes import prepare
 from fastrt.passes.half import compute_in_half
 from fastrt.passes.quantize import quantize_weights
 from fastrt.targets.tensorrt.lowering import TensorRtLowering
+from fastrt.targets.tensorrt.target import TensorRtTarget
 from fastrt.untrained import draw_weights
 from targets.tensorrt.fake_definition import Definition, make_dialect
 
@@ -26,7 +27,7 @@ def _network() -> Network:
     image = make_tensor(INPUT, Input((8, 4, 4)), [])
     weights = Convolution(np.ones((8, 8, 1, 1), np.float32))
     quantized = make_tensor("quantized", QuantizeDequantize(0.5, 0, "int8"), [image])
-    integers = make_tensor("integers", quantize_weights(weights), [quantized])
+    integers = make_tensor("integers", quantize_weights(weights, None, 1.0, TensorRtTarget.placement), [quantized])
     floats = make_tensor("floats", weights, [integers])
     product = make_tensor("product", Multiply(), [floats, integers])
     tensors: list[Tensor] = [image, quantized, integers, floats, product, make_tensor("relu", Relu(), [product])]

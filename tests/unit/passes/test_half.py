@@ -7,7 +7,6 @@ import pytest
 
 import fastrt
 from fastrt.arrays import Array
-from fastrt.engine import find_target
 from fastrt.engine_info import EngineInfo
 from fastrt.network import Network
 from fastrt.ops import Cast, Convolution, Power
@@ -17,6 +16,7 @@ from fastrt.passes.half import compute_in_half
 from fastrt.passes.instance_norm import split_before_slices
 from fastrt.passes.outside import normalize_embedding, take_bytes
 from fastrt.targets.reference import Reference
+from fastrt.targets.registry import find_target
 from fastrt.untrained import draw_weights
 from unrounded import UnroundedReference
 

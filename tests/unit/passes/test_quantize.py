@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fastrt
+from fastrt.arrays import Array
 from fastrt.network import Network
 from fastrt.ops import Convolution, QuantizeDequantize
 from fastrt.passes.fold import fold_scales
@@ -53,6 +54,10 @@ def _pairs(network: Network) -> dict[str, QuantizeDequantize]:
     return {
         tensor.inputs[0]: tensor.operation for tensor in network if isinstance(tensor.operation, QuantizeDequantize)
     }
+
+
+def _quantize_weights(operation: Convolution, mean: Array | None = None, target: str = "tensorrt") -> Convolution:
+    return quantize_weights(operation, mean, input_scale=1.0, placement=PLACEMENTS[target])
 
 
 @pytest.mark.parametrize("target", PLACEMENTS)
@@ -157,7 +162,7 @@ def test_weights_are_rounded_by_half_a_step_at_most(seed: int, size: float, dead
     weight = (np.random.default_rng(seed).normal(0, size, (4, 3, 3, 3))).astype(np.float32)
     if dead:
         weight[1] = 0
-    quantized = quantize_weights(Convolution(weight, None, 1, 1))
+    quantized = _quantize_weights(Convolution(weight, None, 1, 1))
     assert quantized.scale is not None
     assert (quantized.scale > 0).all()
     assert quantized.weight.min() >= -127
@@ -173,11 +178,39 @@ def test_the_bias_takes_back_what_rounding_weights_moves_an_output_by() -> None:
     lowering = Reference(x)
     want = lowering.convolution(operation, x).mean((0, 2, 3))
     plain, corrected = (
-        np.abs(lowering.convolution(quantize_weights(operation, given_mean), x).mean((0, 2, 3)) - want).max()
+        np.abs(lowering.convolution(_quantize_weights(operation, given_mean), x).mean((0, 2, 3)) - want).max()
         for given_mean in (None, x.mean((0, 2, 3)))
     )
     assert corrected < 1e-5
     assert plain > 100 * corrected
+
+
+@given(seed=st.integers(0, 2**32 - 1), inputs=st.integers(1, 9), kernel=st.sampled_from([1, 3]))
+def test_no_pair_of_products_overflows_16_bits(seed: int, inputs: int, kernel: int) -> None:
+    weight = np.random.default_rng(seed).normal(0, 1, (16, inputs, kernel, kernel)).astype(np.float32)
+    rounded = _quantize_weights(Convolution(weight, None), target="openvino").weight.astype(int)
+    # The order in which onnxruntime multiplies, and OpenVINO where the number of channels is even.
+    for order in (rounded, rounded[:, ::-1]) if inputs % 2 else (rounded,):
+        row = order.transpose(0, 2, 3, 1).reshape(16, -1)
+        first, second = row[:, 0 : row.shape[1] // 2 * 2 : 2], row[:, 1::2]
+        for sign in (1, -1):
+            assert (255 * (np.maximum(sign * first, 0) + np.maximum(sign * second, 0))).max(initial=0) <= 32767
+    assert np.abs(rounded).max() > 63  # more than 7 bits alone would leave
+
+
+def test_biases_of_onnx_are_multiples_of_its_int32_step_and_fit() -> None:
+    rng = np.random.default_rng(5)
+    weight = rng.normal(0, 1, (8, 4, 1, 1)).astype(np.float32)
+    weight[3] *= np.float32(1e-25)  # as a batch norm leaves of a channel that it has switched off
+    operation = Convolution(weight, rng.normal(0, 1, 8).astype(np.float32))
+    quantized = _quantize_weights(operation, target="onnx")
+    assert quantized.scale is not None
+    assert quantized.bias is not None
+    integers = quantized.bias.astype(np.float64) / quantized.scale
+    assert np.allclose(integers, np.rint(integers), atol=1e-2)
+    assert np.abs(integers).max() <= 2**30
+    assert operation.bias is not None
+    assert np.allclose(quantized.bias, operation.bias, atol=quantized.scale.max())
 
 
 def test_sites_are_what_convolutions_and_additions_take(network: Network) -> None:

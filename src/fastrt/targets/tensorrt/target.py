@@ -32,7 +32,9 @@ class TensorRtTarget(Target):
     typed: ClassVar[bool] = True
     batches: ClassVar[tuple[int, ...]] = (1, 8, 32)
     whole_up_to: ClassVar[float] = FEW
-    placement: ClassVar[Placement] = Placement(unsigned=False, signed="int8", both_sides=False)
+    placement: ClassVar[Placement] = Placement(
+        unsigned=False, signed="int8", both_sides=False, pairs_in_int16=False, bias_in_int32=False
+    )
     device: ClassVar[str] = "cuda:0"
     measures: ClassVar[bool] = True
 
@@ -111,6 +113,7 @@ class TensorRtRtxTarget(TensorRtTarget):
     name: ClassVar[str] = "tensorrt-rtx"
     suffix: ClassVar[str] = ".rtx"
     measures: ClassVar[bool] = False
+    builds_elsewhere: ClassVar[bool] = True
 
 
 def _peek(plan: bytes) -> EngineInfo | None:

@@ -1,0 +1,72 @@
+"""The targets by name, and by the suffix of their engine files."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+from fastrt.engine_info import Precision
+from fastrt.errors import TargetError
+from fastrt.targets.base import Target, refuse_precision
+
+TARGETS = {
+    "openvino": ("fastrt.targets.openvino", "OpenVinoTarget"),
+    "onnx": ("fastrt.targets.onnx", "OnnxTarget"),
+    "reference": ("fastrt.targets.reference", "ReferenceTarget"),
+    "tensorrt": ("fastrt.targets.tensorrt.target", "TensorRtTarget"),
+    "tensorrt-rtx": ("fastrt.targets.tensorrt.target", "TensorRtRtxTarget"),
+}
+"""Where each target lives; only the one that is used is imported, and its runtime with it."""
+
+SUFFIXES = {
+    ".xml": "openvino",
+    ".onnx": "onnx",
+    ".npz": "reference",
+    ".engine": "tensorrt",
+    ".plan": "tensorrt",
+    ".trt": "tensorrt",
+    ".rtx": "tensorrt-rtx",
+}
+"""Which target an engine file belongs to."""
+
+
+def find_target(name: str) -> Target:
+    """The target of that name.
+
+    Raises:
+        TargetError: there is none, or its runtime is not installed.
+    """
+    if name not in TARGETS:
+        raise TargetError(f"there is no target {name}; known are {', '.join(TARGETS)}")
+    module, class_name = TARGETS[name]
+    target: Target = getattr(importlib.import_module(module), class_name)()
+    return target
+
+
+def choose_target(path: Path, target: str | None, precision: Precision) -> Target:
+    """The target that an engine file is to be built with.
+
+    Args:
+        path: the file; its suffix tells.
+        target: what was asked for, if anything was.
+        precision: that it is to compute in.
+
+    Raises:
+        TargetError: the suffix is no engine's, or another target's; the runtime is not installed; or it does not
+            compute in ``precision`` on this machine.
+    """
+    by_suffix = SUFFIXES.get(path.suffix.lower())
+    if by_suffix is None or target not in (None, by_suffix):
+        wanted = [suffix for suffix, name in SUFFIXES.items() if target in (None, name)]
+        what = f"the suffix {path.suffix}" if path.suffix else "no suffix"
+        if not wanted:
+            find_target(str(target))
+        raise TargetError(f"{path} has {what}; name the engine file {_either(wanted)}")
+    chosen = find_target(by_suffix)
+    refuse_precision(chosen, precision)
+    return chosen
+
+
+def _either(words: list[str]) -> str:
+    *most, last = words
+    return f"{', '.join(most)} or {last}" if most else last
