@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.evaluation_scale import draw
-from fastrt.evaluate.distances import cosine_distances
-from fastrt.evaluate.ranking import rank
-from fastrt.machine import describe_machine
+from fastrt.evaluation.distances import cosine_distances
+from fastrt.evaluation.ranking import rank
+from fastrt.timing.host import describe_machine
 
 RESULT = Path(__file__).parent / "results" / "compare_ranking.json"
 SIZE = "Market-1501"

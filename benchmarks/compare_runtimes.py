@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 import fastrt
-from fastrt.machine import describe_machine
-from fastrt.untrained import draw_weights
+from fastrt.testing.untrained import draw_weights
+from fastrt.timing.host import describe_machine
 
 RESULT = Path(__file__).parent / "results" / "compare_runtimes.json"
 MODELS: dict[str, tuple[str, list[object]]] = {

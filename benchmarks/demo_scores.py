@@ -14,16 +14,16 @@ from pathlib import Path
 
 import fastrt
 from benchmarks.command import run_command
-from fastrt.calibration.table import read_table
 from fastrt.datasets.base import DataSet
 from fastrt.datasets.synthetic import Synthetic
 from fastrt.demo.demonstrate import compare, draw, learn, load_demo_model
-from fastrt.engine import describe
-from fastrt.evaluate.evaluate import Scores, evaluate
-from fastrt.machine import describe_machine
+from fastrt.engine.calibration_table import read_table
+from fastrt.engine.load import describe
+from fastrt.evaluation.evaluate import Scores, evaluate
 from fastrt.targets.base import BuildOptions
 from fastrt.targets.registry import find_target
-from fastrt.untrained import draw_weights
+from fastrt.testing.untrained import draw_weights
+from fastrt.timing.host import describe_machine
 
 RESULTS = Path(__file__).parent / "results"
 PEOPLE, DISTRACTORS = 150, 500

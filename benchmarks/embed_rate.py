@@ -26,13 +26,13 @@ import PIL.Image
 
 import fastrt
 from benchmarks.models import describe
-from fastrt.calibration.images import draw_held_out
 from fastrt.demo.demonstrate import load_demo_model
-from fastrt.drawing import draw_person
-from fastrt.embed import Store, stream_embeddings
-from fastrt.engine_info import Precision
-from fastrt.machine import describe_machine
-from fastrt.preprocess import read_resized
+from fastrt.extraction import Store, stream_embeddings
+from fastrt.images.drawing import draw_person
+from fastrt.images.preprocess import read_resized
+from fastrt.images.sample import draw_held_out
+from fastrt.targets.engine_info import Precision
+from fastrt.timing.host import describe_machine
 
 RESULT = Path(__file__).parent / "results" / "embed_rate.json"
 CROPS = 5000

@@ -17,13 +17,13 @@ from pathlib import Path
 import numpy as np
 
 from fastrt.arrays import Array
-from fastrt.evaluate.distances import distance_blocks
-from fastrt.evaluate.pairs import Pairs
-from fastrt.evaluate.ranking import rank
-from fastrt.evaluate.rerank import rerank
-from fastrt.evaluate.roc import true_positive_rates
-from fastrt.evaluate.threshold import find_threshold
-from fastrt.machine import describe_machine
+from fastrt.evaluation.distances import distance_blocks
+from fastrt.evaluation.pairs import Pairs
+from fastrt.evaluation.ranking import rank
+from fastrt.evaluation.rerank import rerank
+from fastrt.evaluation.roc import true_positive_rates
+from fastrt.evaluation.threshold import find_threshold
+from fastrt.timing.host import describe_machine
 
 RESULT = Path(__file__).parent / "results" / "evaluation_scale.json"
 SIZES = {"Market-1501": (3368, 19732, 751, 6), "MSMT17": (11659, 82161, 3060, 15)}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from benchmarks.rows import Row
-from fastrt.network import Network
-from fastrt.ops import Convolution, MatMul
+from fastrt.ir.network import Network
+from fastrt.ir.ops import Convolution, MatMul
 
 BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
 """Of a number."""

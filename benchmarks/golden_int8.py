@@ -15,12 +15,12 @@ from pathlib import Path
 
 import fastrt
 from fastrt.arrays import Array
-from fastrt.calibration.mixed import find_mix
-from fastrt.machine import describe_machine
 from fastrt.passes.fold import fold_scales
 from fastrt.passes.quantize import list_convolutions
+from fastrt.quantization.sensitivity import find_mix
 from fastrt.similarity import centred_cosines
 from fastrt.targets.reference import Reference, round_weights
+from fastrt.timing.host import describe_machine
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 import fastrt
-from fastrt.machine import describe_machine
 from fastrt.targets.reference import Reference
+from fastrt.timing.host import describe_machine
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 

@@ -39,12 +39,12 @@ from benchmarks.rows import (
 )
 from benchmarks.torch_module import make_module
 from fastrt.arrays import Array
-from fastrt.benchmark.contest import warm_up
-from fastrt.calibration.images import draw_held_out
-from fastrt.machine import describe_machine
-from fastrt.network import Network
+from fastrt.images.sample import draw_held_out
+from fastrt.ir.network import Network
 from fastrt.passes.fold import fold_scales
 from fastrt.similarity import centred_cosines
+from fastrt.timing.host import describe_machine
+from fastrt.timing.processes import warm_up
 
 VERSIONS = ("tensorrt", "torch")
 """What each step knows one of."""
@@ -138,9 +138,9 @@ def export(title: str, folder: Path) -> None:
 
 def parse(title: str, batch: int, folder: Path) -> None:
     """Build the export by TensorRT's own parser."""
-    from fastrt.engine_info import EngineInfo
     from fastrt.targets.base import BuildOptions
-    from fastrt.targets.tensorrt.dialect import find_dialect
+    from fastrt.targets.engine_info import EngineInfo
+    from fastrt.targets.tensorrt.capabilities import find_dialect
     from fastrt.targets.tensorrt.messages import make_logger
     from fastrt.targets.tensorrt.plan import configure, open_timing_cache
 
@@ -171,8 +171,8 @@ def parse(title: str, batch: int, folder: Path) -> None:
 
 def time_engines(title: str, folder: Path) -> int:
     """Ours and the parser's, of each batch for which both are there; for how many they are."""
+    from fastrt.targets.tensorrt.capabilities import find_dialect
     from fastrt.targets.tensorrt.cuda import describe_device
-    from fastrt.targets.tensorrt.dialect import find_dialect
 
     about = {"gpu": describe_device(0).partition(",")[0], "tensorrt": find_dialect("tensorrt").version}
     images, wanted = draw(describe(title)), np.load(folder / f"{title}.npy")

@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 
 from fastrt.arrays import Array
-from fastrt.machine import describe_machine
-from fastrt.network import Network, Tensor
-from fastrt.ops import Cast
+from fastrt.ir.network import Network, Tensor
+from fastrt.ir.ops import Cast
 from fastrt.passes.fold import fold_scales
 from fastrt.passes.half import compute_in_half
 from fastrt.targets.reference import HalfSumsReference, Reference, RoundingReference, round_weights
+from fastrt.timing.host import describe_machine
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 RESULT = Path(__file__).parent / "results" / "half_noise.json"

@@ -20,8 +20,7 @@ import fastrt
 from benchmarks.command import run_command
 from benchmarks.rows import RESULTS, Row, lay_out
 from fastrt.demo.demonstrate import load_demo_model
-from fastrt.drawing import draw_person
-from fastrt.machine import describe_machine
+from fastrt.images.drawing import draw_person
 from fastrt.passes import prepare
 from fastrt.passes.fold import fold_scales
 from fastrt.passes.quantize import Placement, list_convolutions
@@ -29,7 +28,8 @@ from fastrt.similarity import centred_cosines, normalize_rows
 from fastrt.targets.base import BuildOptions
 from fastrt.targets.openvino import OpenVinoTarget
 from fastrt.targets.reference import run_reference
-from fastrt.untrained import draw_weights
+from fastrt.testing.untrained import draw_weights
+from fastrt.timing.host import describe_machine
 
 INSTRUCTIONS = ("AVX2", "AVX512_CORE", "DEFAULT")
 """Values of ``ONEDNN_MAX_CPU_ISA``; the last is the CPU as it is."""

@@ -18,10 +18,10 @@ import fastrt
 from benchmarks.command import run_command
 from benchmarks.compare_runtimes import measure
 from benchmarks.rows import lay_out
-from fastrt.drawing import draw_person
 from fastrt.errors import FastrtError
-from fastrt.machine import describe_machine
-from fastrt.untrained import draw_weights
+from fastrt.images.drawing import draw_person
+from fastrt.testing.untrained import draw_weights
+from fastrt.timing.host import describe_machine
 
 RESULTS = Path(__file__).parent / "results"
 BATCHES = (1, 8)

@@ -22,11 +22,11 @@ import numpy as np
 import fastrt
 from benchmarks.floors import describe_floors, set_beside
 from benchmarks.models import MODELS, describe
-from fastrt.calibration.images import draw_held_out
-from fastrt.drawing import draw_person
-from fastrt.engine_info import Precision
-from fastrt.machine import describe_machine
-from fastrt.network import Network
+from fastrt.images.drawing import draw_person
+from fastrt.images.sample import draw_held_out
+from fastrt.ir.network import Network
+from fastrt.targets.engine_info import Precision
+from fastrt.timing.host import describe_machine
 
 RESULT = Path(__file__).parent / "results" / "limits.json"
 SIDE = 2048

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import fastrt
-from fastrt.network import Network
-from fastrt.untrained import draw_weights
+from fastrt.ir.network import Network
+from fastrt.testing.untrained import draw_weights
 
 SIZE = [256, 128]
 """``(H, W)`` in pixels, where a network does not say otherwise."""

@@ -17,10 +17,10 @@ import numpy as np
 import fastrt
 from benchmarks.models import describe
 from fastrt.arrays import Array
-from fastrt.calibration.images import draw_held_out
-from fastrt.engine_info import Precision
-from fastrt.machine import describe_machine
+from fastrt.images.sample import draw_held_out
 from fastrt.targets.base import Mode
+from fastrt.targets.engine_info import Precision
+from fastrt.timing.host import describe_machine
 
 RESULT = Path(__file__).parent / "results" / "modes.json"
 ENGINES: tuple[tuple[str, Precision], ...] = (("R34", "fp32"), ("R34", "int8"), ("R50-NL-IBN", "int8"))

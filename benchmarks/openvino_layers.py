@@ -12,8 +12,8 @@ import openvino as ov
 
 from benchmarks.limits import PRECISIONS, build
 from benchmarks.models import MODELS, SIZE, describe
-from fastrt.drawing import draw_person
-from fastrt.machine import describe_machine
+from fastrt.images.drawing import draw_person
+from fastrt.timing.host import describe_machine
 
 RESULT = Path(__file__).parent / "results" / "openvino_layers.json"
 BATCH = 4

@@ -1,6 +1,6 @@
 """fastrt beside what a user would take instead, on a CPU: ``python -m benchmarks.peers [MODEL ...]``.
 
-The same weights, images and threads; each peer in a process of its own, all in turn (`fastrt.benchmark.contest`). Every
+The same weights, images and threads; each peer in a process of its own, all in turn (`fastrt.timing.processes`). Every
 peer is given bytes as OpenCV has them, and everything from there on is inside its network, as it is in fastrt's: more
 than most exports do. BoxMOT is given them as crops of a frame, as it wants, at the size that it brings crops to. It
 takes PyTorch, NNCF, ONNX, onnxruntime and BoxMOT beside OpenVINO.
@@ -26,14 +26,14 @@ from benchmarks.models import MODELS
 from benchmarks.rows import describe_ratios, save_rows
 from benchmarks.torch_module import make_module
 from fastrt.arrays import Array
-from fastrt.benchmark.contest import Contestant, Outcome, Run, compete
-from fastrt.benchmark.engines import OpenEngine
 from fastrt.demo.demonstrate import load_demo_model
-from fastrt.drawing import draw_person
-from fastrt.machine import describe_machine
-from fastrt.network import Network
+from fastrt.images.drawing import draw_person
+from fastrt.ir.network import Network
 from fastrt.passes.fold import fold_scales
 from fastrt.similarity import centred_cosines
+from fastrt.timing.engines import OpenEngine
+from fastrt.timing.host import describe_machine
+from fastrt.timing.processes import Contestant, Outcome, Run, compete
 
 RESULT = Path(__file__).parent / "results" / "peers.json"
 TALL = "R50-NL-IBN 384x128"

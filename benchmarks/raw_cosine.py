@@ -17,17 +17,17 @@ import numpy as np
 
 import fastrt
 from fastrt.arrays import Array
-from fastrt.calibration.images import draw_held_out
-from fastrt.calibration.table import CalibrationTable
-from fastrt.machine import describe_machine
-from fastrt.network import Network, Tensor, make_tensor
-from fastrt.ops import Convolution, Power, QuantizeDequantize
+from fastrt.engine.calibration_table import CalibrationTable
+from fastrt.images.sample import draw_held_out
+from fastrt.ir.network import Network, Tensor, make_tensor
+from fastrt.ir.ops import Convolution, Power, QuantizeDequantize
 from fastrt.passes import prepare
 from fastrt.passes.quantize import quantize
 from fastrt.similarity import centred_cosines, nearest_agreement
 from fastrt.targets.base import BuildOptions
 from fastrt.targets.registry import find_target
-from fastrt.untrained import draw_weights
+from fastrt.testing.untrained import draw_weights
+from fastrt.timing.host import describe_machine
 
 RESULT = Path(__file__).parent / "results" / "raw_cosine.json"
 Change = Callable[[Network], Network]

@@ -15,13 +15,13 @@ import numpy as np
 import fastrt
 from benchmarks.golden_int8 import draw_images
 from fastrt.arrays import Array
-from fastrt.machine import describe_machine
 from fastrt.passes.fold import fold_scales
 from fastrt.passes.half import compute_in_half
 from fastrt.passes.quantize import quantize
 from fastrt.similarity import centred_cosines
 from fastrt.targets.openvino import OpenVinoTarget
 from fastrt.targets.reference import RoundingReference, run_reference
+from fastrt.timing.host import describe_machine
 from golden.cases import NAMES, load_golden
 
 RESULT = Path(__file__).parent / "results" / "rounding.json"

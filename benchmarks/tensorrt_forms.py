@@ -34,16 +34,16 @@ from benchmarks.rows import Row
 from benchmarks.tensorrt_speed import BATCHES, read_own_table, save_here
 from fastrt import passes
 from fastrt.arrays import Array
-from fastrt.drawing import draw_person
-from fastrt.engine_info import EngineInfo, Precision
-from fastrt.network import INPUT, OUTPUT, Network, make_tensor
-from fastrt.ops import Input, ReduceMean, Reshape
+from fastrt.images.drawing import draw_person
+from fastrt.ir.network import INPUT, OUTPUT, Network, make_tensor
+from fastrt.ir.ops import Input, ReduceMean, Reshape
 from fastrt.passes import prepare
 from fastrt.passes.quantize import quantize
 from fastrt.similarity import centred_cosines
 from fastrt.targets.base import BuildOptions
+from fastrt.targets.engine_info import EngineInfo, Precision
 from fastrt.targets.tensorrt import cuda, plan
-from fastrt.targets.tensorrt.dialect import Dialect, Trt, find_dialect
+from fastrt.targets.tensorrt.capabilities import Dialect, Trt, find_dialect
 from fastrt.targets.tensorrt.lowering import TensorRtLowering
 from fastrt.targets.tensorrt.messages import make_logger
 from fastrt.targets.tensorrt.profiler import make_profiler

@@ -16,7 +16,7 @@ from benchmarks.command import run_command
 from benchmarks.models import TITLES
 from benchmarks.rows import Row, engine_of
 from benchmarks.tensorrt_speed import save_here
-from fastrt.engine import list_layers, open_runner
+from fastrt.engine.load import list_layers, open_runner
 
 PARSER = "parser"
 """What stands in the place of a precision in the name of an engine that `benchmarks.gpu_peers` parsed; it is fp16."""

@@ -9,7 +9,8 @@ batches, whose copies and computations overlap; that on the device, of images th
 stay there.
 
 ``python -m benchmarks.tensorrt_speed mix FOLDER MODEL BATCH`` finds the convolutions that are slower in int8 than in
-fp16, and what an engine gains by having them in fp16 (`fastrt.calibration.slower`). It takes engines that stand there.
+fp16, and what an engine gains by having them in fp16 (`fastrt.quantization.layer_timing`). It takes engines that
+stand there.
 """
 
 from __future__ import annotations
@@ -31,15 +32,15 @@ from benchmarks.command import run_command
 from benchmarks.models import SIZE, TITLES, describe
 from benchmarks.rows import SAME_GPU, Row, engine_of, gpu_result, model_and_batch, save_rows
 from fastrt.arrays import Array
-from fastrt.calibration.images import draw_held_out
-from fastrt.calibration.slower import keep_slower
-from fastrt.drawing import draw_person
-from fastrt.engine import describe as describe_engine
-from fastrt.engine_info import EngineInfo, Precision
-from fastrt.machine import describe_machine
+from fastrt.engine.load import describe as describe_engine
+from fastrt.images.drawing import draw_person
+from fastrt.images.sample import draw_held_out
+from fastrt.quantization.layer_timing import keep_slower
 from fastrt.targets.base import BuildOptions
+from fastrt.targets.engine_info import EngineInfo, Precision
 from fastrt.targets.tensorrt import cuda
-from fastrt.targets.tensorrt.dialect import find_dialect
+from fastrt.targets.tensorrt.capabilities import find_dialect
+from fastrt.timing.host import describe_machine
 
 MEASURE = "python -m benchmarks.tensorrt_speed measure FOLDER"
 BATCHES = (1, 4, 16, 32, 128, 256)

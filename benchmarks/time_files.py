@@ -16,8 +16,8 @@ from functools import partial
 from pathlib import Path
 
 import fastrt
-from fastrt.machine import describe_machine
-from fastrt.untrained import draw_weights
+from fastrt.testing.untrained import draw_weights
+from fastrt.timing.host import describe_machine
 
 RESULT = Path(__file__).parent / "results" / "time_files.json"
 TIMES = 3

@@ -11,7 +11,7 @@ import pytest
 import fastrt
 from fastrt.arrays import Array
 from fastrt.cli import main
-from fastrt.untrained import draw_weights
+from fastrt.testing.untrained import draw_weights
 
 CONFIG = """\
 MODEL:

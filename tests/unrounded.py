@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastrt.arrays import Array
-from fastrt.ops import Cast
+from fastrt.ir.ops import Cast
 from fastrt.targets.reference import Reference
 
 

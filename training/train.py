@@ -19,13 +19,13 @@ from torch import Tensor
 from torch.nn import functional as f
 
 from fastrt.arrays import Array
-from fastrt.config import load_spec
 from fastrt.datasets.base import Picture, read_folder
 from fastrt.datasets.people import BY_NAME
 from fastrt.datasets.synthetic import Synthetic
-from fastrt.evaluate.distances import distance_blocks
-from fastrt.evaluate.ranking import Ranking, rank
-from fastrt.preprocess import find_resampler, read_image
+from fastrt.evaluation.distances import distance_blocks
+from fastrt.evaluation.ranking import Ranking, rank
+from fastrt.images.preprocess import find_resampler, read_image
+from fastrt.models.config import load_spec
 from fastrt.weights import save_weights
 from training.network import Model
 

@@ -7,9 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from fastrt.network import Network
-from fastrt.ops import Add, Convolution
-from fastrt.targets.tensorrt.dialect import Trt
+from fastrt.ir.network import Network
+from fastrt.ir.ops import Add, Convolution
+from fastrt.targets.tensorrt.capabilities import Trt
 from fastrt.targets.tensorrt.lowering import TensorRtLowering
 
 

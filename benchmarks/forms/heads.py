@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from fastrt.network import Tensor
-from fastrt.ops import Clamp, Power, ReduceMean
-from fastrt.targets.tensorrt.dialect import Trt
+from fastrt.ir.network import Tensor
+from fastrt.ir.ops import Clamp, Power, ReduceMean
+from fastrt.targets.tensorrt.capabilities import Trt
 from fastrt.targets.tensorrt.lowering import TensorRtLowering
 
 

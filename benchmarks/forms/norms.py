@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from fastrt.arrays import Array, Shape
-from fastrt.network import Network, Tensor
-from fastrt.ops import Concat, InstanceNorm
-from fastrt.targets.tensorrt.dialect import Trt
+from fastrt.ir.network import Network, Tensor
+from fastrt.ir.ops import Concat, InstanceNorm
+from fastrt.targets.tensorrt.capabilities import Trt
 from fastrt.targets.tensorrt.lowering import PIXELS, TensorRtLowering
 
 

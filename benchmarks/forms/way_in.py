@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 
 from fastrt.arrays import Array
-from fastrt.network import Network
-from fastrt.ops import Cast, Convolution, Input, ScaleShift, Transpose
-from fastrt.targets.tensorrt.dialect import Trt
+from fastrt.ir.network import Network
+from fastrt.ir.ops import Cast, Convolution, Input, ScaleShift, Transpose
+from fastrt.targets.tensorrt.capabilities import Trt
 from fastrt.targets.tensorrt.lowering import TensorRtLowering
 
 TO_PLANES = (2, 0, 1)

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import fastrt
-from fastrt.embed import embed_files, find_images
+from fastrt.extraction import embed_files, find_images
 
 
 def main(checkpoint: str, config: str, person: str, people: str) -> None:

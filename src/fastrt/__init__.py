@@ -10,15 +10,12 @@
         embeddings = session(images)
 """
 
-__version__ = "0.1.0"
-
 from fastrt import datasets
-from fastrt.benchmark.timing import Timing, benchmark
-from fastrt.calibration.calibrate import calibrate
-from fastrt.calibration.table import CalibrationTable, read_table
-from fastrt.config import load_spec, preset_names
-from fastrt.engine import build, describe, load
-from fastrt.engine_info import EngineInfo
+from fastrt.engine.build import build
+from fastrt.engine.calibration_table import CalibrationTable, read_table
+from fastrt.engine.load import describe, load
+from fastrt.engine.session import Session
+from fastrt.engine.verify import Report, verify
 from fastrt.errors import (
     CalibrationError,
     CheckpointError,
@@ -32,15 +29,18 @@ from fastrt.errors import (
     TargetError,
     WeightsError,
 )
-from fastrt.evaluate.evaluate import Scores, evaluate
-from fastrt.guess import Guess, guess_spec
-from fastrt.model import Model, load_model
+from fastrt.evaluation.evaluate import Scores, evaluate
+from fastrt.images.preprocess import read_image
+from fastrt.ir.network import Network
+from fastrt.models.config import load_spec, preset_names
+from fastrt.models.guess import Guess, guess_spec
+from fastrt.models.load import Model, load_model
 from fastrt.models.reid import build_network
-from fastrt.network import Network
-from fastrt.preprocess import read_image
-from fastrt.session import Session
-from fastrt.spec import ModelSpec
-from fastrt.verify import Report, verify
+from fastrt.models.spec import ModelSpec
+from fastrt.quantization.calibrate import calibrate
+from fastrt.targets.engine_info import EngineInfo
+from fastrt.timing.session import Timing, benchmark
+from fastrt.version import __version__
 from fastrt.weights import Weights, load_weights, save_weights
 
 __all__ = [
@@ -66,6 +66,7 @@ __all__ = [
     "Timing",
     "Weights",
     "WeightsError",
+    "__version__",
     "benchmark",
     "build",
     "build_network",
@@ -84,3 +85,8 @@ __all__ = [
     "save_weights",
     "verify",
 ]
+
+
+def __dir__() -> list[str]:
+    """The API, without the rooms behind it."""
+    return __all__

@@ -19,9 +19,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from fastrt.arrays import Image
-from fastrt.engine import load
+from fastrt.engine.load import load
+from fastrt.engine.session import Session
 from fastrt.errors import EngineError
-from fastrt.session import Session
 from fastrt.targets.registry import SUFFIXES
 
 

@@ -19,7 +19,7 @@ import fastrt
 from conftest import Run, Small
 from fastrt.cli import main
 from fastrt.demo import demonstrate
-from fastrt.drawing import draw_person
+from fastrt.images.drawing import draw_person
 
 
 def test_help_imports_no_runtime() -> None:
@@ -321,7 +321,7 @@ def test_calibrate_and_build_int8(run: Run, small: Small, crops: Path, tmp_path:
 
     result = run("build", *model, "--precision", "int8", "--calibration", table, "-o", engine)
     assert result.code == 0, result.err
-    assert "judged on drawn pictures" in result.err
+    assert "compared on drawn images" in result.err
     assert "mean-centred cosine to fp32: least " in result.out
     assert {path.name for path in tmp_path.iterdir()} == {
         "table.json", "int8.xml", "int8.bin", "int8.report.json", "int8.report.md",

@@ -15,8 +15,8 @@ from benchmarks.tables import fill, pages
 
 import fastrt
 from fastrt.cli import main
-from fastrt.drawing import draw_person
-from fastrt.untrained import draw_weights
+from fastrt.images.drawing import draw_person
+from fastrt.testing.untrained import draw_weights
 
 BLOCK = re.compile(r"```(python|console)\n(.*?)```", re.DOTALL)
 BLOCKS = {page: BLOCK.findall(page.read_text("utf-8")) for page in pages()}

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import fastrt
-from fastrt.engine_info import Io
+from fastrt.targets.engine_info import Io
 from fastrt.targets.reference import Reference
 from golden.cases import NAMES, distance, load_golden
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import fastrt
-from fastrt.untrained import draw_weights
+from fastrt.testing.untrained import draw_weights
 
 FOLDER = Path(__file__).parent / "networks"
 

@@ -14,16 +14,16 @@ from benchmarks.tensorrt_speed import OnDevice
 
 import fastrt
 from fastrt.arrays import Array
-from fastrt.calibration.table import TensorRange
-from fastrt.engine import list_layers
-from fastrt.engine_info import Precision
+from fastrt.engine.calibration_table import TensorRange
+from fastrt.engine.load import list_layers
 from fastrt.passes.fold import fold_scales
 from fastrt.passes.half import compute_in_half
 from fastrt.passes.quantize import list_sites, quantize
 from fastrt.targets.base import BuildOptions
+from fastrt.targets.engine_info import Precision
 from fastrt.targets.reference import DrawnReference, HalfSumsReference, run_reference, trace_reference
 from fastrt.targets.tensorrt.target import TensorRtTarget
-from fastrt.untrained import draw_weights
+from fastrt.testing.untrained import draw_weights
 from golden.cases import NAMES, distance, load_golden
 
 pytestmark = pytest.mark.gpu
@@ -250,7 +250,7 @@ def test_a_version_compatible_plan_runs_on_the_lean_runtime(
 
 
 def test_a_plan_of_somebody_elses_loads(network: fastrt.Network, images: Array, tmp_path: Path) -> None:
-    from fastrt.engine_info import EngineInfo
+    from fastrt.targets.engine_info import EngineInfo
     from fastrt.targets.tensorrt.target import TensorRtTarget
 
     class Nameless(EngineInfo):

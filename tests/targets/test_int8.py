@@ -1,4 +1,4 @@
-"""int8 engines on the CPU at hand, and, in `make test`, on one narrowed to AVX2, whose 16-bit sums saturate.
+"""int8 engines on the CPU at hand, and, in `make test`, on one without VNNI, whose 16-bit sums saturate.
 
 What runs in integers is read from the runtimes' own graphs.
 """
@@ -16,19 +16,19 @@ import openvino as ov
 import pytest
 
 import fastrt
-from fastrt.drawing import draw_person
-from fastrt.engine_info import EngineInfo
-from fastrt.network import INPUT, OUTPUT, Network, make_tensor
-from fastrt.ops import Convolution, Input, QuantizeDequantize, Reshape
+from fastrt.images.drawing import draw_person
+from fastrt.ir.network import INPUT, OUTPUT, Network, make_tensor
+from fastrt.ir.ops import Convolution, Input, QuantizeDequantize, Reshape
 from fastrt.passes.fold import fold_scales
 from fastrt.passes.instance_norm import split_before_slices
 from fastrt.passes.quantize import list_convolutions, quantize_weights
 from fastrt.similarity import centred_cosines, normalize_rows
 from fastrt.targets.base import BuildOptions
+from fastrt.targets.engine_info import EngineInfo
 from fastrt.targets.openvino import OpenVinoTarget
 from fastrt.targets.reference import run_reference
 from fastrt.targets.registry import SUFFIXES, find_target
-from fastrt.untrained import draw_weights
+from fastrt.testing.untrained import draw_weights
 
 IMAGES = [draw_person(i, 0, 64, 32) for i in range(4)]
 
@@ -186,3 +186,20 @@ def test_a_table_is_for_int8_engines(tmp_path: Path) -> None:
         pytest.raises(fastrt.CalibrationError, match="the engine computes in fp32; a calibration table is for"),
     ):
         fastrt.verify(session, network, table=table)
+
+
+def test_a_table_that_the_engine_was_not_built_with_is_refused(tmp_path: Path) -> None:
+    network = _network("kd-r18-r101_ibn")
+    table = fastrt.calibrate(network, IMAGES, "minmax")
+    fastrt.build(network, tmp_path / "engine.xml", precision="int8", table=table)
+    other = fastrt.calibrate(network, IMAGES[:3], "minmax")
+    with (
+        fastrt.load(tmp_path / "engine.xml") as session,
+        pytest.raises(fastrt.CalibrationError, match="built with a table of minmax, 4 images"),
+    ):
+        fastrt.verify(session, network, table=other)
+
+
+def test_bf16_is_not_offered_where_the_cpu_is_narrowed_below_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    assert "bf16" not in OpenVinoTarget().precisions()

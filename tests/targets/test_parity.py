@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fastrt import ops
 from fastrt.arrays import Array
-from fastrt.engine_info import EngineInfo
-from fastrt.network import INPUT, OUTPUT, Network, Tensor, make_tensor
-from fastrt.ops import OPERATIONS, Operation
+from fastrt.ir import ops
+from fastrt.ir.network import INPUT, OUTPUT, Network, Tensor, make_tensor
+from fastrt.ir.ops import OPERATIONS, Operation
 from fastrt.targets.base import BuildOptions
+from fastrt.targets.engine_info import EngineInfo
 from fastrt.targets.reference import run_reference
 from fastrt.targets.registry import find_target
 

@@ -9,7 +9,7 @@ import fastrt
 import fastrt.compat
 from conftest import Small
 from fastrt.compat import ReID
-from fastrt.drawing import draw_person
+from fastrt.images.drawing import draw_person
 from fastrt.targets.reference import run_reference
 
 FRAMES = [draw_person(i, 0, 90 + 13 * i, 40 + 9 * i) for i in range(10)]

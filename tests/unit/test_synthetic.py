@@ -71,7 +71,7 @@ def test_cameras_differ_in_what_they_make_of_one_person() -> None:
 
 
 def test_an_untrained_network_fails(root: Path, tmp_path: Path) -> None:
-    from fastrt.untrained import draw_weights
+    from fastrt.testing.untrained import draw_weights
 
     spec = fastrt.load_spec("kd-r18-r101_ibn", ["INPUT.SIZE_TEST", [128, 64]])
     fastrt.build(fastrt.build_network(spec, draw_weights(spec)), tmp_path / "engine.xml")

@@ -9,11 +9,11 @@ from typing import Annotated
 
 import typer
 
-from fastrt import __version__
 from fastrt.cli import benchmark, build, calibrate, convert, demo, embed, evaluate, inspect, verify
 from fastrt.cli.arguments import join_pairs
 from fastrt.cli.output import progress_console, say_error
 from fastrt.errors import FastrtError
+from fastrt.version import __version__
 
 app = typer.Typer(
     name="fastrt",

@@ -7,11 +7,11 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from fastrt.benchmark.engines import compare_engines
-from fastrt.benchmark.plot import check_plot, draw_plot
 from fastrt.cli.arguments import AsJson, Device, split_numbers
 from fastrt.cli.output import progress_bar, result_console, say, say_json, say_note
-from fastrt.machine import describe_machine
+from fastrt.timing.engines import compare_engines
+from fastrt.timing.host import describe_machine
+from fastrt.timing.plot import check_plot, draw_plot
 
 BATCHES = "1,4,16"
 SHOWN = ("batch", "input", "median_ms", "p99_ms", "images_s", "load_s", "start_s", "peak_mb")

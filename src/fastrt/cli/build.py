@@ -7,21 +7,21 @@ from typing import Annotated, Literal
 
 import typer
 
-import fastrt.engine
-from fastrt.calibration.report import QuantizationReport
-from fastrt.calibration.slower import keep_slower
-from fastrt.calibration.table import read_table
+import fastrt
 from fastrt.cli.arguments import Checkpoint, Config, Overrides, split_numbers, split_pairs
-from fastrt.cli.judge import Judge
 from fastrt.cli.output import progress_of_phases, say, say_note
-from fastrt.engine import default_check, default_timing_cache
-from fastrt.engine_info import EngineInfo, Io, Precision, Resampler
+from fastrt.engine.build import default_check, default_timing_cache
+from fastrt.engine.calibration_table import read_table
+from fastrt.engine.session import Session
+from fastrt.engine.verify import Report, verify
 from fastrt.errors import CalibrationError, TargetError
-from fastrt.model import load_model
-from fastrt.session import Session
+from fastrt.models.load import load_model
+from fastrt.quantization.int8_images import Judge
+from fastrt.quantization.layer_timing import keep_slower
+from fastrt.quantization.report import QuantizationReport
 from fastrt.targets.base import BuildOptions
+from fastrt.targets.engine_info import EngineInfo, Io, Precision, Resampler
 from fastrt.targets.registry import choose_target
-from fastrt.verify import Report, verify
 
 
 def run(
@@ -131,7 +131,7 @@ def run(
             progress=advance,
         )
         make = partial(
-            fastrt.engine.build,
+            fastrt.build,
             network,
             target=target,
             normalize=not raw,

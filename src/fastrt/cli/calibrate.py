@@ -5,15 +5,15 @@ from typing import Annotated
 
 import typer
 
-from fastrt.calibration.calibrate import calibrate
-from fastrt.calibration.images import ImageSample
-from fastrt.calibration.methods import Method
 from fastrt.cli.arguments import Checkpoint, Config, Overrides, split_pairs
 from fastrt.cli.output import progress_bar, say, say_note, say_passed_over
-from fastrt.embed import find_images
-from fastrt.engine_info import Resampler
+from fastrt.engine.calibration_table import Method
+from fastrt.extraction import find_images
 from fastrt.files import check_place
-from fastrt.model import load_model
+from fastrt.images.sample import ImageSample
+from fastrt.models.load import load_model
+from fastrt.quantization.calibrate import calibrate
+from fastrt.targets.engine_info import Resampler
 
 
 def run(

@@ -8,9 +8,9 @@ from rich.table import Table
 
 from fastrt.cli.output import progress_of_phases, result_console, say, say_note
 from fastrt.demo.demonstrate import demonstrate
-from fastrt.engine import describe
+from fastrt.engine.load import describe
 from fastrt.errors import TargetError
-from fastrt.evaluate.report import check_libraries, write_report
+from fastrt.evaluation.report import check_libraries, write_report
 
 
 def run(

@@ -7,8 +7,8 @@ import typer
 
 from fastrt.cli.arguments import Device, Engine
 from fastrt.cli.output import progress_bar, say, say_note, say_passed_over
-from fastrt.embed import Store, find_images, stream_embeddings
-from fastrt.engine import load
+from fastrt.engine.load import load
+from fastrt.extraction import Store, find_images, stream_embeddings
 from fastrt.targets.base import Mode
 
 

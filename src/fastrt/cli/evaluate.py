@@ -12,12 +12,12 @@ from fastrt.cli.arguments import AsJson, Device, Engine
 from fastrt.cli.output import progress_bar, say, say_json, say_note
 from fastrt.datasets import CUHK03NP, MSMT17, DataSet, DukeMTMC, Market1501, VehicleID, VeRi, VERIWild, read_data_set
 from fastrt.datasets.synthetic import Synthetic
-from fastrt.engine import load
+from fastrt.engine.load import load
 from fastrt.errors import EvaluationError
-from fastrt.evaluate.distances import Metric
-from fastrt.evaluate.evaluate import evaluate, measure_roc
-from fastrt.evaluate.report import check_report, write_report
-from fastrt.evaluate.threshold import check_rate, find_threshold
+from fastrt.evaluation.distances import Metric
+from fastrt.evaluation.evaluate import evaluate, measure_roc
+from fastrt.evaluation.report import check_report, write_report
+from fastrt.evaluation.threshold import check_rate, find_threshold
 
 SETS: dict[str, Callable[[Path], DataSet]] = {
     "market1501": Market1501,

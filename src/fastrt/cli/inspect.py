@@ -8,12 +8,12 @@ from rich.table import Table
 
 from fastrt.cli.arguments import AsJson
 from fastrt.cli.output import result_console, say_json
-from fastrt.engine import describe, is_engine, list_layers
+from fastrt.engine.load import describe, list_layers
 from fastrt.errors import CheckpointError, SpecError
-from fastrt.model import load_model
-from fastrt.targets.registry import SUFFIXES
+from fastrt.models.load import load_model
+from fastrt.models.versions import recognise_era
+from fastrt.targets.registry import SUFFIXES, is_engine
 from fastrt.weights import READERS, load_weights
-from fastrt.weights.eras import recognise_era
 
 
 def run(

@@ -5,15 +5,15 @@ from typing import Annotated
 
 import typer
 
-from fastrt.calibration.images import read_images
-from fastrt.calibration.table import read_table
 from fastrt.cli.arguments import AsJson, Checkpoint, Config, Device, Engine, Overrides, split_pairs
 from fastrt.cli.output import say, say_json, say_note
-from fastrt.embed import find_images
-from fastrt.engine import describe, load, open_runner
+from fastrt.engine.calibration_table import read_table
+from fastrt.engine.load import describe, load, open_runner
+from fastrt.engine.verify import verify, verify_layers
 from fastrt.errors import CalibrationError
-from fastrt.model import load_model
-from fastrt.verify import verify, verify_layers
+from fastrt.extraction import find_images
+from fastrt.images.sample import read_images
+from fastrt.models.load import load_model
 
 MOST = 64
 """Images to measure on; the reference takes its time."""
@@ -53,7 +53,7 @@ def run(
     for note in model.notes:
         say_note(note)
     network = model.network()
-    measured_on = read_images(find_images(images).images, count=MOST, tell=say_note) if images else None
+    measured_on = read_images(find_images(images).images, count=MOST) if images else None
     if layers:
         report = verify_layers(open_runner(engine, device, taps=True), network, measured_on)
     else:

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fastrt.embed import SUFFIXES
 from fastrt.errors import EvaluationError
+from fastrt.extraction import SUFFIXES
 
 Root = str | os.PathLike[str]
 

@@ -9,22 +9,23 @@ from functools import partial
 from importlib.resources import as_file, files
 from pathlib import Path
 
-from fastrt.calibration.calibrate import calibrate
-from fastrt.calibration.images import ImageSample, read_images
-from fastrt.calibration.table import CalibrationTable
 from fastrt.datasets.base import DataSet
 from fastrt.datasets.synthetic import Synthetic, write_synthetic
-from fastrt.engine import build, engine_size, load
-from fastrt.engine_info import Precision
+from fastrt.engine.build import build
+from fastrt.engine.calibration_table import CalibrationTable
+from fastrt.engine.load import engine_size, load
+from fastrt.engine.verify import Report, verify
 from fastrt.errors import OutputError
-from fastrt.evaluate.evaluate import Scores, evaluate
-from fastrt.model import Model, load_model
-from fastrt.network import Network
+from fastrt.evaluation.evaluate import Scores, evaluate
+from fastrt.images.sample import ImageSample, read_images
+from fastrt.ir.network import Network
+from fastrt.models.load import Model, load_model
+from fastrt.quantization.calibrate import calibrate
 from fastrt.similarity import centred_cosines
-from fastrt.speed import compare_speed
 from fastrt.targets.base import BuildOptions
+from fastrt.targets.engine_info import Precision
 from fastrt.targets.registry import find_target
-from fastrt.verify import Report, verify
+from fastrt.timing.interleaved import compare_speed
 
 MODEL = "model.safetensors"
 SEED = 1

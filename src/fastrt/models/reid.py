@@ -11,8 +11,12 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from fastrt.arrays import Array
-from fastrt.builder import Builder
-from fastrt.layers import (
+from fastrt.ir.builder import Builder
+from fastrt.ir.network import INPUT, OUTPUT, Network, Tensor
+from fastrt.ir.ops import LeakyRelu, Reshape, ScaleShift
+from fastrt.ir.parameters import Parameters
+from fastrt.models.backbones.resnet import build_backbone
+from fastrt.models.layers import (
     average_max_pool,
     average_pool,
     batch_norm,
@@ -24,12 +28,8 @@ from fastrt.layers import (
     learnt_generalized_mean_pool,
     max_pool,
 )
-from fastrt.models.resnet import build_backbone
-from fastrt.network import INPUT, OUTPUT, Network, Tensor
-from fastrt.ops import LeakyRelu, Reshape, ScaleShift
-from fastrt.parameters import Parameters
-from fastrt.spec import ModelSpec
-from fastrt.weights.eras import is_unused, migrate
+from fastrt.models.spec import ModelSpec
+from fastrt.models.versions import is_unused, migrate
 
 logger = logging.getLogger("fastrt")
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
-from fastrt.engine_info import EngineInfo
-from fastrt.network import Network
+from fastrt.ir.network import Network
 from fastrt.passes.fold import fold_scales
 from fastrt.passes.half import compute_in_half, shrink_products
 from fastrt.passes.instance_norm import split_before_slices
@@ -16,9 +16,25 @@ HALVES = {"fp16": "float16", "bf16": "bfloat16", "int8": "float16"}
 """The half that a precision computes in; for int8, what is not in eight bits."""
 
 
+class EngineTraits(Protocol):
+    """The part of an engine's description that decides what its network looks like; see `EngineInfo`."""
+
+    @property
+    def io(self) -> str:
+        """The input profile."""
+
+    @property
+    def precision(self) -> str | None:
+        """What the engine computes in."""
+
+    @property
+    def normalized(self) -> bool | None:
+        """Whether embeddings leave the engine with unit length."""
+
+
 def prepare(
     network: Network,
-    info: EngineInfo,
+    info: EngineTraits,
     *,
     typed: bool = False,
     split: bool = False,

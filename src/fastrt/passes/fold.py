@@ -13,8 +13,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from fastrt.network import Network, Tensor
-from fastrt.ops import Convolution, ScaleShift, Slice
+from fastrt.ir.network import Network, Tensor
+from fastrt.ir.ops import Convolution, ScaleShift, Slice
 
 
 def fold_scales(network: Network) -> Network:

@@ -12,8 +12,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from fastrt.network import Network, Tensor, make_tensor
-from fastrt.ops import Cast, Clamp, Convolution, Input, Multiply, Power, ScaleShift, Transpose
+from fastrt.ir.network import Network, Tensor, make_tensor
+from fastrt.ir.ops import Cast, Clamp, Convolution, Input, Multiply, Power, ScaleShift, Transpose
 
 WIDE = "float32"
 

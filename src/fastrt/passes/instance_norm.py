@@ -11,8 +11,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from fastrt.network import Network, Tensor
-from fastrt.ops import Convolution, Slice
+from fastrt.ir.network import Network, Tensor
+from fastrt.ir.ops import Convolution, Slice
 
 
 def split_before_slices(network: Network) -> Network:

@@ -12,8 +12,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from fastrt.network import Network, Tensor, make_tensor
-from fastrt.ops import Convolution, Slice
+from fastrt.ir.network import Network, Tensor, make_tensor
+from fastrt.ir.ops import Convolution, Slice
 
 
 def join_single_channels(network: Network) -> Network:

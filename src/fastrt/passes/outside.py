@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from fastrt.errors import NetworkError
-from fastrt.network import OUTPUT, Network, Tensor, make_tensor
-from fastrt.ops import Cast, Convolution, Input, L2Normalize, QuantizeDequantize, ScaleShift, Transpose
+from fastrt.ir.network import OUTPUT, Network, Tensor, make_tensor
+from fastrt.ir.ops import Cast, Convolution, Input, L2Normalize, QuantizeDequantize, ScaleShift, Transpose
 
 
 def take_bytes(network: Network) -> Network:

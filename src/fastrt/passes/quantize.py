@@ -14,8 +14,8 @@ import numpy as np
 
 from fastrt.arrays import Array
 from fastrt.errors import CalibrationError
-from fastrt.network import Network, Tensor, make_tensor
-from fastrt.ops import Add, Convolution, MaxPool, Multiply, QuantizeDequantize, ReduceMean, Reshape
+from fastrt.ir.network import Network, Tensor, make_tensor
+from fastrt.ir.ops import Add, Convolution, MaxPool, Multiply, QuantizeDequantize, ReduceMean, Reshape
 
 LEVELS = 127
 """Steps of a signed grid on either side of 0; the 128th, below, is left alone, so that weights stay symmetric."""
@@ -82,7 +82,8 @@ def quantize(
             output by on average is then taken back by the bias.
 
     Raises:
-        CalibrationError: a range is missing, or ``kept`` names what is no convolution in eight bits.
+        CalibrationError: a range is missing, means are of another number of channels, or ``kept`` names a tensor
+            that is not a convolution in int8.
     """
     convolutions = list_convolutions(network)
     if unknown := sorted(set(kept) - set(convolutions)):
@@ -97,6 +98,11 @@ def quantize(
         if tensor.name in chosen:
             assert isinstance(operation, Convolution)
             mean = None if means is None else means.get(tensor.inputs[0])
+            if mean is not None and len(mean) != operation.weight.shape[1]:
+                raise CalibrationError(
+                    f"the calibration table has {len(mean)} means of {tensor.inputs[0]}; expected one for each of its"
+                    f" {operation.weight.shape[1]} channels. Calibrate again."
+                )
             grid = made[_pair_name(sites.site(tensor.inputs[0]))].operation
             assert isinstance(grid, QuantizeDequantize)
             operation = quantize_weights(operation, mean, grid.scale, placement)
@@ -148,7 +154,7 @@ def list_inputs(network: Network) -> list[str]:
 
 
 def place(found: Range, placement: Placement) -> QuantizeDequantize:
-    """The pair for a range; one of nothing but zeros gets a scale of 1, as a scale must be positive.
+    """The pair for a range; one of zeros gets a scale of 1, as a scale must be a positive float32.
 
     >>> from types import SimpleNamespace
     >>> place(SimpleNamespace(low=0.0, amax=63.75), Placement(True, "int8", False, True, False))
@@ -159,7 +165,8 @@ def place(found: Range, placement: Placement) -> QuantizeDequantize:
     grid = "uint8" if placement.unsigned and found.low >= 0 else placement.signed
     steps = 2 * LEVELS + 1 if grid == "uint8" and found.low >= 0 else LEVELS
     zero_point = 128 if grid == "uint8" and found.low < 0 else 0
-    return QuantizeDequantize(found.amax / steps or 1.0, zero_point, grid)
+    scale = found.amax / steps
+    return QuantizeDequantize(scale if scale > np.finfo(np.float32).tiny else 1.0, zero_point, grid)
 
 
 def quantize_weights(

@@ -12,10 +12,10 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar
 import numpy as np
 
 from fastrt.arrays import Array, Embeddings, Shape
-from fastrt.engine_info import EngineInfo
 from fastrt.errors import EngineError, ImageError, TargetError
-from fastrt.network import Network, Tensor
+from fastrt.ir.network import Network, Tensor
 from fastrt.passes.quantize import Placement
+from fastrt.targets.engine_info import EngineInfo
 
 Value = TypeVar("Value")
 

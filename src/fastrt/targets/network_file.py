@@ -11,8 +11,8 @@ import numpy as np
 
 from fastrt.arrays import Array
 from fastrt.errors import EngineError, FastrtError
-from fastrt.network import Network, Tensor, make_tensor
-from fastrt.ops import OPERATIONS
+from fastrt.ir.network import Network, Tensor, make_tensor
+from fastrt.ir.ops import OPERATIONS
 
 OPERATIONS_ENTRY = "network"
 INFO_ENTRY = "info"

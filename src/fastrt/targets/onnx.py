@@ -12,10 +12,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fastrt.arrays import Array, Embeddings
-from fastrt.engine_info import KEY, EngineInfo, read_info
 from fastrt.errors import EngineError, TargetError
-from fastrt.network import Network, Tensor
-from fastrt.ops import (
+from fastrt.ir.network import Network, Tensor
+from fastrt.ir.ops import (
     Add,
     Cast,
     Clamp,
@@ -41,6 +40,7 @@ from fastrt.ops import (
 )
 from fastrt.passes.quantize import Placement
 from fastrt.targets.base import BuildOptions, Layer, Lowering, Mode, Runner, Target
+from fastrt.targets.engine_info import KEY, EngineInfo, read_info
 
 OPSET = 17
 IR_VERSION = 9

@@ -5,6 +5,7 @@ The only file that imports openvino.
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -19,10 +20,9 @@ from openvino import opset1 as op1
 from openvino import opset14 as op14
 
 from fastrt.arrays import Array, Embeddings
-from fastrt.engine_info import KEY, EngineInfo, read_info
 from fastrt.errors import EngineError, OutputError, TargetError
-from fastrt.network import Network, Tensor
-from fastrt.ops import (
+from fastrt.ir.network import Network, Tensor
+from fastrt.ir.ops import (
     Add,
     Cast,
     Clamp,
@@ -49,12 +49,16 @@ from fastrt.ops import (
 from fastrt.passes.half import list_float32
 from fastrt.passes.quantize import Placement
 from fastrt.targets.base import BuildOptions, Layer, Lowering, Mode, Runner, Target, refuse_precision
+from fastrt.targets.engine_info import KEY, EngineInfo, read_info
 
 Node = Any
 """An openvino node; openvino publishes no types for what its opsets return."""
 
 HINTS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16", "int8": "f32"}
 CAPABILITIES = {"fp32": "FP32", "bf16": "BF16", "fp16": "FP16"}
+BF16_INSTRUCTIONS = ("DEFAULT", "ALL", "BF16", "FP16", "AMX", "AVX10", "VNNI_2")
+"""Parts of the values of ``ONEDNN_MAX_CPU_ISA`` that leave a CPU its bfloat16 instructions."""
+
 FLOAT_MAX = float(np.finfo(np.float32).max)
 
 
@@ -169,6 +173,10 @@ class OpenVinoTarget(Target):
 
     def precisions(self) -> tuple[str, ...]:
         capabilities = ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        narrowed = os.environ.get("ONEDNN_MAX_CPU_ISA", "DEFAULT").upper()
+        if not any(word in narrowed for word in BF16_INSTRUCTIONS):
+            # OpenVINO lists it all the same, and then finds no kernel.
+            capabilities = [capability for capability in capabilities if capability != "BF16"]
         floating = (precision for precision, capability in CAPABILITIES.items() if capability in capabilities)
         return (*floating, "int8")
 

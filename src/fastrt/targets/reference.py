@@ -11,10 +11,9 @@ import ml_dtypes
 import numpy as np
 
 from fastrt.arrays import Array, Embeddings
-from fastrt.engine_info import EngineInfo, read_info
 from fastrt.errors import EngineError, TargetError
-from fastrt.network import Network, Tensor
-from fastrt.ops import (
+from fastrt.ir.network import Network, Tensor
+from fastrt.ir.ops import (
     Add,
     Cast,
     Clamp,
@@ -40,6 +39,7 @@ from fastrt.ops import (
 )
 from fastrt.passes.quantize import Placement
 from fastrt.targets.base import BuildOptions, Layer, Lowering, Mode, Runner, Target
+from fastrt.targets.engine_info import EngineInfo, read_info
 from fastrt.targets.network_file import read_info_entry, read_network, write_network
 
 PIXELS = (2, 3)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import os
 from pathlib import Path
 
-from fastrt.engine_info import Precision
 from fastrt.errors import TargetError
 from fastrt.targets.base import Target, refuse_precision
+from fastrt.targets.engine_info import Precision
 
 TARGETS = {
     "openvino": ("fastrt.targets.openvino", "OpenVinoTarget"),
@@ -65,6 +66,11 @@ def choose_target(path: Path, target: str | None, precision: Precision) -> Targe
     chosen = find_target(by_suffix)
     refuse_precision(chosen, precision)
     return chosen
+
+
+def is_engine(path: str | os.PathLike[str]) -> bool:
+    """Whether a file's suffix is that of an engine."""
+    return Path(path).suffix.lower() in SUFFIXES
 
 
 def _either(words: list[str]) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from fastrt.targets.base import Layer
 from fastrt.targets.tensorrt import cuda
-from fastrt.targets.tensorrt.dialect import Dialect
+from fastrt.targets.tensorrt.capabilities import Dialect
 from fastrt.targets.tensorrt.inspection import list_layers
 
 TRT = SimpleNamespace(

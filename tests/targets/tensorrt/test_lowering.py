@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 import fastrt
-from fastrt.engine_info import EngineInfo
-from fastrt.network import INPUT, Network, Tensor, make_tensor
-from fastrt.ops import Clamp, Convolution, Input, InstanceNorm, Multiply, Power, QuantizeDequantize, Relu
+from fastrt.ir.network import INPUT, Network, Tensor, make_tensor
+from fastrt.ir.ops import Clamp, Convolution, Input, InstanceNorm, Multiply, Power, QuantizeDequantize, Relu
 from fastrt.passes import prepare
 from fastrt.passes.half import compute_in_half
 from fastrt.passes.quantize import quantize_weights
+from fastrt.targets.engine_info import EngineInfo
 from fastrt.targets.tensorrt.lowering import TensorRtLowering
 from fastrt.targets.tensorrt.target import TensorRtTarget
-from fastrt.untrained import draw_weights
+from fastrt.testing.untrained import draw_weights
 from targets.tensorrt.fake_definition import Definition, make_dialect
 
 SPEC = fastrt.load_spec(None, ["MODEL.BACKBONE.DEPTH", "18x", "INPUT.SIZE_TEST", [64, 32]])

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from fastrt.arrays import Array
-from fastrt.calibration.table import TensorRange
-from fastrt.engine_info import EngineInfo, Precision
-from fastrt.network import Network, Tensor
+from fastrt.engine.calibration_table import TensorRange
+from fastrt.ir.network import Network, Tensor
 from fastrt.passes import prepare
 from fastrt.passes.fold import fold_scales
 from fastrt.passes.quantize import list_sites, quantize
+from fastrt.targets.engine_info import EngineInfo, Precision
 from fastrt.targets.reference import Reference
 from fastrt.targets.tensorrt.lowering import FEW, TensorRtLowering
 from fastrt.targets.tensorrt.target import TensorRtTarget

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 import fastrt
-from fastrt.engine_info import EngineInfo
 from fastrt.targets.base import BuildOptions
-from fastrt.targets.tensorrt.dialect import Dialect
+from fastrt.targets.engine_info import EngineInfo
+from fastrt.targets.tensorrt.capabilities import Dialect
 from fastrt.targets.tensorrt.plan import MARK, configure, find_description, profile_ranges
 
 INFO = EngineInfo(

@@ -10,13 +10,13 @@ import pytest
 
 import fastrt
 from fastrt.cli import main
-from fastrt.engine_info import EngineInfo, Precision
-from fastrt.network import INPUT, Network, make_tensor
-from fastrt.ops import Convolution, Input, LeakyRelu, Relu, Reshape
+from fastrt.ir.network import INPUT, Network, make_tensor
+from fastrt.ir.ops import Convolution, Input, LeakyRelu, Relu, Reshape
 from fastrt.passes import prepare
 from fastrt.targets.base import BuildOptions
+from fastrt.targets.engine_info import EngineInfo, Precision
 from fastrt.targets.registry import find_target
-from fastrt.untrained import draw_weights
+from fastrt.testing.untrained import draw_weights
 from golden.cases import NAMES, load_golden
 from targets.test_parity import NETWORKS
 

@@ -14,11 +14,11 @@ import pytest
 
 import fastrt
 from fastrt.arrays import Array
-from fastrt.engine_info import EngineInfo
-from fastrt.session import Session
+from fastrt.engine.session import Session
+from fastrt.targets.engine_info import EngineInfo
 from fastrt.targets.tensorrt import cuda
-from fastrt.targets.tensorrt.dialect import Dialect
-from fastrt.targets.tensorrt.lane import Ports
+from fastrt.targets.tensorrt.capabilities import Dialect
+from fastrt.targets.tensorrt.execution_slot import Ports
 from fastrt.targets.tensorrt.runner import TensorRtRunner
 from targets.tensorrt.fake_cuda import SHAPE, FakeEngine, FakeRuntime, embed
 

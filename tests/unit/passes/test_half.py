@@ -7,17 +7,17 @@ import pytest
 
 import fastrt
 from fastrt.arrays import Array
-from fastrt.engine_info import EngineInfo
-from fastrt.network import Network
-from fastrt.ops import Cast, Convolution, Power
+from fastrt.ir.network import Network
+from fastrt.ir.ops import Cast, Convolution, Power
 from fastrt.passes import prepare
 from fastrt.passes.fold import fold_scales
 from fastrt.passes.half import compute_in_half
 from fastrt.passes.instance_norm import split_before_slices
 from fastrt.passes.outside import normalize_embedding, take_bytes
+from fastrt.targets.engine_info import EngineInfo
 from fastrt.targets.reference import Reference
 from fastrt.targets.registry import find_target
-from fastrt.untrained import draw_weights
+from fastrt.testing.untrained import draw_weights
 from unrounded import UnroundedReference
 
 SPEC = fastrt.load_spec("sbs_R50-ibn", ["INPUT.SIZE_TEST", [64, 32]])

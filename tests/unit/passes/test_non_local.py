@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 import fastrt
-from fastrt.network import INPUT, Network, make_tensor
-from fastrt.ops import Convolution, Input, Multiply
+from fastrt.ir.network import INPUT, Network, make_tensor
+from fastrt.ir.ops import Convolution, Input, Multiply
 from fastrt.passes.fold import fold_scales
 from fastrt.passes.non_local import join_single_channels
 from fastrt.targets.reference import Reference
-from fastrt.untrained import draw_weights
+from fastrt.testing.untrained import draw_weights
 
 SPEC = fastrt.load_spec("sbs_R50-ibn", ["INPUT.SIZE_TEST", [64, 32]])
 MAPS = ("g", "theta", "phi")

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 import fastrt
 from fastrt.arrays import Array
-from fastrt.network import Network
-from fastrt.ops import Convolution, QuantizeDequantize
+from fastrt.ir.network import Network
+from fastrt.ir.ops import Convolution, QuantizeDequantize
 from fastrt.passes.fold import fold_scales
 from fastrt.passes.outside import take_bytes
 from fastrt.passes.quantize import (
@@ -27,7 +27,7 @@ from fastrt.targets.onnx import OnnxTarget
 from fastrt.targets.openvino import OpenVinoTarget
 from fastrt.targets.reference import Reference, run_reference
 from fastrt.targets.tensorrt.target import TensorRtTarget
-from fastrt.untrained import draw_weights
+from fastrt.testing.untrained import draw_weights
 
 PLACEMENTS = {target.name: target.placement for target in (OpenVinoTarget, OnnxTarget, TensorRtTarget)}
 SIZE: list[object] = ["INPUT.SIZE_TEST", [64, 32]]
@@ -144,6 +144,12 @@ def test_a_missing_range_is_said(network: Network) -> None:
         quantize(network, ranges, PLACEMENTS["openvino"])
 
 
+def test_means_of_another_number_of_channels_are_refused(network: Network) -> None:
+    name = list_inputs(network)[1]
+    with pytest.raises(fastrt.CalibrationError, match="has 3 means of .*; expected one for each of its 64 "):
+        quantize(network, _ranges(network), PLACEMENTS["openvino"], (), {name: np.zeros(3)})
+
+
 def test_bytes_are_taken_by_a_quantized_network_as_well() -> None:
     network = _network("kd-r18-r101_ibn")
     quantized = quantize(network, _ranges(network), PLACEMENTS["openvino"])
@@ -154,7 +160,8 @@ def test_bytes_are_taken_by_a_quantized_network_as_well() -> None:
 
 def test_tensors_of_zeros_get_a_positive_scale() -> None:
     for placement in PLACEMENTS.values():
-        assert place(SimpleNamespace(low=0.0, amax=0.0), placement).scale == 1.0
+        for amax in (0.0, 1e-300):
+            assert place(SimpleNamespace(low=0.0, amax=amax), placement).scale == 1.0
 
 
 @given(seed=st.integers(0, 2**32 - 1), size=st.floats(1e-30, 1e30), dead=st.booleans())

@@ -66,7 +66,7 @@ def test_the_spec_travels_along(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["no json", "[1]", "null"])
 def test_a_spec_that_is_none_is_refused(text: str, tmp_path: Path) -> None:
     path = tmp_path / "m.safetensors"
-    safetensors.numpy.save_file(ARRAYS, path, {"fastrt.spec": text})
+    safetensors.numpy.save_file(ARRAYS, path, {"fastrt.models.spec": text})
     with pytest.raises(fastrt.CheckpointError) as caught:
         fastrt.load_weights(path)
     assert (

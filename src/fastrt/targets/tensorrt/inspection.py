@@ -10,7 +10,7 @@ from typing import Any
 from fastrt.errors import EngineError
 from fastrt.targets.base import Layer
 from fastrt.targets.tensorrt import cuda
-from fastrt.targets.tensorrt.dialect import Dialect, Trt
+from fastrt.targets.tensorrt.capabilities import Dialect, Trt
 
 OF_PROFILE = re.compile(r" \[profile (\d+)\]$")
 """How names of layers end that belong to another profile than the first."""

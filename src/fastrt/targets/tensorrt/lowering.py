@@ -14,8 +14,8 @@ import numpy as np
 
 from fastrt.arrays import Array
 from fastrt.errors import EngineError
-from fastrt.network import Tensor
-from fastrt.ops import (
+from fastrt.ir.network import Tensor
+from fastrt.ir.ops import (
     Add,
     Cast,
     Clamp,
@@ -41,7 +41,7 @@ from fastrt.ops import (
     Transpose,
 )
 from fastrt.targets.base import Lowering
-from fastrt.targets.tensorrt.dialect import Dialect, Trt
+from fastrt.targets.tensorrt.capabilities import Dialect, Trt
 from fastrt.targets.tensorrt.messages import last_fault
 
 PIXELS = 1 << 2 | 1 << 3

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 
-from fastrt.targets.tensorrt.dialect import Trt
+from fastrt.targets.tensorrt.capabilities import Trt
 
 logger = logging.getLogger("fastrt.tensorrt")
 

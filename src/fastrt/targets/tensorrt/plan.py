@@ -10,14 +10,14 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from fastrt.engine_info import EngineInfo
 from fastrt.errors import EngineError, OutputError, TargetError
 from fastrt.files import written_whole
-from fastrt.network import Network
-from fastrt.ops import QuantizeDequantize
+from fastrt.ir.network import Network
+from fastrt.ir.ops import QuantizeDequantize
 from fastrt.passes import HALVES
 from fastrt.targets.base import BuildOptions
-from fastrt.targets.tensorrt.dialect import Dialect, Trt
+from fastrt.targets.engine_info import EngineInfo
+from fastrt.targets.tensorrt.capabilities import Dialect, Trt
 from fastrt.targets.tensorrt.lowering import TensorRtLowering
 from fastrt.targets.tensorrt.messages import last_fault, make_logger
 

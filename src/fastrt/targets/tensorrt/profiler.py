@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastrt.targets.tensorrt.dialect import Trt
+from fastrt.targets.tensorrt.capabilities import Trt
 
 
 def make_profiler(trt: Trt) -> Trt:

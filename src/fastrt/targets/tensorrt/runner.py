@@ -14,13 +14,13 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from fastrt.arrays import Array, Embeddings
-from fastrt.engine_info import EngineInfo
 from fastrt.errors import EngineError, ImageError
 from fastrt.targets.base import Runner
+from fastrt.targets.engine_info import EngineInfo
 from fastrt.targets.tensorrt import cuda
+from fastrt.targets.tensorrt.capabilities import Dialect, Trt
 from fastrt.targets.tensorrt.device_array import DeviceArray, is_on_device, view_device_array, view_host_array
-from fastrt.targets.tensorrt.dialect import Dialect, Trt
-from fastrt.targets.tensorrt.lane import Lane, Ports
+from fastrt.targets.tensorrt.execution_slot import Lane, Ports
 from fastrt.targets.tensorrt.profiler import make_profiler
 
 LANES = 2

@@ -9,15 +9,15 @@ from typing import ClassVar
 import numpy as np
 
 from fastrt.arrays import Shape
-from fastrt.engine_info import EngineInfo, read_info
 from fastrt.errors import EngineError, TargetError
-from fastrt.network import Network
+from fastrt.ir.network import Network
 from fastrt.passes.quantize import Placement
 from fastrt.targets.base import BuildOptions, Layer, Mode, Runner, Target
+from fastrt.targets.engine_info import EngineInfo, read_info
 from fastrt.targets.tensorrt import cuda
-from fastrt.targets.tensorrt.dialect import Dialect, Trt, find_dialect
+from fastrt.targets.tensorrt.capabilities import Dialect, Trt, find_dialect
+from fastrt.targets.tensorrt.execution_slot import Ports
 from fastrt.targets.tensorrt.inspection import list_layers
-from fastrt.targets.tensorrt.lane import Ports
 from fastrt.targets.tensorrt.lowering import FEW
 from fastrt.targets.tensorrt.messages import last_fault, make_logger
 from fastrt.targets.tensorrt.plan import build_plan, description_of, find_description

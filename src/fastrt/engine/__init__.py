@@ -1,0 +1,1 @@
+"""Engine files: build, load, verify."""

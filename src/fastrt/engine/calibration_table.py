@@ -1,0 +1,135 @@
+"""The calibration table: ranges by tensor name, as JSON that people can read, a line a tensor."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Collection
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fastrt.errors import CalibrationError
+from fastrt.files import ESCAPED, written_whole
+from fastrt.ir.network import Network
+from fastrt.passes.quantize import Placement, quantize
+from fastrt.targets.engine_info import Resampler
+
+Method = Literal["minmax", "percentile", "entropy", "mse"]
+"""How the largest magnitude worth representing is chosen; see `fastrt.quantization.methods`."""
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class TensorRange(BaseModel):
+    """What values a tensor took.
+
+    Attributes:
+        low: the least.
+        high: the largest.
+        amax: the largest magnitude that is worth representing, by the table's method.
+        saturated: which part of the values lies beyond it, 0 to 1.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    low: Finite
+    high: Finite
+    amax: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    saturated: Annotated[float, Field(ge=0, le=1)]
+
+
+class CalibrationTable(BaseModel):
+    """Ranges of one network; each target derives its own scales from them.
+
+    Attributes:
+        format: version of this file.
+        fastrt: the fastrt that made it.
+        fingerprint: of the network.
+        method: how ``amax`` was chosen.
+        image_size: ``(H, W)``, to which images were brought.
+        resampler: how.
+        seed: by which images were drawn from a folder; None if they were given one by one.
+        images: their names, or as many numbers.
+        held_out: names of images of the same folder that were not looked at.
+        images_hash: SHA-256 of their pixels, as read.
+        ranges: by tensor name.
+        means: of each channel of what convolutions take, by tensor name; empty to leave biases as they are.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1] = 1
+    fastrt: str
+    fingerprint: str
+    method: Method
+    image_size: tuple[int, int]
+    resampler: Resampler
+    seed: int | None = None
+    images: tuple[str, ...]
+    held_out: tuple[str, ...] = ()
+    images_hash: str
+    ranges: dict[str, TensorRange]
+    means: dict[str, tuple[Finite, ...]]
+
+    @property
+    def summary(self) -> str:
+        """``entropy, 512 images``."""
+        return f"{self.method}, {len(self.images)} images"
+
+    def check(self, network: Network) -> None:
+        """Raise `CalibrationError` if it is of another network."""
+        if self.fingerprint != network.fingerprint():
+            raise CalibrationError(
+                "the calibration table is of another network: another checkpoint, config, or version of fastrt;"
+                " calibrate this one"
+            )
+
+    def quantize(self, folded: Network, placement: Placement, kept: Collection[str] = ()) -> Network:
+        """The network with its convolutions in int8; see `fastrt.passes.quantize.quantize`."""
+        means = {name: np.asarray(mean) for name, mean in self.means.items()}
+        return quantize(folded, self.ranges, placement, kept, means)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write it, whole or not at all.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        content = self.model_dump(mode="json")
+        lines = [f" {json.dumps(key)}: {_lines(value)}" for key, value in content.items()]
+        with written_whole(path) as temporary:
+            temporary.write_text("{\n" + ",\n".join(lines) + "\n}\n", "utf-8", ESCAPED)
+
+
+def read_table(path: str | os.PathLike[str]) -> CalibrationTable:
+    """Read a table.
+
+    Raises:
+        CalibrationError: there is no such file, or it is no calibration table.
+    """
+    try:
+        # pydantic's own reader takes no names of files that are no UTF-8
+        return CalibrationTable.model_validate(json.loads(Path(path).read_bytes()))
+    except OSError as error:
+        raise CalibrationError(f"cannot read the calibration table {path}: {error.strerror or error}") from None
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        where = ".".join(map(str, fault["loc"])) or "the file"
+        raise CalibrationError(
+            f"{path} is no calibration table: {where}: {fault['msg'].lower()}; calibrate again"
+        ) from None
+    except (ValueError, RecursionError) as error:
+        raise CalibrationError(
+            f"{path} is no calibration table: the file is no JSON: {error}; calibrate again"
+        ) from None
+
+
+def _lines(value: object) -> str:
+    """JSON of which each entry of a dictionary has a line of its own."""
+    if not isinstance(value, dict):
+        return json.dumps(value, ensure_ascii=False)
+    entries = (f"  {json.dumps(key)}: {json.dumps(entry)}" for key, entry in value.items())
+    return "{\n" + ",\n".join(entries) + "\n }"

@@ -1,0 +1,304 @@
+"""Is an engine what its network says? Measured against the reference, on drawn pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastrt.arrays import Array, Image
+from fastrt.engine.calibration_table import CalibrationTable
+from fastrt.engine.session import Session
+from fastrt.errors import CalibrationError, EngineError
+from fastrt.images.drawing import draw_person
+from fastrt.ir.network import Network, Tensor
+from fastrt.passes import HALVES
+from fastrt.passes.fold import fold_scales
+from fastrt.passes.half import compute_in_half
+from fastrt.similarity import centred_cosines, nearest_agreement, normalize_rows, rank_agreement
+from fastrt.targets.base import Runner
+from fastrt.targets.engine_info import EngineInfo
+from fastrt.targets.reference import DrawnReference, HalfSumsReference, Reference, RoundingReference
+from fastrt.targets.registry import find_target
+
+TOLERANCE = 1e-4
+"""Of fp32: the largest difference, divided by the largest absolute value of the reference."""
+
+ROUNDING = 3.0
+"""For networks that amplify rounding: times what the precision alone does to the reference itself."""
+
+COSINE = {"tf32": 0.9995, "fp16": 0.999, "bf16": 0.99, "int8": 0.97}
+"""Below fp32: the least cosine between embeddings from which the reference's mean embedding is subtracted.
+
+Raw cosines hide breakage, as all embeddings of a network point in much the same direction."""
+
+ROUNDED_LIKE = {"tf32": "float16", "fp16": "float16", "bf16": "bfloat16"}
+"""The type that shows what a precision does to a network; tf32 has as many bits after the point as float16."""
+
+SUMS_IN_HALF = {("tensorrt", "fp16"), ("tensorrt-rtx", "fp16")}
+"""Targets and precisions whose convolutions add up in half: docs/explanation/decisions/0009."""
+
+INT8_COSINE = 0.99
+"""The least cosine between an int8 engine and its int8 network computed by the reference, where rounding allows it."""
+
+DRAWS = 4
+INT8_ROUNDING = 1.5
+"""For int8 networks that amplify rounding: draws of the reference with random rounding, and times the farthest of them.
+
+Less than `ROUNDING`: a saturated deep network lies just twice as far off."""
+
+PICTURES = 4
+RANKED_PICTURES = 16
+"""How many are drawn, and how many where ranks are looked at as well, for int8."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was measured: its name, whether it passed, and the figures in words."""
+
+    name: str
+    passed: bool
+    figures: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `verify` found; true when every check passed, and ``print(report)`` shows the figures."""
+
+    checks: tuple[Check, ...]
+
+    def __bool__(self) -> bool:
+        return all(check.passed for check in self.checks)
+
+    def __str__(self) -> str:
+        width = max(len(check.name) for check in self.checks)
+        lines = [
+            f"{check.name:<{width}}  {'ok  ' if check.passed else 'FAIL'}  {check.figures}" for check in self.checks
+        ]
+        return "\n".join([*lines, "verified" if self else "not verified"])
+
+
+def verify(
+    session: Session,
+    network: Network,
+    images: Sequence[Image] | None = None,
+    table: CalibrationTable | None = None,
+) -> Report:
+    """Measure an engine against the network it is said to be.
+
+    Three checks: that its fingerprint is the network's; that its embeddings are the reference's, as near as the
+    precision allows; and that an image's embedding depends neither on the batch nor on its place in it. For int8, how
+    the images' order of neighbours changed is told as well.
+
+    Args:
+        session: the engine.
+        network: what `fastrt.build_network` makes of the checkpoint.
+        images: ``(h, w, 3)`` uint8 BGR arrays, at least 2; drawn ones if None.
+        table: that an int8 engine was built with, if it is at hand.
+
+    Raises:
+        EngineError: the engine takes or gives other shapes than the network, so nothing can be compared.
+        CalibrationError: the table is of another network, or the engine is not in int8.
+    """
+    info = session.info
+    if table is not None and info.precision != "int8":
+        raise CalibrationError(f"the engine computes in {info.precision}; a calibration table is for engines in int8")
+    batch = _pictures(session, network, images)
+    got = session(batch)
+    want = _reference(network, batch)
+    is_unit = info.normalized if info.normalized is not None else _is_unit(got)
+    if is_unit:
+        want = normalize_rows(want)
+    noise = 0.0
+    for tensor, value in _rounded(network, _pixels(batch), info):
+        if tensor.name == network.output.name:
+            noise = _differ(info, normalize_rows(value) if is_unit else value, want, want.mean(0))
+    checks = [
+        _check_fingerprint(info, network),
+        _check("values", info, got, want, want.mean(0), noise),
+        _check_places(session, batch, got, noise),
+    ]
+    if info.precision == "int8":
+        same, tau = nearest_agreement(got, want), rank_agreement(got, want)
+        figures = f"same image nearest {same:.0%}, Kendall's tau of neighbours {tau:.3f}, of {len(batch)} images"
+        checks.append(Check("ranks", True, figures))
+    if table is not None:
+        checks.append(_check_int8(session, network, table, batch, got, is_unit))
+    return Report(tuple(checks))
+
+
+def verify_int8(session: Session, network: Network, table: CalibrationTable) -> Report:
+    """Compare an int8 engine with the same int8 network computed by the reference, on drawn images.
+
+    So it measures the runtime and the host's CPU, not what int8 itself does to the embeddings.
+
+    Args:
+        session: the engine.
+        network: what `fastrt.build_network` makes of the checkpoint.
+        table: that the engine was built with.
+
+    Raises:
+        EngineError, CalibrationError: as `verify`.
+    """
+    batch = _pictures(session, network, None)[:PICTURES]
+    got = session(batch)
+    is_unit = session.info.normalized if session.info.normalized is not None else _is_unit(got)
+    return Report((_check_int8(session, network, table, batch, got, is_unit),))
+
+
+def verify_layers(runner: Runner, network: Network, images: Sequence[Image] | None = None) -> Report:
+    """Compare an engine's tensors with the reference's of the same names, up to the first that disagrees.
+
+    Tensors that the engine does not have, as it fused or renamed them, are passed over.
+
+    Args:
+        runner: the engine, opened with taps; it is closed afterwards.
+        network: what `fastrt.build_network` makes of the checkpoint.
+        images: as for `verify`.
+
+    Raises:
+        EngineError: as `verify`.
+    """
+    with Session(runner) as session:
+        batch = _pictures(session, network, images)[:2]
+        taps = runner.run_tapped(session.prepare(batch))
+    pixels = _pixels(batch)
+    near = {tensor.name: value for tensor, value in _rounded(network, pixels, runner.info)}
+    checks: list[Check] = []
+    for tensor, want in Reference(pixels).lower(network):
+        name = tensor.name if tensor is not network.output or not runner.info.normalized else f"{tensor.name}.raw"
+        got = taps.get(name)
+        if got is None or got.shape != want.shape or tensor is network.input:
+            continue
+        noise = _differ(runner.info, near[tensor.name], want, want.mean(0)) if tensor.name in near else 0.0
+        checks.append(_check(tensor.name, runner.info, got, want, want.mean(0), noise))
+        if not checks[-1].passed:
+            break
+    if not checks:
+        raise EngineError("the engine has no tensor of the network's names, so its layers cannot be compared")
+    return Report(tuple(checks))
+
+
+def _pictures(session: Session, network: Network, images: Sequence[Image] | None) -> Array:
+    """A batch at the engine's size, if the network's is the same: ``(n, H, W, 3)`` uint8 BGR."""
+    info = session.info
+    size, dimension = network.input.shape[1:], network.output.shape[0]
+    if info.image_size != size or info.embedding_dim != dimension:
+        raise EngineError(
+            f"the engine takes {info.image_size} images to {info.embedding_dim} numbers,"
+            f" the network {size} to {dimension}; verify an engine with its own checkpoint and config"
+        )
+    if images is None:
+        count = RANKED_PICTURES if info.precision == "int8" else PICTURES
+        images = [draw_person(i // 2, i % 2, *size) for i in range(count)]
+    if len(images) < 2:
+        raise EngineError(f"{len(images)} image is too few to verify with; give at least 2")
+    return session.resize(images)
+
+
+def _pixels(batch: Array) -> Array:
+    return batch[..., ::-1].transpose(0, 3, 1, 2).astype(np.float32)
+
+
+def _reference(network: Network, batch: Array) -> Array:
+    *_, (_, embeddings) = Reference(_pixels(batch)).lower(network)
+    return embeddings
+
+
+def _rounded(network: Network, pixels: Array, info: EngineInfo) -> Iterator[tuple[Tensor, Array]]:
+    """The reference as the engine's precision rounds it, whatever the runtime: what no engine can be blamed for.
+
+    Nothing for int8, which is asked for at one's own risk: that it is like fp32 is the question.
+    """
+    if info.precision == "int8":
+        return iter(())
+    if _compares_values(info):
+        return Reference(pixels, np.float32).lower(network)
+    half = compute_in_half(fold_scales(network), ROUNDED_LIKE[str(info.precision)])
+    sums_in_half = (info.target, info.precision) in SUMS_IN_HALF
+    return (HalfSumsReference if sums_in_half else RoundingReference)(pixels).lower(half)
+
+
+def _compares_values(info: EngineInfo) -> bool:
+    return info.precision not in COSINE
+
+
+def _check_int8(
+    session: Session, network: Network, table: CalibrationTable, batch: Array, got: Array, is_unit: bool
+) -> Check:
+    """Whether an int8 engine is its own network: within `INT8_COSINE`, or as near as rounding leaves the reference."""
+    info = session.info
+    table.check(network)
+    if info.calibration != table.summary:
+        raise CalibrationError(
+            f"the engine was built with a table of {info.calibration}, and this one is of {table.summary};"
+            " give the table that the engine was built with"
+        )
+    if not np.isfinite(got).all():
+        return Check("int8", False, "has NaN or infinity")
+    target = find_target(info.target)
+    quantized = table.quantize(fold_scales(network), target.placement, info.kept or ())
+    pixels = _pixels(batch)
+
+    def compute(reference: Reference, network: Network) -> Array:
+        *_, (_, rows) = reference.lower(network)
+        return normalize_rows(rows) if is_unit else rows
+
+    want = compute(Reference(pixels), quantized)
+    difference, allowed = _differ(info, got, want, want.mean(0)), 1 - INT8_COSINE
+    if difference > allowed:
+        rounded = compute_in_half(quantized, HALVES["int8"]) if target.typed else quantized
+        draws = (compute(DrawnReference(pixels, seed), rounded) for seed in range(DRAWS))
+        allowed = max(allowed, INT8_ROUNDING * max(_differ(info, rows, want, want.mean(0)) for rows in draws))
+    if allowed >= 1:
+        return Check("int8", True, "not compared with the int8 reference, as rounding alone moves it anywhere")
+    figures = f"mean-centred cosine {1 - difference:.5f} to the int8 reference, at least {1 - allowed:.5f} expected"
+    return Check("int8", difference <= allowed, figures)
+
+
+def _check_fingerprint(info: EngineInfo, network: Network) -> Check:
+    if info.fingerprint is None:
+        return Check("fingerprint", True, "the file does not say what it was built from")
+    same = info.fingerprint == network.fingerprint()
+    figures = "built from this network" if same else "built from another checkpoint, config or version of fastrt"
+    return Check("fingerprint", same, figures)
+
+
+def _check_places(session: Session, batch: Array, got: Array, noise: float) -> Check:
+    """The last image must give what it gave among others, in every place of every size of batch that was tuned for."""
+    sizes = sorted({1, session.batch, *(size for size in session.info.batches or () if size <= session.batch)})
+    rows = np.concatenate([session(np.repeat(batch[-1:], size, axis=0)) for size in sizes])
+    return _check("places", session.info, rows, np.repeat(got[-1:], len(rows), axis=0), got.mean(0), noise)
+
+
+def _check(name: str, info: EngineInfo, got: Array, want: Array, centre: Array, noise: float) -> Check:
+    """Whether ``got`` is ``want`` as near as the precision allows, of which ``noise`` is what rounding alone does."""
+    if not np.isfinite(got).all():
+        return Check(name, False, "has NaN or infinity")
+    difference = _differ(info, got, want, centre)
+    if _compares_values(info):
+        allowed = max(TOLERANCE, ROUNDING * noise)
+        figures = f"differ by {difference:.1e} of the largest value, {allowed:.1e} allowed"
+    else:
+        least = COSINE[str(info.precision)] if info.min_similarity is None else info.min_similarity
+        allowed = max(1 - least, ROUNDING * noise)
+        wanted = f"at least {1 - allowed:.5f} wanted in {info.precision}"
+        figures = f"mean-centred cosine {1 - difference:.5f}, {wanted}"
+    return Check(name, difference <= allowed, figures)
+
+
+def _differ(info: EngineInfo, got: Array, want: Array, centre: Array) -> float:
+    """In fp32 the largest difference by the largest value; below, one less the least mean-centred cosine."""
+    if _compares_values(info):
+        return _distance(got, want)
+    got, want, centre = (array.reshape(len(array), -1) for array in (got, want, centre[None]))
+    return float(1 - centred_cosines(got, want, centre[0]).min())
+
+
+def _distance(got: Array, want: Array) -> float:
+    return float(np.abs(got - want).max() / max(float(np.abs(want).max()), float(np.finfo(np.float32).tiny)))
+
+
+def _is_unit(rows: Array) -> bool:
+    return bool(np.allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-3))

@@ -1,0 +1,39 @@
+"""The nearest rows of each row, in blocks, so that no square of distances is ever held."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from fastrt.arrays import Array
+from fastrt.evaluation.distances import Metric, distance_blocks
+
+
+def find_nearest(
+    rows: Array, metric: Metric, count: int, look: Callable[[int, Array], None] = lambda *_: None
+) -> tuple[Array, Array]:
+    """The ``count`` nearest of all rows to each, itself among them, nearest first: places and distances ``(n, count)``.
+
+    Of rows at the very same distance the first comes first. ``look`` sees each block of distances and where it begins.
+
+    >>> places, _ = find_nearest(np.array([[0.0], [1.0], [3.0]]), "euclidean", 2)
+    >>> places.tolist()
+    [[0, 1], [1, 0], [2, 1]]
+    """
+    count = min(count, len(rows))
+    places = np.empty((len(rows), count), np.intp)
+    found = np.empty((len(rows), count), rows.dtype)
+    for start, block in distance_blocks(rows, rows, metric):
+        look(start, block)
+        part = np.argpartition(block, count - 1, axis=1)[:, :count] if count < len(rows) else _all(block)
+        distances = np.take_along_axis(block, part, 1)
+        order = np.lexsort((part, distances))
+        stop = start + len(block)
+        places[start:stop] = np.take_along_axis(part, order, 1)
+        found[start:stop] = np.take_along_axis(distances, order, 1)
+    return places, found
+
+
+def _all(block: Array) -> Array:
+    return np.broadcast_to(np.arange(block.shape[1]), block.shape)

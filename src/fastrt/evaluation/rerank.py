@@ -1,0 +1,159 @@
+"""Re-ranking by common neighbours: two ways that give different numbers, by name.
+
+Both compare who is near to whom: pictures that are each other's neighbours, and whose neighbours are. ``fastreid`` is
+what FastReID's evaluation runs, ``zhong`` what the paper's code does; FastReID holds that as well and does not call it.
+
+Source: fastreid/evaluation/rerank.py and fastreid/utils/compute_dist.py; Zhong et al., "Re-ranking person
+re-identification with k-reciprocal encoding", CVPR 2017.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+
+from fastrt.arrays import Array
+from fastrt.evaluation.distances import Metric, euclidean_distances, find_metric
+from fastrt.evaluation.neighbours import find_nearest
+from fastrt.similarity import normalize_rows
+
+Reranking = Literal["fastreid", "zhong"]
+RERANKINGS: tuple[str, ...] = get_args(Reranking)
+
+
+def rerank(
+    queries: Array,
+    gallery: Array,
+    method: Reranking = "fastreid",
+    metric: Metric = "cosine",
+    *,
+    k1: int = 20,
+    k2: int = 6,
+    weight: float = 0.3,
+) -> Array:
+    """The distances of queries and gallery, re-ranked.
+
+    Args:
+        queries: ``(q, D)``.
+        gallery: ``(g, D)``.
+        method: ``fastreid`` or ``zhong``.
+        metric: of the distances below.
+        k1: neighbours that are looked at.
+        k2: neighbours whose neighbourhoods are averaged.
+        weight: of the plain distance; the rest is that of neighbourhoods.
+
+    Returns:
+        ``(q, g)``, smaller is nearer.
+    """
+    rows = np.concatenate([queries, gallery])
+    near = _fastreid(rows, metric, k1) if method == "fastreid" else _zhong(rows, metric, k1)
+    jaccard = _jaccard(_average(_encode(near, k1), near.places[:, :k2]), len(queries))
+    plain = find_metric(metric)(queries, gallery)
+    if method == "zhong":
+        plain = np.square(plain) / near.largest[: len(queries), None]
+    return np.asarray(jaccard * (1 - weight) + plain * weight)
+
+
+@dataclass(frozen=True, eq=False)
+class _Near:
+    """Who is near to whom.
+
+    Attributes:
+        places: the nearest of each row, itself among them.
+        weigh: how strongly a row is tied to some others, summing to 1.
+        largest: squared distance of each row to the farthest.
+    """
+
+    places: Array
+    weigh: Callable[[int, Array], Array]
+    largest: Array
+
+
+def _fastreid(rows: Array, metric: Metric, k1: int) -> _Near:
+    if metric == "cosine":
+        rows = normalize_rows(rows)
+    places, _ = find_nearest(rows, "euclidean", k1)
+
+    def weigh(i: int, others: Array) -> Array:
+        distances = euclidean_distances(rows[i : i + 1], rows[others])[0]
+        weights = np.exp(distances.min() - distances)
+        return np.asarray(weights / weights.sum())
+
+    return _Near(places, weigh, np.empty(0))
+
+
+def _zhong(rows: Array, metric: Metric, k1: int) -> _Near:
+    measure = find_metric(metric)
+    largest = np.empty(len(rows))
+
+    def look(start: int, block: Array) -> None:
+        largest[start : start + len(block)] = np.square(block).max(1)
+
+    places, _ = find_nearest(rows, metric, k1 + 1, look)
+
+    def weigh(i: int, others: Array) -> Array:
+        weights = np.exp(-np.square(measure(rows[i : i + 1], rows[others])[0]) / largest[i])
+        return np.asarray(weights / weights.sum())
+
+    return _Near(places, weigh, largest)
+
+
+Sparse = list[tuple[Array, Array]]
+"""A row's columns and values, for each row."""
+
+
+def _encode(near: _Near, k1: int) -> Sparse:
+    """Each row's ties to those that it shares neighbours with."""
+    wide = _reciprocal(near.places)
+    narrow = [set(map(int, row)) for row in _reciprocal(near.places[:, : int(np.around(k1 / 2)) + 1])]
+    encoded: Sparse = []
+    for i, neighbours in enumerate(wide):
+        own = set(map(int, neighbours))
+        members = set(own)
+        for neighbour in own:
+            others = narrow[neighbour]
+            if len(others & own) > 2 / 3 * len(others):
+                members |= others
+        columns = np.array(sorted(members), np.intp)
+        encoded.append((columns, near.weigh(i, columns)))
+    return encoded
+
+
+def _reciprocal(places: Array) -> list[Array]:
+    """Of each row's neighbours those that have it as a neighbour as well."""
+    mutual = (places[places] == np.arange(len(places))[:, None, None]).any(2)
+    return [row[keep] for row, keep in zip(places, mutual, strict=True)]
+
+
+def _average(encoded: Sparse, places: Array) -> Sparse:
+    """Each row's ties, averaged with those of its nearest."""
+    if places.shape[1] == 1:
+        return encoded
+    averaged: Sparse = []
+    for row in places:
+        columns, inverse = np.unique(np.concatenate([encoded[j][0] for j in row]), return_inverse=True)
+        values = np.concatenate([encoded[j][1] for j in row])
+        averaged.append((columns, np.bincount(inverse, values) / len(row)))
+    return averaged
+
+
+def _jaccard(encoded: Sparse, queries: int) -> Array:
+    """One less what two rows' ties have in common by what they have together: ``(q, g)``."""
+    gallery = encoded[queries:]
+    columns = np.concatenate([row for row, _ in gallery])
+    owners = np.repeat(np.arange(len(gallery)), [len(row) for row, _ in gallery])
+    values = np.concatenate([row for _, row in gallery])
+    order = np.argsort(columns, kind="stable")
+    columns, owners, values = columns[order], owners[order], values[order]
+    starts = np.searchsorted(columns, np.arange(len(encoded) + 1))
+    distances = np.empty((queries, len(gallery)))
+    for i, (ties, strengths) in enumerate(encoded[:queries]):
+        common = np.zeros(len(gallery))
+        for tie, strength in zip(ties, strengths, strict=True):
+            part = slice(starts[tie], starts[tie + 1])
+            common[owners[part]] += np.minimum(values[part], strength)
+        distances[i] = 1 - common / (2 - common)
+    return np.maximum(distances, 0)

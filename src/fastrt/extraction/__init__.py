@@ -1,0 +1,17 @@
+"""Embeddings of image files: which files, read ahead while the engine runs, written with their names as they come."""
+
+from fastrt.extraction.store import Store, save_embeddings
+from fastrt.extraction.stream import Embedded, Piece, embed_files, stream_embeddings
+from fastrt.images.find import SUFFIXES, Found, find_images
+
+__all__ = [
+    "SUFFIXES",
+    "Embedded",
+    "Found",
+    "Piece",
+    "Store",
+    "embed_files",
+    "find_images",
+    "save_embeddings",
+    "stream_embeddings",
+]

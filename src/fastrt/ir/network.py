@@ -1,0 +1,116 @@
+"""The network: a list of tensors, each made by one operation from tensors before it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from fastrt.arrays import Shape
+from fastrt.errors import NetworkError
+from fastrt.ir.ops import Cast, Input, Operation
+
+INPUT = "images"
+OUTPUT = "embedding"
+
+
+@dataclass(frozen=True, eq=False)
+class Tensor:
+    """One line of a network: ``name = operation(inputs)``, with the output's shape (per image) and dtype."""
+
+    name: str
+    operation: Operation
+    inputs: tuple[str, ...]
+    shape: Shape
+    dtype: str
+
+    def __str__(self) -> str:
+        parts = [*self.inputs, *(f"{key}={value}" for key, value in self.operation.attributes().items())]
+        parts += [f"{key}[{'x'.join(map(str, array.shape))}]" for key, array in self.operation.arrays().items()]
+        shape = "x".join(map(str, self.shape))
+        return f"{self.name} = {self.operation.kind}({', '.join(parts)})  # {shape} {self.dtype}"
+
+
+def make_tensor(name: str, operation: Operation, inputs: Sequence[Tensor]) -> Tensor:
+    """The tensor that ``operation`` makes of ``inputs``, its shape and dtype inferred.
+
+    Raises:
+        NetworkError: the inputs do not fit the operation.
+    """
+    if operation.arity not in (-1, len(inputs)):
+        raise NetworkError(f"{name}: {operation.kind} takes {operation.arity} tensors, found {len(inputs)}")
+    try:
+        shape = operation.infer(*(tensor.shape for tensor in inputs))
+    except NetworkError as error:
+        raise NetworkError(f"{name}: {error}") from None
+    dtype = operation.dtype if isinstance(operation, Input | Cast) else inputs[0].dtype
+    return Tensor(name, operation, tuple(tensor.name for tensor in inputs), shape, dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A whole network; ``print(network)`` shows it, a tensor a line.
+
+    Attributes:
+        tensors: in an order in which they can be computed; the first is the input, the last the output.
+        spec: what the network was described by, as plain JSON values.
+        notes: what was decided for the caller while building, in sentences to be said aloud.
+    """
+
+    tensors: tuple[Tensor, ...]
+    spec: dict[str, object] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        seen: set[str] = set()
+        for tensor in self.tensors:
+            if tensor.name in seen:
+                raise NetworkError(f"two tensors are named {tensor.name}; names must differ")
+            if unknown := [name for name in tensor.inputs if name not in seen]:
+                raise NetworkError(f"{tensor.name} is made of {unknown[0]}, which no tensor before it makes")
+            seen.add(tensor.name)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter(self.tensors)
+
+    def __len__(self) -> int:
+        return len(self.tensors)
+
+    def __getitem__(self, name: str) -> Tensor:
+        for tensor in self.tensors:
+            if tensor.name == name:
+                return tensor
+        raise NetworkError(f"there is no tensor {name} in this network")
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.tensors))
+
+    @property
+    def input(self) -> Tensor:
+        """The images."""
+        return self.tensors[0]
+
+    @property
+    def output(self) -> Tensor:
+        """The embedding, ``(D,)``."""
+        return self.tensors[-1]
+
+    def consumers(self) -> dict[str, list[Tensor]]:
+        """Which tensors are made of each tensor; the output has none."""
+        result: dict[str, list[Tensor]] = {tensor.name: [] for tensor in self.tensors}
+        for tensor in self.tensors:
+            for name in tensor.inputs:
+                result[name].append(tensor)
+        return result
+
+    def fingerprint(self) -> str:
+        """A SHA-256 over operations and arrays, as hex; equal for equal networks on every machine."""
+        digest = hashlib.sha256()
+        for tensor in self.tensors:
+            header = [tensor.name, tensor.operation.kind, tensor.inputs, tensor.operation.attributes()]
+            digest.update(json.dumps(header, sort_keys=True).encode())
+            for name, array in tensor.operation.arrays().items():
+                digest.update(f"{name}{array.dtype.str}{array.shape}".encode())
+                digest.update(array.tobytes())
+        return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""Backbones: one family a file, one row in the table."""

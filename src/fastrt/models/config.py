@@ -1,0 +1,267 @@
+"""FastReID's configs of every age as a ModelSpec: YAML, ``_BASE_`` inheritance, ``KEY VALUE`` overrides, presets."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fastrt.errors import SpecError
+from fastrt.models.spec import ModelSpec
+
+MAX_BYTES = 1 << 20
+"""No config is larger; FastReID's own dumps are 5 kB."""
+
+MAX_BASES = 16
+
+FIELDS = {
+    "MODEL.BACKBONE.NAME": "backbone",
+    "MODEL.BACKBONE.DEPTH": "depth",
+    "MODEL.BACKBONE.LAST_STRIDE": "last_stride",
+    "MODEL.BACKBONE.NORM": "norm",
+    "MODEL.BACKBONE.WITH_IBN": "with_ibn",
+    "MODEL.BACKBONE.WITH_SE": "with_se",
+    "MODEL.BACKBONE.WITH_NL": "with_nl",
+    "MODEL.BACKBONE.MAXPOOL": "maxpool",
+    "MODEL.BACKBONE.BASIC_BLOCK_SE": "basic_block_se",
+    "MODEL.HEADS.NAME": "head",
+    "MODEL.HEADS.POOL_LAYER": "pool_layer",
+    "MODEL.HEADS.EMBEDDING_DIM": "embedding_dim",
+    "MODEL.HEADS.REDUCTION_DIM": "embedding_dim",  # until 2020-09-10
+    "MODEL.HEADS.WITH_BNNECK": "with_bnneck",
+    "MODEL.PIXEL_MEAN": "pixel_mean",
+    "MODEL.PIXEL_STD": "pixel_std",
+    "INPUT.SIZE_TEST": "image_size",
+}
+"""FastReID's keys and the spec's; MAXPOOL and BASIC_BLOCK_SE are fastrt's own."""
+
+HARMLESS = {
+    "MODEL.BACKBONE": (
+        "FEAT_DIM NORM_SPLIT PRETRAIN PRETRAIN_PATH SIE_COE STRIDE_SIZE DROP_PATH_RATIO DROP_RATIO ATT_DROP_RATE"
+    ),
+    "MODEL.HEADS": "CLS_LAYER IN_FEAT MARGIN NECK_FEAT NORM NORM_SPLIT NUM_CLASSES SCALE",
+}
+"""Keys that say nothing about inference, or nothing that the weights do not say too.
+
+NECK_FEAT chooses what the training loss sees, never what is returned; FEAT_DIM follows from the backbone.
+"""
+
+GROUPS = (
+    "MODEL",
+    "KD",
+    "INPUT",
+    "DATASETS",
+    "DATALOADER",
+    "SOLVER",
+    "TEST",
+    "OUTPUT_DIR",
+    "CUDNN_BENCHMARK",
+    "SEED",
+    "VERSION",
+)
+
+META_ARCHITECTURES = ("Baseline", "Distiller", "DistillerOverhaul", "MoCo")
+"""Those whose inference is a backbone and a head."""
+
+OLD_POOLS = {
+    "identity": "Identity",
+    "flatten": "Flatten",
+    "avgpool": "GlobalAvgPool",
+    "fastavgpool": "FastGlobalAvgPool",
+    "maxpool": "GlobalMaxPool",
+    "gempool": "GeneralizedMeanPooling",
+    "gempoolP": "GeneralizedMeanPoolingP",
+    "avgmaxpool": "AdaptiveAvgMaxPool",
+    "clipavgpool": "ClipGlobalAvgPool",
+}
+"""Names of before 2021-03-23."""
+
+
+def load_spec(
+    source: str | os.PathLike[str] | Mapping[str, Any] | None = None, overrides: Sequence[object] = ()
+) -> ModelSpec:
+    """A spec from a FastReID config, a preset, or a mapping.
+
+    Args:
+        source: a YAML file of FastReID of any age, with ``_BASE_``; or a preset's name (see `preset_names`); or a
+            mapping of FastReID's keys, nested or dotted, or of a spec's own fields; None for FastReID's defaults.
+        overrides: ``[key, value, key, value, ...]`` laid over it, as on FastReID's command line.
+
+    Raises:
+        SpecError: no such file, not YAML, or a key or value that describes no network fastrt knows.
+
+    Source: fastreid/config/config.py and defaults.py.
+    """
+    if source is None:
+        config: dict[str, Any] = {}
+    elif isinstance(source, Mapping):
+        config = dict(source)
+    else:
+        config = _read_yaml(_find(source))
+    if len(overrides) % 2:
+        raise SpecError(f"overrides come in pairs of key and value, found {len(overrides)} words; a value is missing")
+    flat = dict(_flatten(config))
+    for key, value in zip(overrides[::2], overrides[1::2], strict=True):
+        flat[str(key)] = value
+    return _to_spec({key: _decode(value) for key, value in flat.items()})
+
+
+def preset_names() -> list[str]:
+    """The presets that come with fastrt: the five examples of FastRT's README."""
+    folder = resources.files("fastrt.models") / "presets"
+    return sorted(entry.name.removesuffix(".yml") for entry in folder.iterdir() if entry.name.endswith(".yml"))
+
+
+def _find(source: str | os.PathLike[str]) -> Path:
+    path = Path(source)
+    if path.is_file():
+        return path
+    if path.is_dir():
+        raise SpecError(
+            f"{path} is a folder; name a config file, such as FastReID's configs/Market1501/sbs_R50-ibn.yml"
+        )
+    name = str(source).removesuffix(".yml")
+    if name in preset_names():
+        return Path(str(resources.files("fastrt.models") / "presets" / f"{name}.yml"))
+    raise SpecError(
+        f"there is no config file {path}, and no preset of that name; presets are {', '.join(preset_names())}"
+    )
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without aliases: no config of FastReID has one, and nested ones grow without bound."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases (*name) are not read")
+        node: yaml.Node | None = super().compose_node(parent, index)
+        return node
+
+
+def _read_yaml(path: Path, depth: int = 0) -> dict[str, Any]:
+    if depth > MAX_BASES:
+        raise SpecError(f"{path}: _BASE_ goes more than {MAX_BASES} files deep; does a file name itself as its base?")
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise SpecError(f"{path} is {path.stat().st_size} bytes long; no config is: is it a checkpoint?")
+        config = yaml.load(path.read_text("utf-8"), _Loader)  # noqa: S506 - a SafeLoader that knows even less
+    except OSError as error:
+        raise SpecError(f"cannot read config {path}: {error.strerror}") from error
+    except UnicodeDecodeError:
+        raise SpecError(f"{path} is not text, so no config; a YAML file of FastReID is wanted") from None
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise SpecError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(config, dict):
+        raise SpecError(f"{path} holds no keys; a YAML file of FastReID is wanted")
+    base = config.pop("_BASE_", None)
+    if base is None:
+        return config
+    if not isinstance(base, str) or "://" in base:
+        raise SpecError(f"{path}: _BASE_ is {base!r}; the path of a file is wanted")
+    base_path = path.parent / Path(base).expanduser()
+    if not base_path.is_file():
+        raise SpecError(
+            f"{path}: its _BASE_ {base} is not there; copy it along, or give the config that FastReID wrote on training"
+        )
+    return _merge(config, _read_yaml(base_path, depth + 1), str(path))
+
+
+def _merge(above: dict[str, Any], below: dict[str, Any], where: str) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        if isinstance(value, dict) and key in below:
+            if not isinstance(below[key], dict):
+                raise SpecError(f"{where}: {key} has keys of its own here but is a plain value in the base")
+            merged[key] = _merge(value, below[key], where)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in config.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _decode(value: object) -> object:
+    """A string as the Python literal it spells, if it does.
+
+    Source: yacs.config.CfgNode._decode_cfg_value: tuples in YAML and all values on the command line are such strings.
+    """
+    if not isinstance(value, str):
+        return value
+    try:
+        return ast.literal_eval(value)
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return {"true": True, "false": False}.get(value.lower(), value)
+
+
+def _to_spec(config: dict[str, object]) -> ModelSpec:
+    meta = config.get("MODEL.META_ARCHITECTURE", "Baseline")
+    if meta not in META_ARCHITECTURES:
+        raise SpecError(f"MODEL.META_ARCHITECTURE is {meta!r}; fastrt builds {', '.join(META_ARCHITECTURES)}")
+    if config.get("INPUT.CROP.ENABLED"):
+        raise SpecError(
+            "INPUT.CROP.ENABLED is True; fastrt resizes to INPUT.SIZE_TEST without a centre crop: crop the images, then"
+            " set it False"
+        )
+    if config.get("MODEL.HEADS.NORM", "BN") == "GN":
+        raise SpecError("MODEL.HEADS.NORM is 'GN'; fastrt knows BN, syncBN, GhostBN and FrozenBN")
+    values: dict[str, object] = {}
+    for key, value in config.items():
+        if key in FIELDS:
+            values[FIELDS[key]] = value
+        elif key in ModelSpec.model_fields:
+            values[key] = value
+        else:
+            _check_harmless(key)
+    if isinstance(depth := values.get("depth"), int) or (isinstance(depth, str) and depth.isdigit()):
+        values["depth"] = f"{depth}x"
+    pool = values.get("pool_layer")
+    if isinstance(pool, str):
+        values["pool_layer"] = OLD_POOLS.get(pool, pool)
+    head = values.get("head")
+    if head in OLD_HEADS:
+        values = _old_head(str(head), values, pool)
+    return ModelSpec(**values)
+
+
+OLD_HEADS = ("BNneckHead", "ReductionHead", "LinearHead")
+
+
+def _old_head(head: str, values: dict[str, object], pool: object) -> dict[str, object]:
+    """What an old head's name says of keys that then had other meanings, or none.
+
+    Source: fastreid/modeling/heads and meta_arch/baseline.py at v0.1.1.
+    """
+    if pool == "gempool":  # its exponent was learnt until 2020-09-10
+        values["pool_layer"] = "GeneralizedMeanPoolingP"
+    if head == "ReductionHead":
+        return {"embedding_dim": 512, **values, "with_bnneck": True}
+    return {**values, "embedding_dim": 0, "with_bnneck": head == "BNneckHead"}  # REDUCTION_DIM had a default, unused
+
+
+def _check_harmless(key: str) -> None:
+    """Refuse a key that FastReID does not know where a typing mistake would change the embeddings."""
+    group, _, leaf = key.rpartition(".")
+    if group in HARMLESS and leaf not in HARMLESS[group].split():
+        known = [field for field in FIELDS if field.rpartition(".")[0] == group]
+    elif key.split(".", maxsplit=1)[0] not in GROUPS and not key.isupper() and "." not in key:
+        known = [*FIELDS, *ModelSpec.model_fields]
+    elif key.split(".", maxsplit=1)[0] not in GROUPS:
+        known = list(FIELDS)
+    else:
+        return
+    near = difflib.get_close_matches(key, known, 1, 0.5)
+    raise SpecError(
+        f"{key} is not a key of a config; " + (f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}")
+    )

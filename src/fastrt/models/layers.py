@@ -1,0 +1,161 @@
+"""Composites: a few operations that make one layer of FastReID, named as its checkpoints name them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastrt.arrays import Array
+from fastrt.errors import WeightsError
+from fastrt.ir.builder import Builder
+from fastrt.ir.network import Tensor
+from fastrt.ir.ops import (
+    Add,
+    Clamp,
+    Concat,
+    Convolution,
+    InstanceNorm,
+    MatMul,
+    Multiply,
+    Power,
+    ReduceMax,
+    ReduceMean,
+    Relu,
+    Reshape,
+    ScaleShift,
+    Sigmoid,
+    Slice,
+)
+
+EPS = 1e-5
+"""Of every batch and instance norm: PyTorch's default, never changed by FastReID."""
+
+
+def convolve(
+    b: Builder, x: Tensor, name: str, channels: int, kernel: int, stride: int = 1, padding: int = 0, bias: bool = False
+) -> Tensor:
+    """A convolution with a square kernel: ``name.weight``, and ``name.bias`` if it has one."""
+    weight = b.take(f"{name}.weight", (channels, x.shape[0], kernel, kernel))
+    return b.add(name, Convolution(weight, b.take(f"{name}.bias", (channels,)) if bias else None, stride, padding), x)
+
+
+def batch_norm(b: Builder, x: Tensor, name: str) -> Tensor:
+    """A batch norm at inference: one scale and shift a channel."""
+    channels = x.shape[:1]
+    weight, bias, mean, variance = (
+        b.take(f"{name}.{leaf}", channels).astype(np.float64)
+        for leaf in ("weight", "bias", "running_mean", "running_var")
+    )
+    # A FrozenBN's, read from an old file and saved again, may lie as much as eps below zero.
+    if (variance + EPS <= 0).any():
+        raise WeightsError(f"{name}.running_var holds a negative number; no variance is: is the file damaged?")
+    scale = weight / np.sqrt(variance + EPS)
+    return b.add(name, ScaleShift(scale, bias - mean * scale), x)
+
+
+def instance_batch_norm(b: Builder, x: Tensor, name: str) -> Tensor:
+    """IBN-a: the first half of the channels through an instance norm, the rest through a batch norm.
+
+    Source: fastreid/layers/batch_norm.py, IBN.
+    """
+    half = x.shape[0] // 2
+    first = b.add(f"{name}.IN.slice", Slice(0, 0, half), x)
+    rest = b.add(f"{name}.BN.slice", Slice(0, half, x.shape[0]), x)
+    norm = InstanceNorm(b.take(f"{name}.IN.weight", (half,)), b.take(f"{name}.IN.bias", (half,)), EPS)
+    return b.add(name, Concat(), b.add(f"{name}.IN", norm, first), batch_norm(b, rest, f"{name}.BN"))
+
+
+def squeeze_excite(b: Builder, x: Tensor, name: str, reduction: int = 16) -> Tensor:
+    """Each channel weighted by what a small network makes of the channels' means.
+
+    Source: fastreid/layers/se_layer.py.
+    """
+    channels = x.shape[0]
+    squeezed = b.add(f"{name}.avg_pool", ReduceMean(), x)
+    hidden = b.add(f"{name}.fc.0", _linear(b, f"{name}.fc.0", channels, channels // reduction), squeezed)
+    hidden = b.add(f"{name}.fc.1", Relu(), hidden)
+    excited = b.add(f"{name}.fc.2", _linear(b, f"{name}.fc.2", channels // reduction, channels), hidden)
+    return b.add(name, Multiply(), x, b.add(f"{name}.fc.3", Sigmoid(), excited))
+
+
+def _linear(b: Builder, name: str, inputs: int, outputs: int) -> Convolution:
+    """A linear layer on a ``(C, 1, 1)`` tensor, which is a convolution of one pixel."""
+    return Convolution(b.take(f"{name}.weight", (outputs, inputs))[:, :, None, None])
+
+
+def non_local(b: Builder, x: Tensor, name: str, width: int) -> Tensor:
+    """A non-local block without softmax: ``W(theta^T (phi g^T) / N) + x``, N pixels.
+
+    Being linear it may be read from the right, so no N x N matrix is ever made; and with one inner channel, as FastReID
+    has it but for autumn 2020, ``phi g^T / N`` is a single number, the mean of ``phi * g``.
+
+    Source: fastreid/layers/non_local.py.
+    """
+    channels, height, width_pixels = x.shape
+    g, theta, phi = (convolve(b, x, f"{name}.{part}", width, 1, bias=True) for part in ("g", "theta", "phi"))
+    if width == 1:
+        mean = b.add(f"{name}.f", ReduceMean(), b.add(f"{name}.phi_g", Multiply(), phi, g))
+        y = b.add(f"{name}.y", Multiply(), theta, mean)
+    else:
+        pixels = height * width_pixels
+        flat_g, flat_theta, flat_phi = (
+            b.add(f"{tensor.name}.flat", Reshape((width, pixels)), tensor) for tensor in (g, theta, phi)
+        )
+        mean_g = b.add(f"{name}.g.mean", ScaleShift(*_uniform(width, 1.0 / pixels)), flat_g)
+        f = b.add(f"{name}.f", MatMul(transpose_b=True), mean_g, flat_phi)
+        y = b.add(f"{name}.y.flat", MatMul(), f, flat_theta)
+        y = b.add(f"{name}.y", Reshape((width, height, width_pixels)), y)
+    expanded = batch_norm(b, convolve(b, y, f"{name}.W.0", channels, 1, bias=True), f"{name}.W.1")
+    return b.add(name, Add(), expanded, x)
+
+
+def _uniform(channels: int, scale: float) -> tuple[Array, Array]:
+    return np.full(channels, scale), np.zeros(channels)
+
+
+def average_pool(b: Builder, x: Tensor, name: str) -> Tensor:
+    """GlobalAvgPool and FastGlobalAvgPool: the mean over the pixels."""
+    return b.add(name, ReduceMean(), x)
+
+
+def max_pool(b: Builder, x: Tensor, name: str) -> Tensor:
+    """GlobalMaxPool: the largest pixel."""
+    return b.add(name, ReduceMax(), x)
+
+
+def average_max_pool(b: Builder, x: Tensor, name: str) -> Tensor:
+    """AdaptiveAvgMaxPool: mean plus maximum."""
+    return b.add(name, Add(), b.add(f"{name}.gap", ReduceMean(), x), b.add(f"{name}.gmp", ReduceMax(), x))
+
+
+def clip_average_pool(b: Builder, x: Tensor, name: str) -> Tensor:
+    """ClipGlobalAvgPool: the mean over the pixels, held between 0 and 1."""
+    return b.add(name, Clamp(0.0, 1.0), b.add(f"{name}.avgpool", ReduceMean(), x))
+
+
+def generalized_mean_pool(b: Builder, x: Tensor, name: str, p: float = 3.0) -> Tensor:
+    """GeneralizedMeanPooling: ``mean(max(x, 1e-6) ** p) ** (1 / p)``.
+
+    Source: fastreid/layers/pooling.py.
+    """
+    powered = b.add(f"{name}.power", Power(p), b.add(f"{name}.clamp", Clamp(low=1e-6), x))
+    return b.add(name, Power(1.0 / p), b.add(f"{name}.mean", ReduceMean(), powered))
+
+
+def learnt_generalized_mean_pool(b: Builder, x: Tensor, name: str) -> Tensor:
+    """GeneralizedMeanPoolingP: the same with a learnt exponent, ``name.p``."""
+    p = float(b.take(f"{name}.p", (1,))[0])
+    # A missing or misread exponent is reported with all other faults; until then any number that computes will do.
+    return generalized_mean_pool(b, x, name, p or 3.0)
+
+
+def flatten(b: Builder, x: Tensor, name: str) -> Tensor:
+    """Flatten: every pixel of every channel, channels first."""
+    return b.add(name, Reshape((int(np.prod(x.shape)), 1, 1)), x)
+
+
+def keep(b: Builder, x: Tensor, name: str) -> Tensor:
+    """Identity: the feature map itself, of which FastReID's head goes on to return the top left pixel."""
+    for axis in (1, 2):
+        if x.shape[axis] > 1:
+            x = b.add(f"{name}.{'rows' if axis == 1 else 'columns'}", Slice(axis, 0, 1), x)
+    return x

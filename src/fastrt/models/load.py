@@ -1,0 +1,69 @@
+"""A checkpoint and how to describe it: from its config, from what it carries, or from its names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fastrt.errors import SpecError
+from fastrt.ir.network import Network
+from fastrt.models.config import load_spec
+from fastrt.models.guess import guess_spec
+from fastrt.models.reid import build_network
+from fastrt.models.spec import ModelSpec
+from fastrt.weights import Weights, load_weights
+
+
+@dataclass(frozen=True)
+class Model:
+    """A spec with its weights.
+
+    Attributes:
+        spec: the model.
+        weights: its checkpoint.
+        notes: what was decided without being asked, in sentences to be said aloud.
+    """
+
+    spec: ModelSpec
+    weights: Weights
+    notes: tuple[str, ...]
+
+    def network(self) -> Network:
+        """The network, with all notes. Raises as `fastrt.build_network` does."""
+        return build_network(self.spec, self.weights)
+
+
+def load_model(
+    checkpoint: str | os.PathLike[str],
+    config: str | os.PathLike[str] | None = None,
+    overrides: Sequence[object] = (),
+) -> Model:
+    """Read a checkpoint, and describe its model.
+
+    Args:
+        checkpoint: ``.pth``, ``.wts`` or ``.safetensors``.
+        config: FastReID's YAML, or a preset's name. Without it the spec that the checkpoint carries is taken, or else
+            its names decide.
+        overrides: ``[key, value, key, value, ...]`` laid over it.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be read.
+        SpecError: the config cannot be read, or neither names nor config tell the model.
+    """
+    weights = load_weights(checkpoint)
+    if config is not None:
+        return Model(load_spec(config, overrides), weights, ())
+    if weights.spec is not None:
+        try:
+            spec = load_spec(weights.spec, overrides)
+        except SpecError as error:
+            raise SpecError(
+                f"{checkpoint} carries a spec that this fastrt does not know ({error}); give --config"
+            ) from None
+        return Model(
+            spec, weights, (f"without a config, the spec that {weights.source} carries is taken: {spec.title}",)
+        )
+    guess = guess_spec(weights)
+    spec = load_spec(guess.spec.model_dump(), overrides) if overrides else guess.spec
+    return Model(spec, weights, guess.notes)

@@ -1,0 +1,127 @@
+"""Run a network on images, look at its tensors, and say which of their values are worth representing."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, islice
+from pathlib import Path
+
+import numpy as np
+
+from fastrt.arrays import Array, Image
+from fastrt.engine.build import build
+from fastrt.engine.calibration_table import CalibrationTable, Method, TensorRange
+from fastrt.engine.load import open_runner
+from fastrt.engine.session import Session
+from fastrt.errors import CalibrationError
+from fastrt.images.sample import ImageSample
+from fastrt.ir.network import Network
+from fastrt.passes.fold import fold_scales
+from fastrt.passes.quantize import list_inputs, list_sites
+from fastrt.quantization.histogram import Histogram
+from fastrt.quantization.methods import METHODS, find_method
+from fastrt.targets.engine_info import Resampler
+from fastrt.version import __version__
+
+BATCH = 4
+"""Images whose tensors are held at once: some 50 MB each, for a ResNet-50 at 256x128."""
+
+WORKERS = 2
+
+
+def calibrate(
+    network: Network,
+    images: Iterable[Image],
+    method: Method = "entropy",
+    *,
+    resampler: Resampler = "pil-bicubic",
+    correct_bias: bool = True,
+    advance: Callable[[int], None] = lambda _: None,
+) -> CalibrationTable:
+    """Find the ranges of a network's tensors.
+
+    The network runs in fp32 on the default target, its images prepared by the very session that an engine has. Memory
+    does not grow with how many there are.
+
+    Args:
+        network: what `fastrt.build_network` made.
+        images: ``(h, w, 3)`` uint8 BGR arrays of any size, or one ``(n, H, W, 3)`` array; an `ImageSample` names them.
+        method: ``minmax``, ``percentile``, ``entropy`` or ``mse``: which values are worth representing.
+        resampler: how images are brought to the network's size; the engine's should be the same.
+        correct_bias: note the means by which biases take back what rounding weights moves outputs by.
+        advance: called with how many more images are done.
+
+    Raises:
+        CalibrationError: no image at all, no such method, or the network has values that are not finite.
+        ImageError: an image that is none.
+    """
+    if method not in METHODS:
+        raise CalibrationError(f"there is no calibration method {method}; known are {', '.join(METHODS)}")
+    folded = fold_scales(network)
+    sites, inputs = list_sites(folded), list_inputs(folded)
+    wanted = list(dict.fromkeys([*sites, *inputs]))
+    histograms = {name: Histogram() for name in sites}
+    sums = {name: np.zeros(folded[name].shape[0]) for name in inputs}
+    digest = hashlib.sha256()
+    count = 0
+
+    def look(name: str, values: Array) -> None:
+        if not np.isfinite(values.sum(dtype=np.float64)):
+            raise CalibrationError(f"{name} has NaN or infinity on the calibration images; are the weights right?")
+        if name in histograms:
+            histograms[name].add(values)
+        if name in sums:
+            sums[name] += values.mean((2, 3), dtype=np.float64).sum(0)
+
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(WORKERS) as workers:
+        path = Path(folder) / "fp32.xml"
+        build(network, path, normalize=False, io="f32_nchw_rgb", resampler=resampler, check=False)
+        runner = open_runner(path, taps=wanted)
+        with Session(runner) as session:
+            for batch in _batches(images):
+                for image in batch:
+                    digest.update(f"{image.shape}".encode())
+                    digest.update(image.tobytes())
+                taps = runner.run_tapped(session.prepare(session.resize(batch)))
+                list(workers.map(look, wanted, (taps[name] for name in wanted)))
+                count += len(batch)
+                advance(len(batch))
+    if count == 0:
+        raise CalibrationError("no images to calibrate on; some that look like those the network will see are wanted")
+    find = find_method(method)
+    sample = images if isinstance(images, ImageSample) else None
+    return CalibrationTable(
+        fastrt=__version__,
+        fingerprint=network.fingerprint(),
+        method=method,
+        image_size=(network.input.shape[1], network.input.shape[2]),
+        resampler=resampler,
+        seed=None if sample is None else sample.seed,
+        images=tuple(map(str, range(count)) if sample is None else sample.names),
+        held_out=() if sample is None else tuple(sample.held_out),
+        images_hash=digest.hexdigest(),
+        ranges={name: _range(histogram, find) for name, histogram in histograms.items()},
+        means={name: _rounded(total / count) for name, total in sums.items() if correct_bias},
+    )
+
+
+def _rounded(values: Array) -> tuple[float, ...]:
+    return tuple(float(f"{value:.5g}") for value in values)
+
+
+def _batches(images: Iterable[Image]) -> Iterator[list[Image]]:
+    iterator = iter(images)
+    for first in iterator:
+        yield list(chain([first], islice(iterator, BATCH - 1)))
+
+
+def _range(histogram: Histogram, find: Callable[[Array, float], float]) -> TensorRange:
+    amax = histogram.amax
+    if histogram.width:
+        amax = min(amax, find(histogram.counts, histogram.width))
+    beyond = int(histogram.counts[int(np.ceil(amax / histogram.width - 1e-6)) :].sum()) if histogram.width else 0
+    saturated = beyond / max(int(histogram.counts.sum()), 1)
+    return TensorRange(low=histogram.low, high=histogram.high, amax=amax, saturated=saturated)

@@ -1,0 +1,128 @@
+"""How far a tensor's grid is to reach: pure functions from a histogram of magnitudes to the largest worth keeping.
+
+A grid that reaches to the largest value spends its steps on what hardly occurs; one that does not cuts values off.
+
+Source: pytorch-quantization's calib/histogram.py; Migacz, "8-bit inference with TensorRT", GTC 2017.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import get_args
+
+import numpy as np
+
+from fastrt.arrays import Array
+from fastrt.engine.calibration_table import Method
+
+METHODS: tuple[str, ...] = get_args(Method)
+
+STEPS = 128
+"""Of the grids that `entropy` and `mse` try, the signed one's."""
+
+KEPT = 99.99
+"""Per cent of all values that `percentile` keeps."""
+
+
+def minmax(counts: Array, width: float) -> float:
+    """The largest magnitude: the end of the last bin that has any.
+
+    >>> minmax(np.array([5, 0, 3, 0]), 0.5)
+    1.5
+    """
+    filled = np.flatnonzero(counts)
+    return float((filled[-1] + 1) * width) if len(filled) else 0.0
+
+
+def percentile(counts: Array, width: float, kept: float = KEPT) -> float:
+    """The end of the first bin up to which ``kept`` per cent of the values lie.
+
+    >>> percentile(np.array([90, 9, 0, 1]), 0.5, kept=99)
+    1.0
+    """
+    reached = np.cumsum(counts) >= counts.sum() * kept / 100
+    return float((np.argmax(reached) + 1) * width)
+
+
+def entropy(counts: Array, width: float, steps: int = STEPS) -> float:
+    """The end that loses the least information: least Kullback-Leibler divergence of the rounded from the true.
+
+    What lies beyond an end is counted into the last bin that has any, and does not come back by rounding. Zeros, of
+    which a ReLU makes many and which every grid has, count as their neighbours do.
+
+    >>> entropy(np.array([8, 8, 2, 6, 0, 0, 0, 1]), 0.5, steps=4)
+    2.0
+    """
+    filled = np.flatnonzero(counts)
+    if not len(filled) or filled[-1] + 1 <= steps:
+        return minmax(counts, width)
+    counts = counts.astype(np.float64)
+    counts[0] = counts[1]
+    first = int(np.argmax(counts > 0))  # an end before it would lose everything
+    ends = np.arange(max(steps, first + 1), filled[-1] + 2)
+    return float(ends[int(np.argmin(_divergences(counts, ends, steps)))] * width)
+
+
+def _divergences(counts: Array, ends: Array, steps: int) -> Array:
+    """For each end: of what lies before it, rounded to ``steps``, from the same with what lies beyond in its last bin.
+
+    Both as distributions, with ``p`` of the true counts and ``q`` of the rounded, which spread a step's evenly over its
+    bins that have any: ``sum(p * log(p / q))``, of sums from the beginning, which all ends share.
+    """
+    filled = counts > 0
+    mass, bins = _sums(counts), _sums(filled)
+    borders = np.arange(steps + 1) * ends[:, None] // steps
+    in_step, bins_of_step = np.diff(mass[borders]), np.diff(bins[borders])
+    spread = np.divide(in_step, bins_of_step, out=np.zeros_like(in_step), where=bins_of_step > 0)
+    kept, all_of_them = mass[ends], mass[-1]
+    beyond = all_of_them - kept
+    # The last bin that has any, and the step that it is in: the last that has any.
+    last = np.maximum.accumulate(np.where(filled, np.arange(len(counts)), 0))[ends - 1]
+    last_spread = spread[np.arange(len(ends)), steps - 1 - np.argmax(spread[:, ::-1] > 0, axis=1)]
+    of_true = _sums(_log_product(counts, counts))[ends]
+    of_true += _log_product(counts[last] + beyond, counts[last] + beyond) - _log_product(counts[last], counts[last])
+    of_rounded = _log_product(in_step, spread).sum(1) + _log_product(beyond, last_spread)
+    divergences: Array = (of_true - of_rounded) / all_of_them + np.log(kept / all_of_them)
+    return divergences
+
+
+def _sums(values: Array) -> Array:
+    """Of the first so many values, from none of them to all."""
+    return np.concatenate([[0.0], np.cumsum(values)])
+
+
+def _log_product(values: Array, logarithms_of: Array) -> Array:
+    """``values * log(logarithms_of)``, and nothing where there is nothing."""
+    return values * np.log(logarithms_of, out=np.zeros_like(logarithms_of), where=logarithms_of > 0)
+
+
+def mse(counts: Array, width: float, steps: int = STEPS) -> float:
+    """The end with the least mean squared error of rounding and cutting off together.
+
+    >>> mse(np.array([100, 100, 100, 100, 0, 0, 0, 0]), 0.5, steps=4)
+    2.0
+    """
+    filled = np.flatnonzero(counts)
+    if not len(filled) or filled[-1] + 1 <= steps:
+        return minmax(counts, width)
+    centres, numbers = (filled + 0.5) * width, counts[filled]
+    ends = np.arange(steps, filled[-1] + 2) * width
+    losses = [_squared_error(centres, numbers, end, steps) for end in ends]
+    return float(ends[int(np.argmin(losses))])
+
+
+def _squared_error(centres: Array, numbers: Array, end: float, steps: int) -> float:
+    scale = end / (steps - 1)
+    rounded = np.minimum(np.rint(centres / scale), steps - 1) * scale
+    return float((numbers * (centres - rounded) ** 2).sum())
+
+
+def find_method(name: str) -> Callable[[Array, float], float]:
+    """The method of that name."""
+    methods: dict[str, Callable[[Array, float], float]] = {
+        "minmax": minmax,
+        "percentile": percentile,
+        "entropy": entropy,
+        "mse": mse,
+    }
+    return methods[name]

@@ -1,0 +1,201 @@
+"""What eight bits changed: how alike the embeddings are, what was cut off, and what it gained in size and speed."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from fastrt.arrays import Array, Image
+from fastrt.engine.build import build
+from fastrt.engine.calibration_table import CalibrationTable
+from fastrt.engine.load import describe, engine_size, load
+from fastrt.files import written_whole
+from fastrt.ir.network import Network
+from fastrt.similarity import centred_cosines, nearest_agreement, rank_agreement
+from fastrt.targets.base import BuildOptions
+from fastrt.targets.engine_info import EngineInfo, Precision
+from fastrt.targets.registry import find_target
+from fastrt.timing.host import find_processor
+from fastrt.timing.interleaved import BATCHES, compare_speed
+
+NOTHING_KEPT = "int8, nothing kept"
+
+COMPARED: tuple[Precision, ...] = ("fp32", "fp16")
+
+
+class EngineRow(BaseModel):
+    """One engine of a comparison: its size in bytes, and images a second by batch, the median of some runs."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    bytes: int
+    images_s: dict[int, float]
+
+
+class QuantizationReport(BaseModel):
+    """What eight bits changed.
+
+    Attributes:
+        target: the runtime, with its version.
+        machine: what speed was measured on.
+        calibration: what the ranges come from.
+        images: what the embeddings were compared on.
+        least_similarity: mean-centred cosine to fp32 of the image that fares worst.
+        mean_similarity: of all, on average.
+        nearest: which part of the images has the same image nearest.
+        ranks: Kendall's tau of the orders in which each image sees the others.
+        kept: convolutions that stay in floating point.
+        pure_similarity: least similarity with none kept, if some are.
+        saturated: which part of a tensor's values is cut off, by name.
+        engines: sizes and speeds.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    target: str
+    machine: str
+    calibration: str
+    images: str
+    least_similarity: float
+    mean_similarity: float
+    nearest: float
+    ranks: float
+    kept: tuple[str, ...] = ()
+    pure_similarity: float | None = None
+    saturated: dict[str, float]
+    engines: tuple[EngineRow, ...]
+
+    def __str__(self) -> str:
+        int8, *others = (row.images_s for row in self.engines)
+        faster = ", ".join(
+            f"{int8[batch] / row[batch]:.2f} times as fast as {name.name} at batch {batch}"
+            for name, row in zip(self.engines[1:], others, strict=True)
+            for batch in int8
+        )
+        least, mean = self.least_similarity, self.mean_similarity
+        lines = [
+            f"mean-centred cosine to fp32: least {least:.4f}, mean {mean:.4f} ({self.images})",
+            f"same image nearest: {self.nearest:.1%}; Kendall's tau of neighbours: {self.ranks:.3f}",
+            faster,
+        ]
+        if self.kept:
+            lines.append(f"kept in floating point: {', '.join(self.kept)}")
+            lines.append(f"with nothing kept the least is {self.pure_similarity:.4f}")
+        return "\n".join(lines)
+
+    def to_markdown(self) -> str:
+        """For people."""
+        batches = list(self.engines[0].images_s)
+        rates = {row.name: " | ".join(f"{rate:.1f}" for rate in row.images_s.values()) for row in self.engines}
+        worst = sorted(self.saturated.items(), key=lambda item: -item[1])[:10]
+        lines = [
+            "# What int8 changed",
+            "",
+            f"{self.target}; calibration: {self.calibration}; compared on {self.images}.",
+            "",
+            "| against fp32 | |",
+            "|---|---|",
+            f"| mean-centred cosine, least | {self.least_similarity:.4f} |",
+            f"| mean-centred cosine, mean | {self.mean_similarity:.4f} |",
+            f"| same image nearest | {self.nearest:.1%} |",
+            f"| Kendall's tau of neighbours | {self.ranks:.3f} |",
+            "",
+            f"| engine | size, MB | {' | '.join(f'images/s, batch {batch}' for batch in batches)} |",
+            f"|---|---|{'---|' * len(batches)}",
+            *(f"| {row.name} | {row.bytes / 1e6:.1f} | {rates[row.name]} |" for row in self.engines),
+            "",
+            f"Speed was measured on {self.machine}.",
+            "",
+            "| kept in floating point |",
+            "|---|",
+            *(f"| {name} |" for name in self.kept or ("nothing",)),
+            "",
+            "| tensor | values cut off |",
+            "|---|---|",
+            *(f"| {name} | {part:.3%} |" for name, part in worst),
+            "",
+        ]
+        return "\n".join(lines)
+
+    def save(self, engine: str | os.PathLike[str]) -> tuple[Path, Path]:
+        """Write it beside an engine, as ``.report.json`` and ``.report.md``; returns the two.
+
+        Raises:
+            OutputError: a file cannot be written.
+        """
+        data, text = (Path(engine).with_suffix(f".report.{kind}") for kind in ("json", "md"))
+        with written_whole(data) as new_data, written_whole(text) as new_text:
+            new_data.write_text(self.model_dump_json(indent=1) + "\n", "utf-8")
+            new_text.write_text(self.to_markdown(), "utf-8")
+        return data, text
+
+
+def compare_int8(
+    engine: str | os.PathLike[str],
+    network: Network,
+    table: CalibrationTable,
+    images: Sequence[Image] | Array,
+    described: str = "given images",
+    advance: Callable[[str, int, int], None] = lambda *_: None,
+) -> QuantizationReport:
+    """Compare an engine in int8 with engines of the same network in the precisions that its target has.
+
+    Args:
+        engine: the file.
+        network: what it was built from.
+        table: what it was built with.
+        images: ``(h, w, 3)`` uint8 BGR, at least 3; best those that calibration has not seen.
+        described: what they are, for the report.
+        advance: called with what is being done, steps done and steps in all.
+    """
+    info = describe(engine)
+    target = find_target(info.target)
+    precisions = [precision for precision in COMPARED if precision in target.precisions()]
+    with tempfile.TemporaryDirectory() as folder:
+        paths = {"int8": Path(engine)}
+        for i, precision in enumerate(precisions):
+            paths[precision] = Path(folder) / f"{precision}{Path(engine).suffix}"
+            _build_like(info, network, paths[precision], precision)
+            advance("building engines to compare with", i + 1, len(precisions))
+        if info.kept:
+            paths[NOTHING_KEPT] = Path(folder) / f"pure{Path(engine).suffix}"
+            _build_like(info, network, paths[NOTHING_KEPT], "int8", table)
+        sessions = {name: load(path) for name, path in paths.items()}
+        try:
+            batch = sessions["int8"].resize(images)
+            got, want = sessions["int8"](batch), sessions["fp32"](batch)
+            pure = centred_cosines(sessions[NOTHING_KEPT](batch), want).min() if info.kept else None
+            speeds = compare_speed(sessions, batch, advance, info.batches or BATCHES)
+        finally:
+            for session in sessions.values():
+                session.close()
+        rows = [EngineRow(name=name, bytes=engine_size(path), images_s=speeds[name]) for name, path in paths.items()]
+    cosines = centred_cosines(got, want)
+    return QuantizationReport(
+        target=target.version(),
+        machine=f"{info.device or find_processor()}, {os.cpu_count()} cores",
+        calibration=table.summary,
+        images=described,
+        least_similarity=round(float(cosines.min()), 5),
+        mean_similarity=round(float(cosines.mean()), 5),
+        nearest=round(nearest_agreement(got, want), 4),
+        ranks=round(rank_agreement(got, want), 4),
+        kept=info.kept or (),
+        pure_similarity=None if pure is None else round(float(pure), 5),
+        saturated={name: found.saturated for name, found in table.ranges.items()},
+        engines=tuple(rows),
+    )
+
+
+def _build_like(
+    info: EngineInfo, network: Network, path: Path, precision: Precision, table: CalibrationTable | None = None
+) -> None:
+    options = BuildOptions(batches=info.batches or ())
+    shared: dict[str, Any] = {"normalize": bool(info.normalized), "io": info.io, "resampler": info.resampler}
+    build(network, path, precision=precision, options=options, check=False, table=table, **shared)

@@ -1,0 +1,144 @@
+"""A lane: a stream with its buffers, and a captured graph for each size of batch that was asked for."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastrt.arrays import Array, Embeddings
+from fastrt.errors import EngineError
+from fastrt.targets.tensorrt import cuda
+from fastrt.targets.tensorrt.capabilities import Trt
+
+logger = logging.getLogger("fastrt")
+
+
+@dataclass(frozen=True)
+class Ports:
+    """An engine's input and output: names, sizes of one image's part in bytes, and the embedding's width."""
+
+    input_name: str
+    output_name: str
+    input_bytes: int
+    dimension: int
+    input_shape: tuple[int, ...]
+
+    @property
+    def output_bytes(self) -> int:
+        """Of one embedding, float32."""
+        return 4 * self.dimension
+
+
+@dataclass
+class Captured:
+    """A batch size made ready: its context, which must outlive its graph, and the graph, if it could be captured.
+
+    A graph for page-locked images begins with their copy, now from ``copied``: an address, and a number of bytes.
+    """
+
+    context: Trt
+    graph: cuda.Graph | None
+    copied: tuple[int, int]
+
+
+class Lane:
+    """Runs one batch at a time: copy in, then compute, on one stream.
+
+    Contexts share one scratch memory, as only one of them runs at a time. Embeddings that are wanted on the host the
+    GPU writes there itself, into page-locked memory: no copy has to wait for them.
+    """
+
+    def __init__(self, ports: Ports, longest: int, scratch: int, create_context: Callable[[int, Lane], Trt]) -> None:
+        self.ports = ports
+        self.stream = cuda.Stream()
+        self.scratch = cuda.Buffer(scratch)
+        self._staged = cuda.Pinned(longest * ports.input_bytes)
+        self._images = cuda.Buffer(longest * ports.input_bytes)
+        self._embeddings = cuda.Buffer(longest * ports.output_bytes)
+        self._result = cuda.Pinned(longest * ports.output_bytes)
+        self._rows = self._result.array((longest, ports.dimension), np.float32)
+        self._create_context = create_context
+        self._captured: dict[tuple[int, bool, bool], Captured] = {}
+
+    def stage(self, batch: Array) -> int:
+        """Copy a batch to page-locked memory of the lane's own; its address there."""
+        self._staged.array((self._staged.size,), np.uint8)[: batch.nbytes] = batch.reshape(-1).view(np.uint8)
+        return self._staged.pointer
+
+    def submit(self, source: int, count: int, size: int, *, pinned: bool = False, stay: bool = False) -> None:
+        """Ask for the embeddings of ``count`` images at address ``source``, run as a batch of ``size``.
+
+        Left on the GPU if they are to ``stay``, and then collected by `collect_on_device`. Images in ``pinned`` memory
+        of the host are copied by the graph itself, which costs less than a copy before it.
+        """
+        copied = source, count * self.ports.input_bytes
+        captured = self._captured.get((size, stay, pinned)) or self._capture(size, stay, pinned, copied)
+        if captured.graph is None or not pinned:
+            self.stream.copy(self._images.pointer, *copied)
+        elif captured.copied != copied:
+            captured.graph.point_copy(self._images.pointer, *copied)
+            captured.copied = copied
+        if captured.graph is not None:
+            self.stream.launch(captured.graph)
+        else:
+            _run(captured.context, self.stream, size)
+
+    def collect(self, count: int) -> Embeddings:
+        """Wait for what was submitted last; its embeddings, in memory of the caller's own."""
+        self.stream.wait()
+        return self._rows[:count].copy()
+
+    def collect_on_device(self, destination: int, count: int) -> None:
+        """The same, brought to ``destination`` on the GPU."""
+        self.stream.copy(destination, self._embeddings.pointer, count * self.ports.output_bytes)
+        self.stream.wait()
+
+    def prepare(self, size: int, *, stay: bool) -> Trt:
+        """A context for batches of ``size``, run once: the first run makes what later ones take for granted."""
+        context = self._create_context(size, self)
+        context.set_input_shape(self.ports.input_name, (size, *self.ports.input_shape))
+        context.set_tensor_address(self.ports.input_name, self._images.pointer)
+        context.set_tensor_address(self.ports.output_name, (self._embeddings if stay else self._result).pointer)
+        self.run(context, size)
+        return context
+
+    def run(self, context: Trt, size: int) -> None:
+        """Run a context on whatever lies in the lane's memory, and wait."""
+        _run(context, self.stream, size)
+        self.stream.wait()
+
+    def close(self) -> None:
+        """Wait, and free everything. Twice does nothing."""
+        if self.stream.handle is None:
+            return
+        self.stream.wait()
+        for captured in self._captured.values():
+            if captured.graph is not None:
+                captured.graph.destroy()
+        self._captured.clear()
+        for buffer in (self._images, self._embeddings, self.scratch):
+            buffer.free()
+        self.stream.close()
+
+    def _capture(self, size: int, stay: bool, pinned: bool, copied: tuple[int, int]) -> Captured:
+        other = self._captured.get((size, stay, not pinned))
+        context = self.prepare(size, stay=stay) if other is None else other.context
+
+        def work() -> bool:
+            if pinned:
+                self.stream.copy(self._images.pointer, *copied)
+            return bool(context.execute_async_v3(int(self.stream.handle)))
+
+        graph = self.stream.capture(work)
+        if graph is None:
+            logger.warning("a batch of %d cannot be captured as a CUDA graph; it runs without, somewhat slower", size)
+        self._captured[size, stay, pinned] = Captured(context, graph, copied)
+        return self._captured[size, stay, pinned]
+
+
+def _run(context: Trt, stream: cuda.Stream, size: int) -> None:
+    if not context.execute_async_v3(int(stream.handle)):
+        raise EngineError(f"tensorrt cannot run a batch of {size}")

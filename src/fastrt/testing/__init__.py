@@ -1,0 +1,1 @@
+"""Random weights for tests and benchmarks."""

@@ -1,0 +1,50 @@
+"""How fast engines are, side by side."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+import numpy as np
+
+from fastrt.arrays import Array
+from fastrt.engine.session import Session
+
+Name = TypeVar("Name")
+
+BATCHES = (1, 8)
+ROUNDS = 15
+"""Runs of each engine and batch, all engines in turn, so that a machine that changes its mind does so for all alike."""
+
+
+def compare_speed(
+    sessions: Mapping[Name, Session],
+    images: Array,
+    advance: Callable[[str, int, int], None] = lambda *_: None,
+    batches: Sequence[int] = BATCHES,
+) -> dict[Name, dict[int, float]]:
+    """Images a second of each engine by batch, the median of some runs, the engines taking turns.
+
+    Args:
+        sessions: by name.
+        images: ``(n, ...)`` as all of the engines take them; repeated to fill a batch.
+        advance: called with what is being done, steps done and steps in all.
+        batches: sizes to measure.
+    """
+    rates: dict[Name, dict[int, float]] = {name: {} for name in sessions}
+    for i, size in enumerate(batches):
+        batch = np.resize(images, (size, *images.shape[1:]))
+        times: dict[Name, list[float]] = {name: [] for name in sessions}
+        for session in sessions.values():
+            session(batch)
+        for _ in range(ROUNDS):
+            for name, session in sessions.items():
+                start = time.perf_counter()
+                session(batch)
+                times[name].append(time.perf_counter() - start)
+        for name in sessions:
+            rates[name][size] = round(size / statistics.median(times[name]), 2)
+        advance("measuring speed", i + 1, len(batches))
+    return rates

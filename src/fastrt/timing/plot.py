@@ -1,0 +1,50 @@
+"""Latency and throughput against the batch, as a picture. It imports matplotlib, and only when it draws."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+
+from fastrt.errors import OutputError, TargetError
+from fastrt.files import check_place, written_whole
+from fastrt.timing.engines import Row
+
+
+def check_plot(path: Path) -> None:
+    """Raise what `draw_plot` would, before the figures are measured that would be lost."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise TargetError("matplotlib is not installed; for plots: pip install 'fastrt[report]'")
+    if path.suffix.lower() not in (".png", ".svg", ".pdf"):
+        raise OutputError(f"{path} has the suffix {path.suffix or 'of nothing'}; plots are .png, .svg or .pdf")
+    check_place(path)
+
+
+def draw_plot(rows: Sequence[Row], path: Path) -> None:
+    """Two diagrams side by side; a line for each engine and kind of input.
+
+    Raises:
+        OutputError: it cannot be written, or is of no known kind.
+        TargetError: matplotlib is not installed.
+    """
+    check_plot(path)
+    from matplotlib.figure import Figure  # without pyplot: no window, and no state that threads share
+
+    figure = Figure(figsize=(9.5, 4), dpi=110, layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for key in dict.fromkeys((row.engine, row.input) for row in rows):
+        found = sorted((row for row in rows if (row.engine, row.input) == key), key=lambda row: row.batch)
+        batches = [row.batch for row in found]
+        label = f"{Path(key[0]).name}{', resized' if key[1] == 'crops' else ''}"
+        left.plot(batches, [row.median_ms for row in found], marker="o", label=label)
+        right.plot(batches, [row.images_s for row in found], marker="o", label=label)
+    left.set(xlabel="images a call", ylabel="milliseconds a call", title="Latency", xscale="log", yscale="log")
+    right.set(xlabel="images a call", ylabel="images a second", title="Throughput", xscale="log", ylim=(0, None))
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+        ticks = sorted({row.batch for row in rows})
+        axes.set_xticks(ticks, [str(tick) for tick in ticks], minor=False)
+        axes.minorticks_off()
+    right.legend(fontsize="small")
+    with written_whole(path) as temporary:
+        figure.savefig(temporary, format=path.suffix[1:])

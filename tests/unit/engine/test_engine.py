@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fastrt
+from conftest import Small
+from fastrt.engine.load import list_layers
+from fastrt.engine.verify import Check
+from fastrt.targets.base import BuildOptions
+from fastrt.targets.engine_info import Precision
+from fastrt.targets.registry import find_target
+
+SUFFIXES = [".xml", ".onnx", ".npz"]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_an_engine_file_says_what_it_is(suffix: str, small: Small, tmp_path: Path) -> None:
+    path = tmp_path / f"engine{suffix}"
+    info = fastrt.build(small.network, path, normalize=False, io="f32_nchw_rgb", resampler="cv2-linear")
+    assert fastrt.describe(path) == info
+    assert info.fastrt == fastrt.__version__
+    assert info.fingerprint == small.network.fingerprint()
+    assert info.image_size == (64, 32)
+    assert info.embedding_dim == 512
+    assert info.normalized is False
+    assert info.spec is not None
+    assert fastrt.ModelSpec(**info.spec).with_ibn
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_an_engines_layers_bear_the_checkpoints_names(suffix: str, small: Small, tmp_path: Path) -> None:
+    path = tmp_path / f"engine{suffix}"
+    fastrt.build(small.network, path)
+    layers = {layer.name: layer for layer in list_layers(path)}
+    assert layers["backbone.layer4.1.relu"].shape == (512, 4, 2)
+    assert layers["embedding"].shape == (512,)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_building_twice_leaves_one_engine_and_nothing_beside(suffix: str, small: Small, tmp_path: Path) -> None:
+    path = tmp_path / f"engine{suffix}"
+    for _ in range(2):
+        fastrt.build(small.network, path)
+    names = {file.name for file in tmp_path.iterdir()}
+    assert names == ({"engine.xml", "engine.bin"} if suffix == ".xml" else {path.name})
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_cut_engine_is_refused(suffix: str, small: Small, tmp_path: Path) -> None:
+    path = tmp_path / f"engine{suffix}"
+    fastrt.build(small.network, path)
+    parts = [path, path.with_suffix(".bin")] if suffix == ".xml" else [path]
+    for part in parts:
+        data = part.read_bytes()
+        for length in (0, 1, 5, 100, len(data) // 2, len(data) - 100, len(data) - 2):
+            part.write_bytes(data[:length])
+            with pytest.raises(fastrt.EngineError, match=r"build it again|is damaged"):
+                fastrt.load(path)
+        part.write_bytes(data)
+    fastrt.load(path).close()
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        (
+            "engine.pth",
+            "engine.pth is not named as an engine; engines are .xml (openvino), .onnx (onnx), .npz (reference)",
+        ),
+        ("nowhere.xml", "there is no engine"),
+        ("folder.xml", "folder.xml is a folder; name the engine file in it"),
+        ("alone.xml", "alone.xml has no alone.bin beside it; both files of an OpenVINO engine are needed"),
+    ],
+)
+def test_what_is_no_engine_is_refused(name: str, sentence: str, small: Small, tmp_path: Path) -> None:
+    (tmp_path / "folder.xml").mkdir()
+    (tmp_path / "alone.xml").write_bytes(small.engine.read_bytes())
+    with pytest.raises(fastrt.EngineError) as caught:
+        fastrt.load(tmp_path / name)
+    assert sentence in str(caught.value)
+
+
+def test_an_engine_of_somebody_elses_making_loads_from_its_tensors(small: Small, tmp_path: Path) -> None:
+    import openvino as ov
+
+    model = ov.Core().read_model(small.engine)
+    model.set_rt_info("", ["fastrt"])
+    bare = tmp_path / "bare.xml"
+    ov.save_model(model, bare, compress_to_fp16=False)
+    text = bare.read_text()
+    start, stop = text.index("<fastrt"), text.index("/>", text.index("<fastrt")) + 2
+    bare.write_text(text[:start] + text[stop:])
+    with fastrt.load(bare) as session, fastrt.load(small.engine) as original:
+        assert session.info.fingerprint is None
+        assert session.info.normalized is None
+        assert session.info.image_size == (64, 32)
+        image = [np.zeros((50, 20, 3), np.uint8)]
+        np.testing.assert_array_equal(session(image), original(image))
+        assert fastrt.verify(session, small.network)
+
+
+@pytest.mark.parametrize(
+    ("path", "target", "sentence"),
+    [
+        (
+            "engine.foo",
+            None,
+            "engine.foo has the suffix .foo; name the engine file .xml, .onnx, .npz, .engine, .plan, .trt or .rtx",
+        ),
+        ("engine", "onnx", "engine has no suffix; name the engine file .onnx"),
+        ("engine.xml", "onnx", "engine.xml has the suffix .xml; name the engine file .onnx"),
+        (
+            "engine.xml",
+            "tensorflow",
+            "there is no target tensorflow; known are openvino, onnx, reference, tensorrt, tensorrt-rtx",
+        ),
+    ],
+)
+def test_a_wrong_target_is_refused(path: str, target: str | None, sentence: str, small: Small) -> None:
+    with pytest.raises(fastrt.TargetError) as caught:
+        fastrt.build(small.network, path, target)
+    assert str(caught.value) == sentence
+
+
+def test_a_device_that_is_not_there_is_refused(small: Small, tmp_path: Path) -> None:
+    fastrt.build(small.network, tmp_path / "engine.onnx")
+    with pytest.raises(fastrt.TargetError, match=r"^onnx runs on cpu, not on cuda:0"):
+        fastrt.load(tmp_path / "engine.onnx", "cuda:0")
+    with pytest.raises(fastrt.TargetError, match=r"^openvino finds no device npu:7 here; it finds .*cpu"):
+        fastrt.load(small.engine, "npu:7")
+
+
+def test_a_folder_that_is_not_there_is_refused(small: Small, tmp_path: Path) -> None:
+    for suffix in SUFFIXES:
+        with pytest.raises(fastrt.OutputError, match=r"there is no folder .*nowhere; make it first"):
+            fastrt.build(small.network, tmp_path / "nowhere" / f"engine{suffix}")
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_lower_precisions_work_or_are_refused(precision: Precision, small: Small, tmp_path: Path) -> None:
+    path = tmp_path / "engine.xml"
+    if precision not in find_target("openvino").precisions():
+        with pytest.raises(fastrt.TargetError, match=f"not in {precision}"):
+            fastrt.build(small.network, path, precision=precision)
+        return
+    fastrt.build(small.network, path, precision=precision)
+    with fastrt.load(path) as session:
+        assert session.info.precision == precision
+        report = fastrt.verify(session, small.network)
+    values = next(check for check in report.checks if check.name == "values")
+    assert values.passed, str(report)
+
+
+def test_onnx_and_reference_have_no_half(small: Small, tmp_path: Path) -> None:
+    for suffix in (".onnx", ".npz"):
+        with pytest.raises(fastrt.TargetError, match="computes in fp32, int8, not in fp16"):
+            fastrt.build(small.network, tmp_path / f"engine{suffix}", precision="fp16")
+
+
+def test_an_engine_that_is_found_wanting_is_not_written(small: Small, tmp_path: Path) -> None:
+    def refuse(_: fastrt.Session) -> fastrt.Report:
+        return fastrt.Report((Check("values", False, "too far off"),))
+
+    path = tmp_path / "engine.xml"
+    with pytest.raises(fastrt.EngineError, match="is not written, as the engine that was built is found wanting"):
+        fastrt.build(small.network, path, check=refuse)
+    assert not list(tmp_path.iterdir())
+    fastrt.build(small.network, path, check=lambda session: fastrt.verify(session, small.network))
+    assert path.is_file()
+
+
+def test_options_that_a_target_lacks_are_refused(small: Small, tmp_path: Path) -> None:
+    with pytest.raises(fastrt.TargetError, match="openvino has no version_compatible: its engines take any batch"):
+        fastrt.build(small.network, tmp_path / "engine.xml", options=BuildOptions(version_compatible=True))
+    with pytest.raises(fastrt.TargetError, match="openvino has no batches"):
+        fastrt.build(small.network, tmp_path / "engine.xml", options=BuildOptions(batches=(1, 8)))

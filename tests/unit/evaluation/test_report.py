@@ -1,0 +1,105 @@
+"""The report, read as text and, where there is one, by a browser."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+
+import fastrt
+from conftest import Small
+from fastrt.datasets import DataSet
+from fastrt.datasets.synthetic import Synthetic, write_synthetic
+from fastrt.evaluation.evaluate import Scores
+from fastrt.evaluation.report import write_report
+from fastrt.evaluation.report.ranks import COLOURS, FRAME, GAP, SHOWN, TILE, draw_ranks, list_ranks
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+@pytest.fixture(scope="module")
+def evaluated(small: Small, tmp_path_factory: pytest.TempPathFactory) -> tuple[DataSet, Scores, Path]:
+    root = write_synthetic(tmp_path_factory.mktemp("data") / "drawn", train=1, test=10, distractors=5, cameras=4)
+    data_set = Synthetic(root)
+    with fastrt.load(small.engine) as session:
+        scores = fastrt.evaluate(session, data_set)
+        page = write_report(root.parent / "report", scores, data_set, session.info)
+    return data_set, scores, page
+
+
+def test_the_page_says_what_was_found_and_shows_what_stands_beside_it(
+    evaluated: tuple[DataSet, Scores, Path],
+) -> None:
+    _, scores, page = evaluated
+    text = page.read_text("utf-8")
+    for name, value in scores.figures().items():
+        assert f"<tr><td>{name}</td><td>{100 * value:.2f}</td></tr>" in text
+    pictures = re.findall(r'src="([^"]+)"', text)
+    assert sorted(pictures) == ["best.png", "cmc.png", "distances.png", "roc.png", "worst.png"]
+    for name in pictures:
+        with PIL.Image.open(page.parent / name) as image:
+            assert min(image.size) > 100
+    assert {path.name for path in page.parent.iterdir()} == {"index.html", *pictures}
+    assert "http" not in text  # nothing is fetched
+
+
+def test_rank_lists_are_those_of_the_distances_without_junk(evaluated: tuple[DataSet, Scores, Path]) -> None:
+    data_set, scores, _ = evaluated
+    for i, ranked in enumerate(list_ranks(data_set, scores, range(4))):
+        distances = 1 - scores.gallery @ scores.queries[i]
+        order = [data_set.gallery[j] for j in np.argsort(distances, kind="stable")]
+        query = data_set.query[i]
+        want = [p for p in order if not (p.pid == query.pid and p.camid == query.camid)][:SHOWN]
+        assert list(ranked.found) == want
+        assert ranked.right == tuple(p.pid == query.pid for p in want)
+
+
+def test_frames_tell_right_from_wrong(evaluated: tuple[DataSet, Scores, Path], tmp_path: Path) -> None:
+    data_set, scores, _ = evaluated
+    ranked = list_ranks(data_set, scores, [0])
+    draw_ranks(ranked, tmp_path / "sheet.png")
+    with PIL.Image.open(tmp_path / "sheet.png") as sheet:
+        width = TILE[0] + 2 * FRAME + GAP
+        for column, right in enumerate([None, *ranked[0].right]):
+            x = GAP + column * width + (GAP if column else 0) + 1
+            assert sheet.getpixel((x, GAP + 1)) == COLOURS[right]
+
+
+def test_a_report_is_written_whole_to_a_new_folder(
+    evaluated: tuple[DataSet, Scores, Path], small: Small, tmp_path: Path
+) -> None:
+    data_set, scores, page = evaluated
+    info = fastrt.describe(small.engine)
+    with pytest.raises(fastrt.OutputError, match="it exists; name a folder that does not"):
+        write_report(page.parent, scores, data_set, info)
+    with pytest.raises(fastrt.OutputError, match="there is no folder"):
+        write_report(tmp_path / "nowhere" / "report", scores, data_set, info)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(BROWSER is None, reason="there is no browser here")
+def test_a_browser_opens_it(evaluated: tuple[DataSet, Scores, Path], tmp_path: Path) -> None:
+    _, scores, page = evaluated
+    assert BROWSER is not None
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+    script = page.with_name("check.html")
+    script.write_text(
+        "<iframe src='index.html' width=1000 height=3000></iframe><script>onload = () => {"
+        "const d = document.querySelector('iframe').contentDocument;"
+        "document.title = [...d.images].filter(i => i.naturalWidth > 0).length + ' of ' + d.images.length"
+        " + ' pictures, ' + d.querySelectorAll('#scores tr').length + ' rows'}</script>"
+    )
+    options = [*flags, f"--user-data-dir={tmp_path / 'profile'}", "--allow-file-access-from-files"]
+    try:
+        done = subprocess.run(
+            [BROWSER, *options, "--virtual-time-budget=5000", "--dump-dom", script.as_uri()],
+            capture_output=True, text=True, timeout=120, check=True,
+        )  # fmt: skip
+    finally:
+        script.unlink()
+    assert f"<title>5 of 5 pictures, {1 + len(scores.figures())} rows</title>" in done.stdout

@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+import csv
+import json
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+
+import fastrt
+from conftest import Small
+from fastrt.extraction import Store, embed_files, find_images, save_embeddings, stream_embeddings
+from fastrt.images.drawing import draw_person
+
+
+def _draw(folder: Path, *names: str) -> list[Path]:
+    paths = []
+    for i, name in enumerate(names):
+        paths.append(folder / name)
+        paths[-1].parent.mkdir(parents=True, exist_ok=True)
+        PIL.Image.fromarray(draw_person(i, 0, 70, 35)[..., ::-1]).save(paths[-1])
+    return paths
+
+
+def test_files_folders_and_patterns_name_each_image_once(tmp_path: Path) -> None:
+    one, two, three = _draw(tmp_path, "b.png", "a/deep/two.JPG", "a/three.bmp")
+    (tmp_path / "a" / "Thumbs.db").write_bytes(b"\0")
+    (tmp_path / "a" / ".hidden.png").write_bytes(b"\0")
+    found = find_images([one, tmp_path / "a", tmp_path / "*.png", tmp_path / "**" / "*.bmp"])
+    assert found.images == (one, two, three)
+    assert found.passed_over == (tmp_path / "a" / "Thumbs.db",)
+
+
+def test_a_named_file_is_tried_whatever_its_suffix(tmp_path: Path) -> None:
+    (odd,) = _draw(tmp_path, "person.png")
+    odd = odd.rename(tmp_path / "person.of_interest")
+    assert find_images([odd]).images == (odd,)
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("nowhere", "there is no image or folder {}"),
+        ("*.png", "nothing matches {}"),
+        ("empty", "no images in {}; images are .bmp, .gif"),
+    ],
+)
+def test_a_path_without_images_is_refused(name: str, sentence: str, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(fastrt.ImageError) as caught:
+        find_images([tmp_path / name])
+    assert str(caught.value).startswith(sentence.format(tmp_path / name))
+
+
+def test_embeddings_and_names_stay_in_step_past_unreadable_files(small: Small, tmp_path: Path) -> None:
+    paths = _draw(tmp_path, *(f"{i}.png" for i in range(9)))
+    for broken in (0, 4, 5):
+        paths[broken].write_bytes(paths[broken].read_bytes()[:50])
+    advanced: list[int] = []
+    with fastrt.load(small.engine, batch=2) as session:
+        embedded = embed_files(session, paths, advanced.append)
+        for row, path in zip(embedded.embeddings, embedded.paths, strict=True):
+            np.testing.assert_allclose(row, session([fastrt.read_image(path)])[0], atol=2e-5)
+        names, table = save_embeddings(embedded, tmp_path / "out.npy", session.info)
+    assert sum(advanced) == 9
+    assert [path.stem for path in embedded.paths] == ["1", "2", "3", "6", "7", "8"]
+    assert [path.stem for path, _ in embedded.unreadable] == ["0", "4", "5"]
+    np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), embedded.embeddings)
+    content = json.loads(names.read_text())
+    assert content["images"] == [str(path) for path in embedded.paths]
+    assert [entry["image"] for entry in content["unreadable"]] == [str(paths[i]) for i in (0, 4, 5)]
+    assert content["engine"]["fingerprint"] == small.network.fingerprint()
+    with table.open(newline="") as file:
+        assert list(csv.reader(file))[1] == ["0", str(paths[1])]
+
+
+def test_nothing_readable_is_an_error(small: Small, tmp_path: Path) -> None:
+    (path,) = _draw(tmp_path, "a.png")
+    path.write_bytes(b"nothing")
+    with (
+        fastrt.load(small.engine) as session,
+        pytest.raises(fastrt.ImageError, match=r"^none of 1 images could be read"),
+    ):
+        embed_files(session, [path])
+
+
+def test_embeddings_are_written_as_npy_alone(small: Small, tmp_path: Path) -> None:
+    paths = _draw(tmp_path, "a.png")
+    with fastrt.load(small.engine) as session:
+        embedded = embed_files(session, paths)
+        with pytest.raises(fastrt.OutputError, match=r"embeddings are written as \.npy"):
+            save_embeddings(embedded, tmp_path / "out.csv", session.info)
+        with pytest.raises(fastrt.OutputError, match="there is no folder"):
+            save_embeddings(embedded, tmp_path / "nowhere" / "out.npy", session.info)
+    assert {path.name for path in tmp_path.iterdir()} == {"a.png"}
+
+
+def _embed(session: fastrt.Session, output: Path, paths: list[Path], stop_after: int | None = None) -> list[int]:
+    """Embed to a file, interrupted after so many pieces; which files each piece began at."""
+    begun = []
+    with Store(output, session.info, paths) as store:
+        for piece in stream_embeddings(session, paths[store.files :]):
+            begun.append(store.files)
+            store.append(piece)
+            if len(begun) == stop_after:
+                return begun
+        store.finish()
+    return begun
+
+
+def test_an_interrupted_job_goes_on_without_losing_or_repeating_an_image(small: Small, tmp_path: Path) -> None:
+    paths = _draw(tmp_path / "crops", *(f"{i}.png" for i in range(11)))
+    for broken in (1, 6, 10):
+        paths[broken].write_bytes(b"nothing")
+    output = tmp_path / "out.npy"
+    with fastrt.load(small.engine, batch=2) as session:
+        whole = embed_files(session, paths)
+        assert _embed(session, output, paths, stop_after=2) == [0, 3]
+        assert not output.exists()
+        # The machine stopped in the middle of writing rows, and of a line of the journal.
+        with (tmp_path / "out.npy.part").open("ab") as file:
+            file.write(b"torn")
+        with (tmp_path / "out.npy.journal").open("a") as file:
+            file.write('{"rows": 2, "unr')
+        with (tmp_path / "out.npy.journal").open("ab") as file:
+            file.write(b"\xff\n")
+        assert _embed(session, output, paths) == [5, 8, 10]
+    np.testing.assert_allclose(np.load(output), whole.embeddings, atol=2e-5)
+    content = json.loads(output.with_suffix(".json").read_text())
+    assert content["images"] == [str(path) for path in whole.paths]
+    assert [entry["image"] for entry in content["unreadable"]] == [str(paths[i]) for i in (1, 6, 10)]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["crops", "out.csv", "out.json", "out.npy"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are always Unicode")
+def test_names_that_are_no_utf8_are_told(small: Small, tmp_path: Path) -> None:
+    """As an archive of another age and country leaves them."""
+    names = [os.fsdecode(b"\xd6\xd0.png"), "\u4e2d.png", os.fsdecode(b"\xb9\xfa.png")]
+    paths = [
+        picture.rename(tmp_path / name)
+        for picture, name in zip(_draw(tmp_path, "a.png", "b.png", "c.png"), names, strict=True)
+    ]
+    paths[2].write_bytes(b"nothing")
+    output = tmp_path / "out.npy"
+    with fastrt.load(small.engine, batch=1) as session:
+        assert _embed(session, output, paths, stop_after=1) == [0]
+        assert _embed(session, output, paths) == [1, 2]
+    content = json.loads(output.with_suffix(".json").read_text("utf-8"))
+    told = [*content["images"], *(entry["image"] for entry in content["unreadable"])]
+    assert [Path(name) for name in told] == paths
+    assert Path(told[0]).is_file()
+    with output.with_suffix(".csv").open(encoding="utf-8", newline="") as file:
+        assert [row[1] for row in csv.reader(file)][1:] == [f"{tmp_path}/\\udcd6\\udcd0.png", f"{tmp_path}/\u4e2d.png"]
+
+
+def test_a_job_of_other_images_begins_anew(small: Small, tmp_path: Path) -> None:
+    paths = _draw(tmp_path / "crops", *(f"{i}.png" for i in range(6)))
+    with fastrt.load(small.engine, batch=2) as session:
+        assert _embed(session, tmp_path / "out.npy", paths, stop_after=1) == [0]
+        _draw(tmp_path / "crops", "3.png")  # another picture under a name of before
+        assert _embed(session, tmp_path / "out.npy", paths) == [0, 2, 4]
+        np.testing.assert_allclose(np.load(tmp_path / "out.npy"), embed_files(session, paths).embeddings, atol=2e-5)
+
+
+def test_rows_that_the_journal_tells_of_and_that_are_not_there_are_made_again(small: Small, tmp_path: Path) -> None:
+    paths = _draw(tmp_path / "crops", *(f"{i}.png" for i in range(6)))
+    with fastrt.load(small.engine, batch=2) as session:
+        assert _embed(session, tmp_path / "out.npy", paths, stop_after=2) == [0, 2]
+        (tmp_path / "out.npy.part").write_bytes((tmp_path / "out.npy.part").read_bytes()[:-1])
+        assert _embed(session, tmp_path / "out.npy", paths) == [2, 4]
+        np.testing.assert_allclose(np.load(tmp_path / "out.npy"), embed_files(session, paths).embeddings, atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{}",
+        "[1]",
+        '{"rows": -1, "unreadable": {}}',
+        '{"rows": "2", "unreadable": {}}',
+        '{"rows": 1, "unreadable": ["b"]}',
+        '{"rows": 1, "unreadable": {"another.png": "gone"}}',
+        '{"rows": 9, "unreadable": {}}',
+        100_000 * "[",
+    ],
+)
+def test_a_line_that_tells_of_no_piece_is_not_believed(line: str, small: Small, tmp_path: Path) -> None:
+    paths = _draw(tmp_path / "crops", *(f"{i}.png" for i in range(4)))
+    with fastrt.load(small.engine, batch=2) as session:
+        assert _embed(session, tmp_path / "out.npy", paths, stop_after=1) == [0]
+        with (tmp_path / "out.npy.journal").open("a") as file:
+            file.write(f"{line}\n")
+        with (tmp_path / "out.npy.part").open("ab") as file:
+            file.write(bytes(4 * 9 * session.info.embedding_dim))  # rows are there, whatever is told
+        assert _embed(session, tmp_path / "out.npy", paths) == [2]
+        np.testing.assert_allclose(np.load(tmp_path / "out.npy"), embed_files(session, paths).embeddings, atol=2e-5)

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import fastrt
+from fastrt.arrays import Array
+from fastrt.testing.untrained import draw_weights
+
+SMALL = {"image_size": (32, 32)}
+SPECS = [
+    fastrt.ModelSpec(depth="18x", **SMALL),
+    fastrt.ModelSpec(depth="34x", with_ibn=True, with_se=True, **SMALL),
+    fastrt.ModelSpec(depth="50x", with_nl=True, pool_layer="GeneralizedMeanPooling", embedding_dim=256, **SMALL),
+    fastrt.ModelSpec(depth="50x", pool_layer="GeneralizedMeanPoolingP", with_bnneck=False, **SMALL),
+    fastrt.ModelSpec(depth="101x", with_ibn=True, embedding_dim=64, with_bnneck=False, **SMALL),
+]
+
+
+@pytest.mark.parametrize("flat", [False, True])
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.title)
+def test_names_tell_what_they_can(spec: fastrt.ModelSpec, flat: bool) -> None:
+    arrays = draw_weights(spec)
+    if flat:
+        arrays = {name: array.reshape(-1) for name, array in arrays.items()}
+    guess = fastrt.guess_spec(arrays)
+    for field in ("backbone", "depth", "with_ibn", "with_se", "with_nl", "embedding_dim", "pool_layer"):
+        assert getattr(guess.spec, field) == getattr(spec, field), field
+    network = fastrt.build_network(guess.spec.replace(image_size=(32, 32)), arrays)
+    assert network.fingerprint() == fastrt.build_network(spec, arrays).fingerprint()
+    assert "names do not tell these" in guess.notes[1]
+    assert "last_stride 1" in guess.notes[1]
+
+
+@pytest.mark.parametrize("arrays", [{}, {"conv.weight": np.zeros(1)}, {"backbone.layer1.0.conv1.weight": np.zeros(1)}])
+def test_names_of_something_else_are_refused(arrays: dict[str, Array]) -> None:
+    with pytest.raises(fastrt.SpecError, match=r"^the checkpoint's names are not those of a ResNet of FastReID: found"):
+        fastrt.guess_spec(arrays)
