@@ -119,5 +119,4 @@ def test_the_header_is_json_and_all_is_aligned(tmp_path: Path) -> None:
 
 def test_the_demo_model_says_its_spec() -> None:
     model = load_demo_model()
-    assert model.notes == ()
     assert model.spec.image_size == (256, 128)
