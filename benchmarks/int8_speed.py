@@ -16,12 +16,12 @@ import numpy as np
 
 import fastrt
 from benchmarks.command import run_command
-from benchmarks.compare_runtimes import measure
 from benchmarks.rows import lay_out
 from fastrt.errors import FastrtError
 from fastrt.images.drawing import draw_person
 from fastrt.testing.untrained import draw_weights
 from fastrt.timing.host import describe_machine
+from fastrt.timing.interleaved import compare_speed
 
 RESULTS = Path(__file__).parent / "results"
 BATCHES = (1, 8)
@@ -71,12 +71,12 @@ def main() -> None:
             fastrt.build(network, paths["fp32"])
             fastrt.build(network, paths["int8"], precision="int8", table=table)
             sessions = {name: fastrt.load(path) for name, path in paths.items()}
+            rates = compare_speed(sessions, np.stack(images), batches=BATCHES)
             for count in BATCHES:
-                latency = measure(sessions, np.stack(images[:count]))
                 height, width = spec.image_size
                 row: dict[str, object] = {"model": f"{preset} {height}x{width}", "batch": count}
-                row |= {f"{name}_ms": round(value, 2) for name, value in latency.items()}
-                rows.append({**row, "times_as_fast": round(latency["fp32"] / latency["int8"], 2)})
+                row |= {f"{name}_ms": round(1e3 * count / rates[name][count], 2) for name in sessions}
+                rows.append({**row, "times_as_fast": round(rates["int8"][count] / rates["fp32"][count], 2)})
                 print(rows[-1], flush=True)
             for session in sessions.values():
                 session.close()

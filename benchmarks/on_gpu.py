@@ -40,8 +40,6 @@ COMPARED: dict[str, tuple[int, ...]] = {
 
 IN_INT8 = {"R50-NL-IBN": (1, 32, 128), "R34": (1, 32, 128), "R50": (256,)}
 MEASURED = dict.fromkeys((*COMPARED, *IN_INT8))
-SHARES = 8
-"""In how many steps other forms are built."""
 MIXED = (("R50-NL-IBN", 1), ("R50-NL-IBN", 32), ("R34", 1))
 
 
@@ -87,23 +85,18 @@ def list_phases(folder: Path) -> list[Phase]:
     exports = [step(f"{title}-export", "torch", "gpu_peers", "export", title) for title in COMPARED]
     mixes = [step(f"{title}-mix-{batch}", "tensorrt", "tensorrt_speed", "mix", title, batch) for title, batch in MIXED]
     tests = Step("tests", "tensorrt", "-m pytest -m gpu tests/gpu")
-    forms = [
-        step(f"forms-{k}", "tensorrt", "tensorrt_forms", "build", "--share", f"{k}/{SHARES}")
-        for k in range(1, SHARES + 1)
-    ]
     demo = Step("demo", "tensorrt", f"-m benchmarks.demo_scores tensorrt {quote(str(folder / 'demo'))}")
     return [
         Phase(SIDE_BY_SIDE, (*exports, *build("fp16", COMPARED), *build("int8", IN_INT8))),
         Phase(1, (*mixes, *compare("torch", "torch"))),
         # After our own engines, whose timings they share.
-        Phase(SIDE_BY_SIDE, (*compare("parse", "tensorrt"), *forms, tests)),
+        Phase(SIDE_BY_SIDE, (*compare("parse", "tensorrt"), tests)),
         Phase(
             1,
             (
                 *(step(f"{title}-measure", "tensorrt", "tensorrt_speed", "measure", title) for title in MEASURED),
                 *(step(f"{title}-engines", "tensorrt", "gpu_peers", "engines", title) for title in COMPARED),
                 step("layers", "tensorrt", "tensorrt_layers"),
-                step("forms-measure", "tensorrt", "tensorrt_forms", "measure"),
                 demo,
             ),
         ),
