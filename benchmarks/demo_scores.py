@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 import fastrt
-from benchmarks.command import run_command
+from benchmarks.results import run_command, write_result
 from fastrt.datasets.base import DataSet
 from fastrt.datasets.synthetic import Synthetic
 from fastrt.demo.demonstrate import compare, draw, learn, load_demo_model
@@ -25,7 +25,6 @@ from fastrt.targets.registry import find_target
 from fastrt.testing.untrained import draw_weights
 from fastrt.timing.host import describe_machine
 
-RESULTS = Path(__file__).parent / "results"
 PEOPLE, DISTRACTORS = 150, 500
 BATCH = 8
 
@@ -56,26 +55,27 @@ def score(target: str, folder: Path) -> None:
         rows = compare(network, read_table(table), data_set, Path(engines), target, options)
         untrained = score_untrained(data_set, Path(engines) / f"untrained{chosen.suffix}", options)
         device = describe(next(Path(engines).glob(f"*{chosen.suffix}"))).device
-    result = {
-        "command": f"python -m benchmarks.demo_scores {target} FOLDER",
-        "machine": {**describe_machine(), "gpu": device, "target": chosen.version()},
-        "data_set": f"{len(data_set.query)} queries of {PEOPLE} people, gallery of {len(data_set.gallery)}",
-        "rows": [
-            *(
-                {
-                    "network": f"trained, {row.precision}",
-                    **in_percent(row.scores),
-                    "cosine to fp32": round(row.similarity, 5),
-                    **{f"images/s, batch {batch}": rate for batch, rate in row.images_s.items()},
-                    "MB": round(row.bytes / 1e6, 1),
-                }
-                for row in rows
-            ),
-            {"network": "random weights, fp32", **untrained},
-        ],
-    }
-    (RESULTS / f"demo_scores_{target}.json").write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps(result, indent=1))
+    shown = [
+        *(
+            {
+                "network": f"trained, {row.precision}",
+                **in_percent(row.scores),
+                "cosine to fp32": round(row.similarity, 5),
+                **{f"images/s, batch {batch}": rate for batch, rate in row.images_s.items()},
+                "MB": round(row.bytes / 1e6, 1),
+            }
+            for row in rows
+        ),
+        {"network": "random weights, fp32", **untrained},
+    ]
+    write_result(
+        f"demo_scores_{target}",
+        f"demo_scores {target} FOLDER",
+        shown,
+        machine={**describe_machine(), "gpu": device, "target": chosen.version()},
+        data_set=f"{len(data_set.query)} queries of {PEOPLE} people, gallery of {len(data_set.gallery)}",
+    )
+    print(json.dumps(shown, indent=1))
 
 
 def score_untrained(data_set: DataSet, path: Path, options: BuildOptions) -> dict[str, float]:

@@ -11,7 +11,6 @@ than that only a faster network or reader could do, but for what the caches make
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import tempfile
@@ -26,15 +25,14 @@ import PIL.Image
 
 import fastrt
 from benchmarks.models import describe
+from benchmarks.results import write_result
 from fastrt.demo.demonstrate import load_demo_model
 from fastrt.extraction import Store, stream_embeddings
 from fastrt.images.drawing import draw_person
 from fastrt.images.preprocess import read_resized
 from fastrt.images.sample import draw_held_out
 from fastrt.targets.engine_info import Precision
-from fastrt.timing.host import describe_machine
 
-RESULT = Path(__file__).parent / "results" / "embed_rate.json"
 CROPS = 5000
 SLICE = 500
 LOOPED = 100
@@ -128,8 +126,7 @@ def main() -> None:
             fastrt.build(network, engine, precision=precision, table=table)
             rows.append({"engine": f"{title} {precision}", **measure(engine, paths)})
             print(rows[-1], flush=True)
-    result = {"command": "python -m benchmarks.embed_rate", "machine": describe_machine(), "rows": rows}
-    RESULT.write_text(json.dumps(result, indent=1) + "\n")
+    write_result("embed_rate", "embed_rate", rows)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from benchmarks.rows import Row
+from benchmarks.results import Row
 from fastrt.ir.network import Network
 from fastrt.ir.ops import Convolution, MatMul
 

@@ -12,10 +12,9 @@ import json
 import statistics
 from collections.abc import Callable
 
-from benchmarks.command import run_command
 from benchmarks.floors import describe_floors, set_beside
 from benchmarks.models import describe
-from benchmarks.rows import Row, engine_of, gpu_result
+from benchmarks.results import Row, engine_of, gpu_result, run_command
 
 SIDE = 8192
 COPIED = 1 << 30

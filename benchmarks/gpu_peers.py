@@ -26,15 +26,15 @@ from typing import Any
 import numpy as np
 
 import fastrt
-from benchmarks.command import run_command
 from benchmarks.models import TITLES, describe
-from benchmarks.rows import (
+from benchmarks.results import (
     Row,
     describe_ratios,
     gpu_result,
-    lay_out,
     model_and_batch,
+    run_command,
     shared_description,
+    write,
     writing_alone,
 )
 from benchmarks.torch_module import make_module
@@ -222,8 +222,8 @@ def save_cells(row: Row, machine: Row) -> None:
             described = {**shared, **{name: known[name] for name in VERSIONS if name in known}}
         merged = {model_and_batch(other): other for other in before["rows"]}
         merged[model_and_batch(row)] = {**merged.get(model_and_batch(row), {}), **row}
-        about = {"command": "python -m benchmarks.gpu_peers STEP FOLDER", "precision": "fp16", "machine": described}
-        path.write_text(lay_out(about, [merged[key] for key in sorted(merged)]))
+        rows = [merged[key] for key in sorted(merged)]
+        write(path, "gpu_peers STEP FOLDER", rows, precision="fp16", machine=described)
 
 
 def list_rows(result: Row) -> list[Row]:

@@ -10,20 +10,17 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 import fastrt
-from benchmarks.command import run_command
-from benchmarks.rows import lay_out
+from benchmarks.results import Row, run_command, write_result
 from fastrt.errors import FastrtError
 from fastrt.images.drawing import draw_person
 from fastrt.testing.untrained import draw_weights
 from fastrt.timing.host import describe_machine
 from fastrt.timing.interleaved import compare_speed
 
-RESULTS = Path(__file__).parent / "results"
 BATCHES = (1, 8)
 IMAGES = 16
 
@@ -38,11 +35,10 @@ def time_calibration(count: int = 512) -> None:
         fastrt.calibrate(network, images, method)
         rows.append({"method": method, "images": count, "seconds": round(time.perf_counter() - start, 1)})
         print(rows[-1], flush=True)
-    about = {"command": "python -m benchmarks.int8_speed calibration", "machine": describe_machine()}
-    (RESULTS / "calibration_time.json").write_text(lay_out(about, rows))
+    write_result("calibration_time", "int8_speed calibration", rows)
 
 
-def list_gains(result: dict[str, Any]) -> list[dict[str, Any]]:
+def list_gains(result: Row) -> list[Row]:
     """How many times as fast int8 is, by batch: the median of the networks, and the least and the most."""
     rows = []
     for batch in BATCHES:
@@ -81,8 +77,7 @@ def main() -> None:
             for session in sessions.values():
                 session.close()
     narrowed = f"_{machine['narrowed_to']}".lower() if machine["narrowed_to"] else ""
-    path = RESULTS / f"int8_speed{narrowed}.json"
-    path.write_text(lay_out({"command": "python -m benchmarks.int8_speed", "machine": machine}, rows))
+    write_result(f"int8_speed{narrowed}", "int8_speed", rows, machine=machine)
 
 
 if __name__ == "__main__":

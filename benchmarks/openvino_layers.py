@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -12,10 +11,9 @@ import openvino as ov
 
 from benchmarks.limits import PRECISIONS, build
 from benchmarks.models import MODELS, SIZE, describe
+from benchmarks.results import write_result
 from fastrt.images.drawing import draw_person
-from fastrt.timing.host import describe_machine
 
-RESULT = Path(__file__).parent / "results" / "openvino_layers.json"
 BATCH = 4
 RUNS = 20
 CONFIG = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY", "PERF_COUNT": True}
@@ -56,8 +54,7 @@ def main() -> None:
                 found = count(build(network, title, precision, Path(folder)))
                 rows.append({"model": title, "precision": precision, **found})
                 print(rows[-1], flush=True)
-    result = {"command": "python -m benchmarks.openvino_layers", "batch": BATCH, "machine": describe_machine()}
-    RESULT.write_text(json.dumps({**result, "rows": rows}, indent=1) + "\n")
+    write_result("openvino_layers", "openvino_layers", rows, batch=BATCH)
 
 
 if __name__ == "__main__":

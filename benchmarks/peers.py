@@ -23,7 +23,7 @@ import numpy as np
 import fastrt
 from benchmarks import models
 from benchmarks.models import MODELS
-from benchmarks.rows import describe_ratios, save_rows
+from benchmarks.results import RESULTS, Row, describe_ratios, save_rows
 from benchmarks.torch_module import make_module
 from fastrt.arrays import Array
 from fastrt.demo.demonstrate import load_demo_model
@@ -35,7 +35,6 @@ from fastrt.timing.engines import OpenEngine
 from fastrt.timing.host import describe_machine
 from fastrt.timing.processes import Contestant, Outcome, Run, compete
 
-RESULT = Path(__file__).parent / "results" / "peers.json"
 TALL = "R50-NL-IBN 384x128"
 TRAINED = "R18-distill, trained"
 BATCHES = (1, 4, 16, 32)
@@ -194,14 +193,14 @@ def medians(outcome: Outcome, work: str) -> list[float]:
 
 
 def main(titles: list[str]) -> None:
-    rows: list[dict[str, Any]] = []
-    cosines: list[dict[str, Any]] = []
+    rows: list[Row] = []
+    cosines: list[Row] = []
     for title in titles:
         with tempfile.TemporaryDirectory() as name:
             contestants = enlist(title, Path(name))
             images = draw(describe(title), 0, COMPARED)
             want = np.asarray(open_torch(title, compiled=False)(images))
-            row: dict[str, object] = {"model": title}
+            row: Row = {"model": title}
             for one in contestants:
                 if one.name not in ("PyTorch eager", "torch.compile"):
                     row[one.name] = round(float(centred_cosines(np.asarray(one.make()(images)), want).min()), 5)
@@ -220,15 +219,13 @@ def main(titles: list[str]) -> None:
         save("peers_similarity", cosines)
 
 
-def save(name: str, rows: list[dict[str, Any]]) -> None:
+def save(name: str, rows: list[Row]) -> None:
     from importlib.metadata import version
 
     machine = {**describe_machine(), **{name: version(name) for name in ("torch", "nncf", "boxmot")}}
     # The order is stable, so a model's rows stay as they were measured.
     titles = [*MODELS, TALL, TRAINED]
-    save_rows(
-        RESULT.with_stem(name), "python -m benchmarks.peers", machine, rows, same=lambda row: titles.index(row["model"])
-    )
+    save_rows(RESULTS / f"{name}.json", "peers", machine, rows, same=lambda row: titles.index(row["model"]))
 
 
 if __name__ == "__main__":

@@ -12,9 +12,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.command import run_command
 from benchmarks.models import TITLES
-from benchmarks.rows import Row, engine_of
+from benchmarks.results import Row, engine_of, run_command
 from benchmarks.tensorrt_speed import save_here
 from fastrt.engine.load import list_layers, open_runner
 
@@ -126,7 +125,7 @@ def main() -> None:
     rows = [measure(path) for path in named]
     if not rows:
         parser.error(f"{folder} has no engine of a model to measure; build one first")
-    save_here("tensorrt_layers", "python -m benchmarks.tensorrt_layers FOLDER", rows, same=engine_of, columns=COLUMNS)
+    save_here("tensorrt_layers", "tensorrt_layers FOLDER", rows, same=engine_of, columns=COLUMNS)
     for row in (*list_rows({"rows": rows}), *list_parsed({"rows": rows})):
         print(row)
 

@@ -28,9 +28,8 @@ from typing import Any
 import numpy as np
 
 import fastrt
-from benchmarks.command import run_command
 from benchmarks.models import SIZE, TITLES, describe
-from benchmarks.rows import SAME_GPU, Row, engine_of, gpu_result, model_and_batch, save_rows
+from benchmarks.results import SAME_GPU, Row, engine_of, gpu_result, model_and_batch, run_command, save_rows
 from fastrt.arrays import Array
 from fastrt.engine.load import describe as describe_engine
 from fastrt.images.drawing import draw_person
@@ -42,7 +41,6 @@ from fastrt.targets.tensorrt import cuda
 from fastrt.targets.tensorrt.capabilities import find_dialect
 from fastrt.timing.host import describe_machine
 
-MEASURE = "python -m benchmarks.tensorrt_speed measure FOLDER"
 BATCHES = (1, 4, 16, 32, 128, 256)
 PRECISIONS: tuple[Precision, ...] = ("fp16", "int8")
 CALIBRATED = 32
@@ -97,8 +95,7 @@ def mix(title: str, batch: int, folder: Path) -> None:
     row["kept in fp16"] = len(pace.kept)
     row |= {f"{name}, images/s": round(rates[batch]) for name, rates in pace.images_s.items()}
     print(row, flush=True)
-    command = "python -m benchmarks.tensorrt_speed mix FOLDER MODEL BATCH"
-    save_here("tensorrt_mix", command, [row], same=model_and_batch)
+    save_here("tensorrt_mix", "tensorrt_speed mix FOLDER MODEL BATCH", [row], same=model_and_batch)
 
 
 class OnDevice:
@@ -165,7 +162,7 @@ def measure_all(folder: Path, titles: Sequence[str]) -> list[Row]:
                     rows.append({**row, **measure(path, batch), **read_seconds(path)})
                     print(rows[-1], flush=True)
                     # At once: time on a GPU may end at any moment.
-                    save_here("tensorrt_speed", MEASURE, rows, same=engine_of, image_size=SIZE)
+                    save_here("tensorrt_speed", "tensorrt_speed measure FOLDER", rows, same=engine_of, image_size=SIZE)
     return rows
 
 

@@ -6,7 +6,6 @@ best of three.
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import tempfile
@@ -16,10 +15,9 @@ from functools import partial
 from pathlib import Path
 
 import fastrt
+from benchmarks.results import write_result
 from fastrt.testing.untrained import draw_weights
-from fastrt.timing.host import describe_machine
 
-RESULT = Path(__file__).parent / "results" / "time_files.json"
 TIMES = 3
 
 
@@ -55,7 +53,7 @@ def main() -> None:
             )
     for row in rows:
         print(row)
-    RESULT.write_text(json.dumps({"machine": describe_machine(), "rows": rows}, indent=1) + "\n")
+    write_result("time_files", "time_files", rows)
 
 
 if __name__ == "__main__":
