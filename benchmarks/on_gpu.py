@@ -100,7 +100,7 @@ def list_phases(folder: Path) -> list[Phase]:
                 demo,
             ),
         ),
-        Phase(1, (Step("limits", "torch", "-m benchmarks.gpu_limits"),)),  # beside what was measured
+        Phase(1, (Step("roofline", "torch", "-m benchmarks.roofline gpu"),)),  # beside what was measured
     ]
 
 

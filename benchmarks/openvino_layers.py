@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import openvino as ov
 
-from benchmarks.limits import PRECISIONS, build
 from benchmarks.models import MODELS, SIZE, describe
 from benchmarks.results import write_result
+from benchmarks.roofline import PRECISIONS, build
 from fastrt.images.drawing import draw_person
 
 BATCH = 4

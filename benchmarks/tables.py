@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import gpu_limits, gpu_peers, int8_speed, tensorrt_layers
+from benchmarks import gpu_peers, int8_speed, roofline, tensorrt_layers
 from benchmarks.gpu_peers import COMPILED, EAGER, OURS, PARSER
 from benchmarks.results import RESULTS, Row
 
@@ -23,7 +23,7 @@ VERSIONS = ("openvino", "onnxruntime", "torch", "numpy", "python")
 PLACE = re.compile(r"<!-- table: ([\w/-]+)(, [\w ]+)? -->\n.*?<!-- end -->", re.DOTALL)
 
 DERIVED: dict[str, Callable[[Row], list[Row]]] = {
-    "gpu_limits": gpu_limits.list_rows,
+    "gpu_limits": roofline.list_rows,
     "gpu_peers": gpu_peers.list_rows,
     "int8_speed, gains": int8_speed.list_gains,
     "int8_speed_avx2, gains": int8_speed.list_gains,
