@@ -14,7 +14,6 @@ import argparse
 import os
 import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ import numpy as np
 import PIL.Image
 
 import fastrt
+from benchmarks.clock import timed
 from benchmarks.models import describe
 from benchmarks.results import write_result
 from fastrt.demo.demonstrate import load_demo_model
@@ -84,9 +84,7 @@ def busy_rate(network: float, reading: float, cores: int) -> float:
 
 
 def rate(count: int, work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return count / (time.perf_counter() - start)
+    return count / timed(work)[0]
 
 
 def measure(engine: Path, paths: list[Path]) -> dict[str, float]:

@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -26,6 +25,7 @@ from typing import Any
 import numpy as np
 
 import fastrt
+from benchmarks.clock import time_in_turn, timed
 from benchmarks.models import TITLES, describe
 from benchmarks.results import (
     Row,
@@ -66,21 +66,12 @@ def draw(network: Network) -> Array:
     return np.stack(draw_held_out((network.input.shape[1], network.input.shape[2]), COMPARED))
 
 
-def time_in_turn(contestants: Mapping[str, Callable[[], object]]) -> dict[str, list[float]]:
+def time_all(candidates: Mapping[str, Callable[[], object]]) -> dict[str, list[float]]:
     """Milliseconds of a call, the median of each round."""
-    for run in contestants.values():
+    for run in candidates.values():
         warm_up(run)
-    medians: dict[str, list[float]] = {name: [] for name in contestants}
-    for _ in range(ROUNDS):
-        for name, run in contestants.items():
-            run()
-            times = []
-            for _ in range(RUNS):
-                start = time.perf_counter()
-                run()
-                times.append(1e3 * (time.perf_counter() - start))
-            medians[name].append(statistics.median(times))
-    return medians
+    times = time_in_turn(candidates, rounds=ROUNDS, calls=RUNS)
+    return {name: [1e3 * seconds for seconds in medians] for name, medians in times.items()}
 
 
 def take_medians(rounds: Mapping[str, list[float]]) -> dict[str, float]:
@@ -102,8 +93,8 @@ def time_torch(title: str, batch: int) -> None:
         module(host.cuda(non_blocking=True)).cpu()
 
     with torch.inference_mode():
-        contestants = {EAGER: partial(embed, half), COMPILED: partial(embed, compiled)}
-        row = {"model": title, "batch": batch, **take_medians(time_in_turn(contestants))}
+        candidates = {EAGER: partial(embed, half), COMPILED: partial(embed, compiled)}
+        row = {"model": title, "batch": batch, **take_medians(time_all(candidates))}
     print(row, flush=True)
     save(row, {"gpu": torch.cuda.get_device_name(0), "torch": torch.__version__})
 
@@ -161,12 +152,11 @@ def parse(title: str, batch: int, folder: Path) -> None:
     profile.set_shape("images", *[(batch, *shape)] * 3)
     config.add_optimization_profile(profile)
     open_timing_cache(config, folder / f"{title}.cache")
-    start = time.perf_counter()
-    plan = builder.build_serialized_network(definition, config)
+    seconds, plan = timed(partial(builder.build_serialized_network, definition, config))
     if plan is None:
         raise fastrt.EngineError("; ".join(logger.errors))
     (folder / f"{title}-parser-{batch}.engine").write_bytes(bytes(plan))
-    print(title, batch, f"parsed and built in {time.perf_counter() - start:.1f} s", flush=True)
+    print(title, batch, f"parsed and built in {seconds:.1f} s", flush=True)
 
 
 def time_engines(title: str, folder: Path) -> int:
@@ -187,7 +177,7 @@ def time_engines(title: str, folder: Path) -> int:
             held[:] = np.resize(images, held.shape)
             sessions = {OURS: ours, PARSER: theirs}
             runs = {name: partial(session, held) for name, session in sessions.items()}
-            rounds = time_in_turn(runs)
+            rounds = time_all(runs)
             row: Row = {"model": title, "batch": batch, **take_medians(rounds)}
             row[BY_PARSER] = describe_ratios(rounds[PARSER], rounds[OURS])
             for name, session in sessions.items():

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import sys
 import tempfile
-import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 import fastrt
+from benchmarks.clock import timed
 from benchmarks.results import Row, run_command, write_result
 from fastrt.errors import FastrtError
 from fastrt.images.drawing import draw_person
@@ -31,9 +32,8 @@ def time_calibration(count: int = 512) -> None:
     images = [draw_person(i // 4, i % 4, 256, 128) for i in range(count)]
     rows = []
     for method in ("minmax", "percentile", "entropy", "mse"):
-        start = time.perf_counter()
-        fastrt.calibrate(network, images, method)
-        rows.append({"method": method, "images": count, "seconds": round(time.perf_counter() - start, 1)})
+        seconds, _ = timed(partial(fastrt.calibrate, network, images, method))
+        rows.append({"method": method, "images": count, "seconds": round(seconds, 1)})
         print(rows[-1], flush=True)
     write_result("calibration_time", "int8_speed calibration", rows)
 

@@ -18,8 +18,6 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import statistics
-import time
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
@@ -28,6 +26,7 @@ from typing import Any
 import numpy as np
 
 import fastrt
+from benchmarks.clock import time_in_turn, timed
 from benchmarks.models import SIZE, TITLES, describe
 from benchmarks.results import SAME_GPU, Row, engine_of, gpu_result, model_and_batch, run_command, save_rows
 from fastrt.arrays import Array
@@ -45,6 +44,8 @@ BATCHES = (1, 4, 16, 32, 128, 256)
 PRECISIONS: tuple[Precision, ...] = ("fp16", "int8")
 CALIBRATED = 32
 BATCHES_IN_FLIGHT = 16
+CALLS = 20
+"""Timed calls of the throughput."""
 
 
 def calibrate(title: str, folder: Path) -> Path:
@@ -69,9 +70,8 @@ def build(title: str, batch: int, folder: Path, precision: Precision) -> dict[st
     path = folder / f"{title}-{precision}-{batch}.engine"
     options = BuildOptions(batches=(batch,), timing_cache=folder / f"{title}.cache")
     seconds = read_seconds(path)
-    start = time.perf_counter()
-    fastrt.build(network, path, precision=precision, options=options, check=False, table=table)
-    seconds["build_cached_s" if seconds else "build_s"] = round(time.perf_counter() - start, 1)
+    make = partial(fastrt.build, network, path, precision=precision, options=options, check=False, table=table)
+    seconds["build_cached_s" if seconds else "build_s"] = round(timed(make)[0], 1)
     path.with_suffix(".json").write_text(json.dumps(seconds))
     return seconds
 
@@ -131,19 +131,11 @@ def measure(path: Path, batch: int) -> dict[str, float]:
         images[:] = np.resize(people, images.shape)
         timing = fastrt.benchmark(session, batch)
         resident = OnDevice(images)
-        rates = {}
         runs: dict[str, Callable[[], object]] = {
             "images_s": partial(session, images),
             "images_s_on_device": partial(session.embed_on_device, resident),
         }
-        for name, run in runs.items():
-            run()
-            found = []
-            for _ in range(20):
-                start = time.perf_counter()
-                run()
-                found.append(len(images) / (time.perf_counter() - start))
-            rates[name] = round(statistics.median(found))
+        rates = {name: round(len(images) / seconds) for name, (seconds,) in time_in_turn(runs, calls=CALLS).items()}
     return {
         "median_ms": round(timing.median_ms, 3),
         "p99_ms": round(timing.p99_ms, 3),

@@ -9,12 +9,12 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import fastrt
+from benchmarks.clock import timed
 from benchmarks.results import write_result
 from fastrt.testing.untrained import draw_weights
 
@@ -23,12 +23,7 @@ TIMES = 3
 
 def best(function: Callable[[], object]) -> float:
     """The shortest of three runs, in seconds."""
-    durations = []
-    for _ in range(TIMES):
-        start = time.perf_counter()
-        function()
-        durations.append(time.perf_counter() - start)
-    return round(min(durations), 2)
+    return round(min(timed(function)[0] for _ in range(TIMES)), 2)
 
 
 def main() -> None:
