@@ -24,6 +24,11 @@ def time_in_turn(
     """Seconds of a call of each work, the median of each round; the works take turns.
 
     One call that is not counted precedes each turn, because the other works have filled the caches.
+
+    >>> order = []
+    >>> found = time_in_turn({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, rounds=2)
+    >>> "".join(order), len(found["a"])
+    ('aabbaabb', 2)
     """
     medians: dict[Name, list[float]] = {name: [] for name in works}
     for _ in range(rounds):

@@ -1,8 +1,8 @@
 """The demonstration's model in every precision: ``python -m benchmarks.demo_scores TARGET FOLDER``.
 
 Engines of it are built and scored on drawn people whom it was not trained on, seen by cameras that it was not trained
-on either; a network with random weights is scored beside it. The pictures and the calibration table are looked for in
-FOLDER, so that a machine without OpenVINO can be given a table, and made if they are not there.
+on either; a network with random weights is scored beside it. FOLDER holds the images and the calibration table; they
+are made if they are missing. A host without OpenVINO can be given a table.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ def main() -> None:
 
 
 def score(target: str, folder: Path) -> None:
-    """Write what the engines find, and how fast, to the result of a target."""
+    """Write the scores and rates of a target's engines to its result."""
     chosen = find_target(target)
-    chosen.precisions()  # says, before anything is drawn, that a target is not installed
+    chosen.precisions()  # fails at once if the target is not installed
     pictures, table = folder / "pictures", folder / "calibration.json"
     if not pictures.exists():
         draw(pictures, PEOPLE, DISTRACTORS)
@@ -79,7 +79,7 @@ def score(target: str, folder: Path) -> None:
 
 
 def score_untrained(data_set: DataSet, path: Path, options: BuildOptions) -> dict[str, float]:
-    """What the same network finds with random weights."""
+    """The scores of the same network with random weights."""
     spec = load_demo_model().spec
     fastrt.build(fastrt.build_network(spec, draw_weights(spec)), path, options=options, check=False)
     with fastrt.load(path) as session:

@@ -36,7 +36,7 @@ from fastrt.targets.engine_info import Precision
 CROPS = 5000
 SLICE = 500
 LOOPED = 100
-"""Of a slice, by the plain loop and by the network alone."""
+"""Images of a slice that the plain loop and the network alone process."""
 
 DEMO = "R18-distill"
 ENGINES: tuple[tuple[str, Precision], ...] = ((DEMO, "int8"), (DEMO, "fp32"), ("R34", "int8"))
@@ -54,7 +54,7 @@ def write_crops(folder: Path) -> list[Path]:
 
 
 def loop(session: fastrt.Session, paths: list[Path]) -> None:
-    """What everybody writes first."""
+    """A plain loop: read, resize, run."""
     height, width = session.info.image_size
     for path in paths:
         image: Any = cv2.imread(str(path))

@@ -1,4 +1,4 @@
-"""fastrt beside what a user would take instead, on an NVIDIA GPU, in fp16.
+"""fastrt and its alternatives on an NVIDIA GPU, in FP16.
 
 PyTorch and TensorRT may be in two Pythons, so it goes by steps, all on one machine:
 
@@ -47,22 +47,22 @@ from fastrt.timing.host import describe_machine
 from fastrt.timing.processes import warm_up
 
 VERSIONS = ("tensorrt", "torch")
-"""What each step knows one of."""
+"""Fields that only one of the two Pythons knows."""
 
 COMPARED = 16
 ROUNDS = 5
 RUNS = 60
-"""Of each round."""
+"""Calls of each round."""
 
 OURS, PARSER = "fastrt, ms", "TensorRT from ONNX, ms"
 EAGER, COMPILED = "PyTorch eager, ms", "torch.compile, ms"
 BY_COMPILED, BY_PARSER = "torch.compile by fastrt", "TensorRT from ONNX by fastrt"
 COLUMNS = ("model", "batch", EAGER, COMPILED, OURS, PARSER, BY_COMPILED, BY_PARSER)
-"""In the order of tables; others come after."""
+"""The order of a table's columns; other columns follow."""
 
 
 def draw(network: Network) -> Array:
-    """Images that embeddings are compared on."""
+    """Images to compare embeddings on."""
     return np.stack(draw_held_out((network.input.shape[1], network.input.shape[2]), COMPARED))
 
 
@@ -79,7 +79,7 @@ def take_medians(rounds: Mapping[str, list[float]]) -> dict[str, float]:
 
 
 def time_torch(title: str, batch: int) -> None:
-    """PyTorch's turn."""
+    """Time PyTorch, eager and compiled."""
     import torch
 
     network = fold_scales(describe(title))  # the same folding that every engine gets

@@ -1,7 +1,7 @@
 """int8 on CPUs with and without VNNI: ``python -m benchmarks.int8_instructions``.
 
 This host's CPU, as it is and narrowed by ``ONEDNN_MAX_CPU_ISA``, runs OpenVINO's engines of the demonstration's network
-and of two random ones, with three ways to choose the weights. Cosines are mean-centred, of the image that fares worst.
+and of two random ones, with three ways to choose the weights. Cosines are the least mean-centred ones.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ def time_calibration(count: int = 512) -> None:
 
 
 def list_gains(result: Row) -> list[Row]:
-    """How many times as fast int8 is, by batch: the median of the networks, and the least and the most."""
+    """Speed of int8 by that of fp32, by batch: the median, the least and the most of the networks."""
     rows = []
     for batch in BATCHES:
         gains = [row["times_as_fast"] for row in result["rows"] if row["batch"] == batch]

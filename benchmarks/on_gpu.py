@@ -27,7 +27,7 @@ from queue import Queue
 from shlex import quote
 
 SIDE_BY_SIDE = 2
-"""Builds on one GPU; with more, kernels are timed in each other's way."""
+"""Builds at once on one GPU; more of them disturb each other's kernel timing."""
 
 BATCHES = (1, 4, 16, 32, 128)
 COMPARED: dict[str, tuple[int, ...]] = {
@@ -36,7 +36,7 @@ COMPARED: dict[str, tuple[int, ...]] = {
     "R34-distill": BATCHES,
     "R50-NL-IBN 384x128": (1, 32),
 }
-"""fp16, beside what others take."""
+"""FP16 engines that are compared with alternatives, by batch."""
 
 IN_INT8 = {"R50-NL-IBN": (1, 32, 128), "R34": (1, 32, 128), "R50": (256,)}
 MEASURED = dict.fromkeys((*COMPARED, *IN_INT8))
@@ -89,7 +89,7 @@ def list_phases(folder: Path) -> list[Phase]:
     return [
         Phase(SIDE_BY_SIDE, (*exports, *build("fp16", COMPARED), *build("int8", IN_INT8))),
         Phase(1, (*mixes, *compare("torch", "torch"))),
-        # After our own engines, whose timings they share.
+        # After our own engines: the parser shares their timing caches.
         Phase(SIDE_BY_SIDE, (*compare("parse", "tensorrt"), tests)),
         Phase(
             1,
@@ -100,7 +100,7 @@ def list_phases(folder: Path) -> list[Phase]:
                 demo,
             ),
         ),
-        Phase(1, (Step("roofline", "torch", "-m benchmarks.roofline gpu"),)),  # beside what was measured
+        Phase(1, (Step("roofline", "torch", "-m benchmarks.roofline gpu"),)),  # needs the measured rates
     ]
 
 

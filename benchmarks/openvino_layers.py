@@ -1,7 +1,8 @@
-"""Where the time goes in OpenVINO, by its own counters: ``python -m benchmarks.openvino_layers``."""
+"""Time by layer type in OpenVINO, by its own counters: ``python -m benchmarks.openvino_layers``."""
 
 from __future__ import annotations
 
+import argparse
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -18,11 +19,11 @@ BATCH = 4
 RUNS = 20
 CONFIG = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY", "PERF_COUNT": True}
 INTEGERS = "_I8"
-"""How a kernel's name ends that computes in eight bits."""
+"""The suffix of int8 kernels' names."""
 
 
 def count(path: Path) -> dict[str, float]:
-    """Milliseconds a batch, and which part of it each kind of layer takes, in percent."""
+    """Milliseconds a batch, and the percentage of each kind of layer."""
     request = ov.Core().compile_model(path, "CPU", CONFIG).create_infer_request()
     images = np.stack([draw_person(i, 0, *SIZE) for i in range(BATCH)])
     for _ in range(3):
@@ -46,6 +47,7 @@ def kind_of(name: str, layer: str, kernel: str) -> str:
 
 
 def main() -> None:
+    argparse.ArgumentParser(prog="python -m benchmarks.openvino_layers", description=__doc__).parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for title in MODELS:

@@ -1,4 +1,4 @@
-"""TensorRT engines on this machine's GPU, host to host.
+"""TensorRT engines on this host's GPU, from host memory to host memory.
 
 ``python -m benchmarks.tensorrt_speed build FOLDER MODEL BATCH [PRECISION]`` builds one, for one batch, with the model's
 timing cache beside it, and notes the seconds; built again, it notes those with the cache. For int8 it takes the table
@@ -77,7 +77,7 @@ def build(title: str, batch: int, folder: Path, precision: Precision) -> dict[st
 
 
 def mix(title: str, batch: int, folder: Path) -> None:
-    """Which convolutions int8 makes slower, and what comes of sparing them."""
+    """Find the convolutions that int8 makes slower, and the gain of excluding them."""
     network = describe(title)
     table = read_own_table(title, network, folder)
     options = BuildOptions(batches=(batch,), timing_cache=folder / f"{title}.cache")
@@ -116,7 +116,7 @@ class OnDevice:
 
 
 def read_seconds(path: Path) -> dict[str, float]:
-    """How long an engine took to build, if that was noted."""
+    """The noted seconds of an engine's builds, if any."""
     note = path.with_suffix(".json")
     seconds: dict[str, float] = json.loads(note.read_text()) if note.is_file() else {}
     return seconds
@@ -153,7 +153,7 @@ def measure_all(folder: Path, titles: Sequence[str]) -> list[Row]:
                     row = {"model": title, "precision": precision, "batch": batch}
                     rows.append({**row, **measure(path, batch), **read_seconds(path)})
                     print(rows[-1], flush=True)
-                    # At once: time on a GPU may end at any moment.
+                    # Saved at once: access to a GPU may end at any moment.
                     save_here("tensorrt_speed", "tensorrt_speed measure FOLDER", rows, same=engine_of, image_size=SIZE)
     return rows
 

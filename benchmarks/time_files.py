@@ -1,4 +1,4 @@
-"""How long files take, for a ResNet-50 with IBN-a at 384x128: ``python -m benchmarks.time_files``.
+"""Time to read, write and build files of a ResNet-50 with IBN-a at 384x128: ``python -m benchmarks.time_files``.
 
 The command is timed whole, from its start to its end, as a user waits for it; readers and writers are timed alone; the
 best of three.
@@ -6,6 +6,7 @@ best of three.
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 import tempfile
@@ -27,6 +28,7 @@ def best(function: Callable[[], object]) -> float:
 
 
 def main() -> None:
+    argparse.ArgumentParser(prog="python -m benchmarks.time_files", description=__doc__).parse_args()
     spec = fastrt.load_spec("sbs_R50-ibn", ["MODEL.BACKBONE.WITH_NL", False])
     arrays = draw_weights(spec)
     rows: list[dict[str, object]] = []
