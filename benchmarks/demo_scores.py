@@ -1,8 +1,8 @@
 """The demonstration's model in every precision: ``python -m benchmarks.demo_scores TARGET FOLDER``.
 
 Engines of it are built and scored on drawn people whom it was not trained on, seen by cameras that it was not trained
-on either; a network with random weights is scored beside it. The pictures and the calibration table are looked for in
-FOLDER, so that a machine without OpenVINO can be given a table, and made if they are not there.
+on either; a network with random weights is scored beside it. FOLDER holds the images and the calibration table; they
+are made if they are missing. A host without OpenVINO can be given a table.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 import fastrt
-from benchmarks.command import run_command
+from benchmarks.results import run_command, write_result
 from fastrt.datasets.base import DataSet
 from fastrt.datasets.synthetic import Synthetic
 from fastrt.demo.demonstrate import compare, draw, learn, load_demo_model
@@ -25,7 +25,6 @@ from fastrt.targets.registry import find_target
 from fastrt.testing.untrained import draw_weights
 from fastrt.timing.host import describe_machine
 
-RESULTS = Path(__file__).parent / "results"
 PEOPLE, DISTRACTORS = 150, 500
 BATCH = 8
 
@@ -39,9 +38,9 @@ def main() -> None:
 
 
 def score(target: str, folder: Path) -> None:
-    """Write what the engines find, and how fast, to the result of a target."""
+    """Write the scores and rates of a target's engines to its result."""
     chosen = find_target(target)
-    chosen.precisions()  # says, before anything is drawn, that a target is not installed
+    chosen.precisions()  # fails at once if the target is not installed
     pictures, table = folder / "pictures", folder / "calibration.json"
     if not pictures.exists():
         draw(pictures, PEOPLE, DISTRACTORS)
@@ -56,30 +55,31 @@ def score(target: str, folder: Path) -> None:
         rows = compare(network, read_table(table), data_set, Path(engines), target, options)
         untrained = score_untrained(data_set, Path(engines) / f"untrained{chosen.suffix}", options)
         device = describe(next(Path(engines).glob(f"*{chosen.suffix}"))).device
-    result = {
-        "command": f"python -m benchmarks.demo_scores {target} FOLDER",
-        "machine": {**describe_machine(), "gpu": device, "target": chosen.version()},
-        "data_set": f"{len(data_set.query)} queries of {PEOPLE} people, gallery of {len(data_set.gallery)}",
-        "rows": [
-            *(
-                {
-                    "network": f"trained, {row.precision}",
-                    **in_percent(row.scores),
-                    "cosine to fp32": round(row.similarity, 5),
-                    **{f"images/s, batch {batch}": rate for batch, rate in row.images_s.items()},
-                    "MB": round(row.bytes / 1e6, 1),
-                }
-                for row in rows
-            ),
-            {"network": "random weights, fp32", **untrained},
-        ],
-    }
-    (RESULTS / f"demo_scores_{target}.json").write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps(result, indent=1))
+    shown = [
+        *(
+            {
+                "network": f"trained, {row.precision}",
+                **in_percent(row.scores),
+                "cosine to fp32": round(row.similarity, 5),
+                **{f"images/s, batch {batch}": rate for batch, rate in row.images_s.items()},
+                "MB": round(row.bytes / 1e6, 1),
+            }
+            for row in rows
+        ),
+        {"network": "random weights, fp32", **untrained},
+    ]
+    write_result(
+        f"demo_scores_{target}",
+        f"demo_scores {target} FOLDER",
+        shown,
+        machine={**describe_machine(), "gpu": device, "target": chosen.version()},
+        data_set=f"{len(data_set.query)} queries of {PEOPLE} people, gallery of {len(data_set.gallery)}",
+    )
+    print(json.dumps(shown, indent=1))
 
 
 def score_untrained(data_set: DataSet, path: Path, options: BuildOptions) -> dict[str, float]:
-    """What the same network finds with random weights."""
+    """The scores of the same network with random weights."""
     spec = load_demo_model().spec
     fastrt.build(fastrt.build_network(spec, draw_weights(spec)), path, options=options, check=False)
     with fastrt.load(path) as session:

@@ -11,11 +11,9 @@ than that only a faster network or reader could do, but for what the caches make
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,20 +23,20 @@ import numpy as np
 import PIL.Image
 
 import fastrt
+from benchmarks.clock import timed
 from benchmarks.models import describe
+from benchmarks.results import write_result
 from fastrt.demo.demonstrate import load_demo_model
 from fastrt.extraction import Store, stream_embeddings
 from fastrt.images.drawing import draw_person
 from fastrt.images.preprocess import read_resized
 from fastrt.images.sample import draw_held_out
 from fastrt.targets.engine_info import Precision
-from fastrt.timing.host import describe_machine
 
-RESULT = Path(__file__).parent / "results" / "embed_rate.json"
 CROPS = 5000
 SLICE = 500
 LOOPED = 100
-"""Of a slice, by the plain loop and by the network alone."""
+"""Images of a slice that the plain loop and the network alone process."""
 
 DEMO = "R18-distill"
 ENGINES: tuple[tuple[str, Precision], ...] = ((DEMO, "int8"), (DEMO, "fp32"), ("R34", "int8"))
@@ -56,7 +54,7 @@ def write_crops(folder: Path) -> list[Path]:
 
 
 def loop(session: fastrt.Session, paths: list[Path]) -> None:
-    """What everybody writes first."""
+    """A plain loop: read, resize, run."""
     height, width = session.info.image_size
     for path in paths:
         image: Any = cv2.imread(str(path))
@@ -86,9 +84,7 @@ def busy_rate(network: float, reading: float, cores: int) -> float:
 
 
 def rate(count: int, work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return count / (time.perf_counter() - start)
+    return count / timed(work)[0]
 
 
 def measure(engine: Path, paths: list[Path]) -> dict[str, float]:
@@ -128,8 +124,7 @@ def main() -> None:
             fastrt.build(network, engine, precision=precision, table=table)
             rows.append({"engine": f"{title} {precision}", **measure(engine, paths)})
             print(rows[-1], flush=True)
-    result = {"command": "python -m benchmarks.embed_rate", "machine": describe_machine(), "rows": rows}
-    RESULT.write_text(json.dumps(result, indent=1) + "\n")
+    write_result("embed_rate", "embed_rate", rows)
 
 
 if __name__ == "__main__":

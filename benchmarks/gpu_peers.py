@@ -1,4 +1,4 @@
-"""fastrt beside what a user would take instead, on an NVIDIA GPU, in fp16.
+"""fastrt and its alternatives on an NVIDIA GPU, in FP16.
 
 PyTorch and TensorRT may be in two Pythons, so it goes by steps, all on one machine:
 
@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -26,15 +25,16 @@ from typing import Any
 import numpy as np
 
 import fastrt
-from benchmarks.command import run_command
+from benchmarks.clock import time_in_turn, timed
 from benchmarks.models import TITLES, describe
-from benchmarks.rows import (
+from benchmarks.results import (
     Row,
     describe_ratios,
     gpu_result,
-    lay_out,
     model_and_batch,
+    run_command,
     shared_description,
+    write,
     writing_alone,
 )
 from benchmarks.torch_module import make_module
@@ -47,40 +47,31 @@ from fastrt.timing.host import describe_machine
 from fastrt.timing.processes import warm_up
 
 VERSIONS = ("tensorrt", "torch")
-"""What each step knows one of."""
+"""Fields that only one of the two Pythons knows."""
 
 COMPARED = 16
 ROUNDS = 5
 RUNS = 60
-"""Of each round."""
+"""Calls of each round."""
 
 OURS, PARSER = "fastrt, ms", "TensorRT from ONNX, ms"
 EAGER, COMPILED = "PyTorch eager, ms", "torch.compile, ms"
 BY_COMPILED, BY_PARSER = "torch.compile by fastrt", "TensorRT from ONNX by fastrt"
 COLUMNS = ("model", "batch", EAGER, COMPILED, OURS, PARSER, BY_COMPILED, BY_PARSER)
-"""In the order of tables; others come after."""
+"""The order of a table's columns; other columns follow."""
 
 
 def draw(network: Network) -> Array:
-    """Images that embeddings are compared on."""
+    """Images to compare embeddings on."""
     return np.stack(draw_held_out((network.input.shape[1], network.input.shape[2]), COMPARED))
 
 
-def time_in_turn(contestants: Mapping[str, Callable[[], object]]) -> dict[str, list[float]]:
+def time_all(candidates: Mapping[str, Callable[[], object]]) -> dict[str, list[float]]:
     """Milliseconds of a call, the median of each round."""
-    for run in contestants.values():
+    for run in candidates.values():
         warm_up(run)
-    medians: dict[str, list[float]] = {name: [] for name in contestants}
-    for _ in range(ROUNDS):
-        for name, run in contestants.items():
-            run()
-            times = []
-            for _ in range(RUNS):
-                start = time.perf_counter()
-                run()
-                times.append(1e3 * (time.perf_counter() - start))
-            medians[name].append(statistics.median(times))
-    return medians
+    times = time_in_turn(candidates, rounds=ROUNDS, calls=RUNS)
+    return {name: [1e3 * seconds for seconds in medians] for name, medians in times.items()}
 
 
 def take_medians(rounds: Mapping[str, list[float]]) -> dict[str, float]:
@@ -88,7 +79,7 @@ def take_medians(rounds: Mapping[str, list[float]]) -> dict[str, float]:
 
 
 def time_torch(title: str, batch: int) -> None:
-    """PyTorch's turn."""
+    """Time PyTorch, eager and compiled."""
     import torch
 
     network = fold_scales(describe(title))  # the same folding that every engine gets
@@ -102,8 +93,8 @@ def time_torch(title: str, batch: int) -> None:
         module(host.cuda(non_blocking=True)).cpu()
 
     with torch.inference_mode():
-        contestants = {EAGER: partial(embed, half), COMPILED: partial(embed, compiled)}
-        row = {"model": title, "batch": batch, **take_medians(time_in_turn(contestants))}
+        candidates = {EAGER: partial(embed, half), COMPILED: partial(embed, compiled)}
+        row = {"model": title, "batch": batch, **take_medians(time_all(candidates))}
     print(row, flush=True)
     save(row, {"gpu": torch.cuda.get_device_name(0), "torch": torch.__version__})
 
@@ -161,12 +152,11 @@ def parse(title: str, batch: int, folder: Path) -> None:
     profile.set_shape("images", *[(batch, *shape)] * 3)
     config.add_optimization_profile(profile)
     open_timing_cache(config, folder / f"{title}.cache")
-    start = time.perf_counter()
-    plan = builder.build_serialized_network(definition, config)
+    seconds, plan = timed(partial(builder.build_serialized_network, definition, config))
     if plan is None:
         raise fastrt.EngineError("; ".join(logger.errors))
     (folder / f"{title}-parser-{batch}.engine").write_bytes(bytes(plan))
-    print(title, batch, f"parsed and built in {time.perf_counter() - start:.1f} s", flush=True)
+    print(title, batch, f"parsed and built in {seconds:.1f} s", flush=True)
 
 
 def time_engines(title: str, folder: Path) -> int:
@@ -187,7 +177,7 @@ def time_engines(title: str, folder: Path) -> int:
             held[:] = np.resize(images, held.shape)
             sessions = {OURS: ours, PARSER: theirs}
             runs = {name: partial(session, held) for name, session in sessions.items()}
-            rounds = time_in_turn(runs)
+            rounds = time_all(runs)
             row: Row = {"model": title, "batch": batch, **take_medians(rounds)}
             row[BY_PARSER] = describe_ratios(rounds[PARSER], rounds[OURS])
             for name, session in sessions.items():
@@ -222,8 +212,8 @@ def save_cells(row: Row, machine: Row) -> None:
             described = {**shared, **{name: known[name] for name in VERSIONS if name in known}}
         merged = {model_and_batch(other): other for other in before["rows"]}
         merged[model_and_batch(row)] = {**merged.get(model_and_batch(row), {}), **row}
-        about = {"command": "python -m benchmarks.gpu_peers STEP FOLDER", "precision": "fp16", "machine": described}
-        path.write_text(lay_out(about, [merged[key] for key in sorted(merged)]))
+        rows = [merged[key] for key in sorted(merged)]
+        write(path, "gpu_peers STEP FOLDER", rows, precision="fp16", machine=described)
 
 
 def list_rows(result: Row) -> list[Row]:

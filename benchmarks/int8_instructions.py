@@ -1,7 +1,7 @@
 """int8 on CPUs with and without VNNI: ``python -m benchmarks.int8_instructions``.
 
 This host's CPU, as it is and narrowed by ``ONEDNN_MAX_CPU_ISA``, runs OpenVINO's engines of the demonstration's network
-and of two random ones, with three ways to choose the weights. Cosines are mean-centred, of the image that fares worst.
+and of two random ones, with three ways to choose the weights. Cosines are the least mean-centred ones.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ from pathlib import Path
 import numpy as np
 
 import fastrt
-from benchmarks.command import run_command
-from benchmarks.rows import RESULTS, Row, lay_out
+from benchmarks.results import Row, run_command, write_result
 from fastrt.demo.demonstrate import load_demo_model
 from fastrt.images.drawing import draw_person
 from fastrt.passes import prepare
@@ -29,7 +28,6 @@ from fastrt.targets.base import BuildOptions
 from fastrt.targets.openvino import OpenVinoTarget
 from fastrt.targets.reference import run_reference
 from fastrt.testing.untrained import draw_weights
-from fastrt.timing.host import describe_machine
 
 INSTRUCTIONS = ("AVX2", "AVX512_CORE", "DEFAULT")
 """Values of ``ONEDNN_MAX_CPU_ISA``; the last is the CPU as it is."""
@@ -91,8 +89,7 @@ def main() -> None:
                 whole = found.setdefault((row["network"], row["weights"]), {key: row[key] for key in list(row)[:2]})
                 whole |= {f"{instructions.lower()} {key}": row[key] for key in list(row)[2:]}
                 print({"instructions": instructions, **row}, flush=True)
-    about = {"command": "python -m benchmarks.int8_instructions", "machine": describe_machine()}
-    (RESULTS / "int8_instructions.json").write_text(lay_out(about, list(found.values())))
+    write_result("int8_instructions", "int8_instructions", list(found.values()))
 
 
 if __name__ == "__main__":

@@ -8,22 +8,20 @@ from __future__ import annotations
 
 import sys
 import tempfile
-import time
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 import fastrt
-from benchmarks.command import run_command
-from benchmarks.compare_runtimes import measure
-from benchmarks.rows import lay_out
+from benchmarks.clock import timed
+from benchmarks.results import Row, run_command, write_result
 from fastrt.errors import FastrtError
 from fastrt.images.drawing import draw_person
 from fastrt.testing.untrained import draw_weights
 from fastrt.timing.host import describe_machine
+from fastrt.timing.interleaved import compare_speed
 
-RESULTS = Path(__file__).parent / "results"
 BATCHES = (1, 8)
 IMAGES = 16
 
@@ -34,16 +32,14 @@ def time_calibration(count: int = 512) -> None:
     images = [draw_person(i // 4, i % 4, 256, 128) for i in range(count)]
     rows = []
     for method in ("minmax", "percentile", "entropy", "mse"):
-        start = time.perf_counter()
-        fastrt.calibrate(network, images, method)
-        rows.append({"method": method, "images": count, "seconds": round(time.perf_counter() - start, 1)})
+        seconds, _ = timed(partial(fastrt.calibrate, network, images, method))
+        rows.append({"method": method, "images": count, "seconds": round(seconds, 1)})
         print(rows[-1], flush=True)
-    about = {"command": "python -m benchmarks.int8_speed calibration", "machine": describe_machine()}
-    (RESULTS / "calibration_time.json").write_text(lay_out(about, rows))
+    write_result("calibration_time", "int8_speed calibration", rows)
 
 
-def list_gains(result: dict[str, Any]) -> list[dict[str, Any]]:
-    """How many times as fast int8 is, by batch: the median of the networks, and the least and the most."""
+def list_gains(result: Row) -> list[Row]:
+    """Speed of int8 by that of fp32, by batch: the median, the least and the most of the networks."""
     rows = []
     for batch in BATCHES:
         gains = [row["times_as_fast"] for row in result["rows"] if row["batch"] == batch]
@@ -71,18 +67,17 @@ def main() -> None:
             fastrt.build(network, paths["fp32"])
             fastrt.build(network, paths["int8"], precision="int8", table=table)
             sessions = {name: fastrt.load(path) for name, path in paths.items()}
+            rates = compare_speed(sessions, np.stack(images), batches=BATCHES)
             for count in BATCHES:
-                latency = measure(sessions, np.stack(images[:count]))
                 height, width = spec.image_size
                 row: dict[str, object] = {"model": f"{preset} {height}x{width}", "batch": count}
-                row |= {f"{name}_ms": round(value, 2) for name, value in latency.items()}
-                rows.append({**row, "times_as_fast": round(latency["fp32"] / latency["int8"], 2)})
+                row |= {f"{name}_ms": round(1e3 * count / rates[name][count], 2) for name in sessions}
+                rows.append({**row, "times_as_fast": round(rates["int8"][count] / rates["fp32"][count], 2)})
                 print(rows[-1], flush=True)
             for session in sessions.values():
                 session.close()
     narrowed = f"_{machine['narrowed_to']}".lower() if machine["narrowed_to"] else ""
-    path = RESULTS / f"int8_speed{narrowed}.json"
-    path.write_text(lay_out({"command": "python -m benchmarks.int8_speed", "machine": machine}, rows))
+    write_result(f"int8_speed{narrowed}", "int8_speed", rows, machine=machine)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The networks that speed is measured on, with drawn weights: those of FastRT's own table, and more."""
+"""The networks whose speed is measured, with random weights: those of FastRT's own table, and more."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from fastrt.ir.network import Network
 from fastrt.testing.untrained import draw_weights
 
 SIZE = [256, 128]
-"""``(H, W)`` in pixels, where a network does not say otherwise."""
+"""Default ``(H, W)`` in pixels."""
 
 MODELS: dict[str, tuple[str | None, list[object]]] = {
     "R34": (None, ["MODEL.BACKBONE.DEPTH", "34x"]),
     "R34-distill": ("sbs_r34_distill", []),
     "R50-NL-IBN": ("sbs_R50-ibn", []),
 }
-"""Those of FastRT's table."""
+"""The networks of FastRT's table."""
 
 MORE: dict[str, tuple[str | None, list[object]]] = {
     "R50-NL-IBN 384x128": ("sbs_R50-ibn", ["INPUT.SIZE_TEST", [384, 128]]),
     "R50": (None, []),
 }
-"""Those that are measured here and there."""
+"""Networks of single benchmarks."""
 
 TITLES = [*MODELS, *MORE]
-"""In the order of tables."""
+"""All networks, in the order of tables."""
 
 
 def describe(title: str) -> Network:

@@ -27,7 +27,7 @@ from queue import Queue
 from shlex import quote
 
 SIDE_BY_SIDE = 2
-"""Builds on one GPU; with more, kernels are timed in each other's way."""
+"""Builds at once on one GPU; more of them disturb each other's kernel timing."""
 
 BATCHES = (1, 4, 16, 32, 128)
 COMPARED: dict[str, tuple[int, ...]] = {
@@ -36,12 +36,10 @@ COMPARED: dict[str, tuple[int, ...]] = {
     "R34-distill": BATCHES,
     "R50-NL-IBN 384x128": (1, 32),
 }
-"""fp16, beside what others take."""
+"""FP16 engines that are compared with alternatives, by batch."""
 
 IN_INT8 = {"R50-NL-IBN": (1, 32, 128), "R34": (1, 32, 128), "R50": (256,)}
 MEASURED = dict.fromkeys((*COMPARED, *IN_INT8))
-SHARES = 8
-"""In how many steps other forms are built."""
 MIXED = (("R50-NL-IBN", 1), ("R50-NL-IBN", 32), ("R34", 1))
 
 
@@ -87,27 +85,22 @@ def list_phases(folder: Path) -> list[Phase]:
     exports = [step(f"{title}-export", "torch", "gpu_peers", "export", title) for title in COMPARED]
     mixes = [step(f"{title}-mix-{batch}", "tensorrt", "tensorrt_speed", "mix", title, batch) for title, batch in MIXED]
     tests = Step("tests", "tensorrt", "-m pytest -m gpu tests/gpu")
-    forms = [
-        step(f"forms-{k}", "tensorrt", "tensorrt_forms", "build", "--share", f"{k}/{SHARES}")
-        for k in range(1, SHARES + 1)
-    ]
     demo = Step("demo", "tensorrt", f"-m benchmarks.demo_scores tensorrt {quote(str(folder / 'demo'))}")
     return [
         Phase(SIDE_BY_SIDE, (*exports, *build("fp16", COMPARED), *build("int8", IN_INT8))),
         Phase(1, (*mixes, *compare("torch", "torch"))),
-        # After our own engines, whose timings they share.
-        Phase(SIDE_BY_SIDE, (*compare("parse", "tensorrt"), *forms, tests)),
+        # After our own engines: the parser shares their timing caches.
+        Phase(SIDE_BY_SIDE, (*compare("parse", "tensorrt"), tests)),
         Phase(
             1,
             (
                 *(step(f"{title}-measure", "tensorrt", "tensorrt_speed", "measure", title) for title in MEASURED),
                 *(step(f"{title}-engines", "tensorrt", "gpu_peers", "engines", title) for title in COMPARED),
                 step("layers", "tensorrt", "tensorrt_layers"),
-                step("forms-measure", "tensorrt", "tensorrt_forms", "measure"),
                 demo,
             ),
         ),
-        Phase(1, (Step("limits", "torch", "-m benchmarks.gpu_limits"),)),  # beside what was measured
+        Phase(1, (Step("roofline", "torch", "-m benchmarks.roofline gpu"),)),  # needs the measured rates
     ]
 
 

@@ -1,8 +1,8 @@
-"""Where the time goes in OpenVINO, by its own counters: ``python -m benchmarks.openvino_layers``."""
+"""Time by layer type in OpenVINO, by its own counters: ``python -m benchmarks.openvino_layers``."""
 
 from __future__ import annotations
 
-import json
+import argparse
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -10,21 +10,20 @@ from pathlib import Path
 import numpy as np
 import openvino as ov
 
-from benchmarks.limits import PRECISIONS, build
 from benchmarks.models import MODELS, SIZE, describe
+from benchmarks.results import write_result
+from benchmarks.roofline import PRECISIONS, build
 from fastrt.images.drawing import draw_person
-from fastrt.timing.host import describe_machine
 
-RESULT = Path(__file__).parent / "results" / "openvino_layers.json"
 BATCH = 4
 RUNS = 20
 CONFIG = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY", "PERF_COUNT": True}
 INTEGERS = "_I8"
-"""How a kernel's name ends that computes in eight bits."""
+"""The suffix of int8 kernels' names."""
 
 
 def count(path: Path) -> dict[str, float]:
-    """Milliseconds a batch, and which part of it each kind of layer takes, in percent."""
+    """Milliseconds a batch, and the percentage of each kind of layer."""
     request = ov.Core().compile_model(path, "CPU", CONFIG).create_infer_request()
     images = np.stack([draw_person(i, 0, *SIZE) for i in range(BATCH)])
     for _ in range(3):
@@ -48,6 +47,7 @@ def kind_of(name: str, layer: str, kernel: str) -> str:
 
 
 def main() -> None:
+    argparse.ArgumentParser(prog="python -m benchmarks.openvino_layers", description=__doc__).parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for title in MODELS:
@@ -56,8 +56,7 @@ def main() -> None:
                 found = count(build(network, title, precision, Path(folder)))
                 rows.append({"model": title, "precision": precision, **found})
                 print(rows[-1], flush=True)
-    result = {"command": "python -m benchmarks.openvino_layers", "batch": BATCH, "machine": describe_machine()}
-    RESULT.write_text(json.dumps({**result, "rows": rows}, indent=1) + "\n")
+    write_result("openvino_layers", "openvino_layers", rows, batch=BATCH)
 
 
 if __name__ == "__main__":

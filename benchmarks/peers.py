@@ -1,4 +1,4 @@
-"""fastrt beside what a user would take instead, on a CPU: ``python -m benchmarks.peers [MODEL ...]``.
+"""fastrt and its alternatives on a CPU: ``python -m benchmarks.peers [MODEL ...]``.
 
 The same weights, images and threads; each peer in a process of its own, all in turn (`fastrt.timing.processes`). Every
 peer is given bytes as OpenCV has them, and everything from there on is inside its network, as it is in fastrt's: more
@@ -11,8 +11,8 @@ Cosines are the least mean-centred ones to PyTorch in float32, of images that ca
 
 from __future__ import annotations
 
+import argparse
 import statistics
-import sys
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,7 @@ import numpy as np
 import fastrt
 from benchmarks import models
 from benchmarks.models import MODELS
-from benchmarks.rows import describe_ratios, save_rows
+from benchmarks.results import RESULTS, Row, describe_ratios, run_command, save_rows
 from benchmarks.torch_module import make_module
 from fastrt.arrays import Array
 from fastrt.demo.demonstrate import load_demo_model
@@ -35,13 +35,13 @@ from fastrt.timing.engines import OpenEngine
 from fastrt.timing.host import describe_machine
 from fastrt.timing.processes import Contestant, Outcome, Run, compete
 
-RESULT = Path(__file__).parent / "results" / "peers.json"
 TALL = "R50-NL-IBN 384x128"
 TRAINED = "R18-distill, trained"
+TITLES = [*MODELS, TALL, TRAINED]
 BATCHES = (1, 4, 16, 32)
 BOXMOT_SIZE = (256, 128)
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of pixels from 0 to 1, RGB, as BoxMOT takes them off; FastReID's are the same."""
+"""BoxMOT's normalization of RGB pixels from 0 to 1; FastReID's is the same."""
 
 CALIBRATED = 128
 COMPARED = 32
@@ -107,7 +107,7 @@ def export(title: str, folder: Path) -> str:
 
 
 def export_for_boxmot(title: str, folder: Path) -> str:
-    """What BoxMOT loads: OpenVINO's file of an export that takes normalized planes."""
+    """A file for BoxMOT: OpenVINO IR of an export that takes normalized planes."""
     import openvino as ov
     import torch
 
@@ -149,7 +149,7 @@ def open_boxmot(path: str) -> Run:
 
 
 def quantize_theirs(exported: str, images: Array, folder: Path) -> str:
-    """What NNCF makes of the export with its defaults."""
+    """Quantize the export by NNCF with its defaults."""
     import nncf
     import openvino as ov
 
@@ -160,7 +160,7 @@ def quantize_theirs(exported: str, images: Array, folder: Path) -> str:
 
 
 def enlist(title: str, folder: Path) -> list[Contestant]:
-    """All contestants, their files made in a folder."""
+    """All candidates, their files made in a folder."""
     network = describe(title)
     images = draw(network, 1000, CALIBRATED)
     table = fastrt.calibrate(network, images)
@@ -184,7 +184,7 @@ def enlist(title: str, folder: Path) -> list[Contestant]:
 
 
 def ratio(outcome: Outcome, ours: Outcome, work: str) -> str:
-    """How many times as long as ours."""
+    """Time by that of fastrt."""
     return describe_ratios(medians(outcome, work), medians(ours, work))
 
 
@@ -193,21 +193,26 @@ def medians(outcome: Outcome, work: str) -> list[float]:
     return [statistics.median(times) for times in outcome.rounds[work]]
 
 
-def main(titles: list[str]) -> None:
-    rows: list[dict[str, Any]] = []
-    cosines: list[dict[str, Any]] = []
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__)
+    parser.add_argument("model", nargs="*", help=f"one of: {', '.join(TITLES)}")
+    titles = parser.parse_args().model or TITLES
+    if unknown := [title for title in titles if title not in TITLES]:
+        parser.error(f"no model is named {unknown[0]}; expected one of {', '.join(TITLES)}")
+    rows: list[Row] = []
+    cosines: list[Row] = []
     for title in titles:
         with tempfile.TemporaryDirectory() as name:
-            contestants = enlist(title, Path(name))
+            candidates = enlist(title, Path(name))
             images = draw(describe(title), 0, COMPARED)
             want = np.asarray(open_torch(title, compiled=False)(images))
-            row: dict[str, object] = {"model": title}
-            for one in contestants:
+            row: Row = {"model": title}
+            for one in candidates:
                 if one.name not in ("PyTorch eager", "torch.compile"):
                     row[one.name] = round(float(centred_cosines(np.asarray(one.make()(images)), want).min()), 5)
             cosines.append(row)
             print(row, flush=True)
-            outcomes = compete(contestants, {str(batch): images[:batch] for batch in BATCHES}, rounds=ROUNDS)
+            outcomes = compete(candidates, {str(batch): images[:batch] for batch in BATCHES}, rounds=ROUNDS)
         for outcome in outcomes:
             if outcome.error:
                 print(outcome.name, outcome.error, flush=True)
@@ -220,16 +225,13 @@ def main(titles: list[str]) -> None:
         save("peers_similarity", cosines)
 
 
-def save(name: str, rows: list[dict[str, Any]]) -> None:
+def save(name: str, rows: list[Row]) -> None:
     from importlib.metadata import version
 
     machine = {**describe_machine(), **{name: version(name) for name in ("torch", "nncf", "boxmot")}}
-    # The order is stable, so a model's rows stay as they were measured.
-    titles = [*MODELS, TALL, TRAINED]
-    save_rows(
-        RESULT.with_stem(name), "python -m benchmarks.peers", machine, rows, same=lambda row: titles.index(row["model"])
-    )
+    # The sort is stable, so a model's rows stay in the order of batches.
+    save_rows(RESULTS / f"{name}.json", "peers", machine, rows, same=lambda row: TITLES.index(row["model"]))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or [*MODELS, TALL, TRAINED])
+    run_command(main)

@@ -1,23 +1,29 @@
-"""Write the figures in README and docs from ``benchmarks/results``, and draw its plots: ``make tables``."""
+"""Tables and plots of README and docs, from ``benchmarks/results``: ``python -m benchmarks.tables`` (``make tables``).
+
+Each plot states the hash of the result that it was drawn from, so that a test can tell whether it is current.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import gpu_limits, gpu_peers, int8_speed, plots, tensorrt_layers
+from benchmarks import gpu_peers, int8_speed, roofline, tensorrt_layers
+from benchmarks.gpu_peers import COMPILED, EAGER, OURS, PARSER
+from benchmarks.results import RESULTS, Row
 
 ROOT = Path(__file__).parent.parent
-RESULTS = Path(__file__).parent / "results"
+IMAGES = ROOT / "docs" / "images"
 VERSIONS = ("openvino", "onnxruntime", "torch", "numpy", "python")
 PLACE = re.compile(r"<!-- table: ([\w/-]+)(, [\w ]+)? -->\n.*?<!-- end -->", re.DOTALL)
 
-
-DERIVED: dict[str, Callable[[dict[str, Any]], list[dict[str, Any]]]] = {
-    "gpu_limits": gpu_limits.list_rows,
+DERIVED: dict[str, Callable[[Row], list[Row]]] = {
+    "gpu_limits": roofline.list_rows,
     "gpu_peers": gpu_peers.list_rows,
     "int8_speed, gains": int8_speed.list_gains,
     "int8_speed_avx2, gains": int8_speed.list_gains,
@@ -25,14 +31,11 @@ DERIVED: dict[str, Callable[[dict[str, Any]], list[dict[str, Any]]]] = {
     "tensorrt_layers": tensorrt_layers.list_rows,
     "tensorrt_layers, parsed": tensorrt_layers.list_parsed,
 }
-"""Rows of results that hold what they are made of; after a comma another view of the same."""
+"""Functions that compute a table's rows, by result; after a comma another view of the result."""
 
 
-def draw_table(result: dict[str, Any], rows: list[dict[str, Any]]) -> str:
-    """A result's rows as a Markdown table, with the machine they were measured on, or where they were published.
-
-    Lists are left to those who read the result.
-    """
+def draw_table(result: Row, rows: list[Row]) -> str:
+    """A result's rows as a Markdown table without its lists, with the host or the source."""
     columns = list(dict.fromkeys(key for row in rows for key in row if not isinstance(row[key], list)))
     lines = [columns, ["---"] * len(columns), *([row.get(column, "") for column in columns] for row in rows)]
     table = "\n".join(f"| {' | '.join(str(cell).replace('_', ' ') for cell in line)} |" for line in lines)
@@ -52,26 +55,120 @@ def draw_table(result: dict[str, Any], rows: list[dict[str, Any]]) -> str:
 
 
 def fill(text: str) -> str:
-    """A page with its tables drawn anew."""
+    """A page with its tables written anew."""
 
-    def draw(match: re.Match[str]) -> str:
+    def write(match: re.Match[str]) -> str:
         result = json.loads((RESULTS / f"{match[1]}.json").read_text())
         view = match[2] or ""
         name = match[1].rpartition("/")[2] + view
         rows = DERIVED[name](result) if view or name in DERIVED else result["rows"]
         return f"<!-- table: {match[1]}{view} -->\n{draw_table(result, rows)}\n<!-- end -->"
 
-    return PLACE.sub(draw, text)
+    return PLACE.sub(write, text)
 
 
 def pages() -> list[Path]:
     return [ROOT / "README.md", ROOT / "src" / "fastrt" / "demo" / "CARD.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
+COLOURS = ("#1b6ca8", "#e07b39", "#6a994e", "#9a9a9a", "#8e5ea2", "#c0504d", "#4bacc6")
+Figure = Any
+"""A figure of matplotlib, which is imported only to draw."""
+
+
+def draw_gpu_peers(figure: Figure, rows: Sequence[Row]) -> None:
+    """Throughput by batch size, a panel a model."""
+    titles = list(dict.fromkeys(row["model"] for row in rows))
+    titles = [title for title in titles if sum(row["model"] == title for row in rows) > 2]
+    panels = figure.subplots(1, len(titles), sharey=True)
+    for panel, title in zip(panels, titles, strict=True):
+        batches = [row["batch"] for row in rows if row["model"] == title]
+        for colour, column in zip(COLOURS, (OURS, PARSER, COMPILED, EAGER), strict=False):
+            # A missing value leaves a gap.
+            rates = [1e3 * row["batch"] / row.get(column, math.nan) for row in rows if row["model"] == title]
+            panel.plot(batches, rates, marker="o", color=colour, label=column.removesuffix(", ms"))
+        panel.set(title=title, xscale="log", xlabel="images a call")
+        ticks = sorted({row["batch"] for row in rows})
+        panel.set_xticks(ticks, [str(tick) for tick in ticks])
+        panel.minorticks_off()
+        panel.grid(alpha=0.3)
+    panels[0].set(ylabel="images a second", ylim=(0, None))
+    panels[0].legend(fontsize="small")
+
+
+def draw_peers(figure: Figure, rows: Sequence[Row]) -> None:
+    """Time of each by that of fastrt's fp32, a panel a batch size; a line covers the middle half of the rounds."""
+    batches = (1, 16)
+    titles = list(dict.fromkeys(row["model"] for row in rows))
+    names = [column for column in rows[0] if column not in ("model", "batch", "fastrt fp32, ms")]
+    panels = figure.subplots(1, len(batches), sharey=True)
+    for panel, batch in zip(panels, batches, strict=True):
+        for place, (colour, name) in enumerate(zip(COLOURS, names, strict=True)):
+            for i, title in enumerate(titles):
+                row = next(row for row in rows if row["model"] == title and row["batch"] == batch)
+                if name not in row:
+                    continue
+                middle, low, high = read_ratio(row[name])
+                y = i + 0.8 * ((place + 0.5) / len(names) - 0.5)
+                panel.barh(y, middle, 0.75 / len(names), color=colour, label=name if i == 0 else None)
+                panel.plot((low, high), (y, y), color="black", linewidth=1)
+        panel.axvline(1, color="black", linewidth=0.8)
+        panel.set(title=f"{batch} images" if batch > 1 else "1 image", xlabel="time, fastrt fp32 = 1")
+        panel.grid(alpha=0.3, axis="x")
+    panels[0].set_yticks(range(len(titles)), titles)
+    panels[0].invert_yaxis()
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize="small")
+
+
+def read_ratio(text: str) -> tuple[float, float, float]:
+    """Parse what `describe_ratios` wrote.
+
+    >>> read_ratio("1.40 (1.39 to 1.44)")
+    (1.4, 1.39, 1.44)
+    """
+    middle, low, _, high = text.replace("(", "").replace(")", "").split()
+    return float(middle), float(low), float(high)
+
+
+PLOTS: dict[str, tuple[Callable[[Figure, Sequence[Row]], None], tuple[float, float]]] = {
+    "nvidia-h200/gpu_peers": (draw_gpu_peers, (11, 3.8)),
+    "peers": (draw_peers, (10, 6)),
+}
+"""The function that draws each result, and the size in inches."""
+
+
+def picture(name: str) -> Path:
+    """The file of a result's plot."""
+    return IMAGES / f"{name.replace('/', '-')}.svg"
+
+
+def fingerprint(name: str) -> str:
+    """The hash of a result's content."""
+    return hashlib.sha256((RESULTS / f"{name}.json").read_bytes()).hexdigest()
+
+
+def draw(name: str) -> None:
+    """Draw the plot of a result."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure as NewFigure
+
+    paint, size = PLOTS[name]
+    with mpl.rc_context({"svg.hashsalt": "fastrt", "svg.fonttype": "none", "font.size": 9}):
+        figure = NewFigure(figsize=size, layout="constrained")
+        paint(figure, json.loads((RESULTS / f"{name}.json").read_text())["rows"])
+        IMAGES.mkdir(exist_ok=True)
+        figure.savefig(
+            picture(name),
+            metadata={"Date": None, "Creator": None, "Description": f"drawn of {fingerprint(name)}"},
+        )
+
+
 def main() -> None:
     for page in pages():
         page.write_text(fill(page.read_text()))
-    plots.main()
+    for name in PLOTS:
+        draw(name)
 
 
 if __name__ == "__main__":

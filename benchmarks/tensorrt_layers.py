@@ -1,4 +1,4 @@
-"""Where the time of TensorRT engines goes: ``python -m benchmarks.tensorrt_layers FOLDER``.
+"""Time by layer of TensorRT engines: ``python -m benchmarks.tensorrt_layers FOLDER``.
 
 Each layer of the engines that `benchmarks.tensorrt_speed` built, and of those that `benchmarks.gpu_peers` parsed, with
 its kind and format as the engine inspector names them, and its microseconds by TensorRT's profiler; what those of ours
@@ -12,14 +12,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.command import run_command
 from benchmarks.models import TITLES
-from benchmarks.rows import Row, engine_of
+from benchmarks.results import Row, engine_of, run_command
 from benchmarks.tensorrt_speed import save_here
 from fastrt.engine.load import list_layers, open_runner
 
 PARSER = "parser"
-"""What stands in the place of a precision in the name of an engine that `benchmarks.gpu_peers` parsed; it is fp16."""
+"""Stands for the precision in the name of an FP16 engine that `benchmarks.gpu_peers` parsed."""
 
 Layers = Sequence[Sequence[Any]]
 """``COLUMNS`` of each layer."""
@@ -63,7 +62,7 @@ SORTS = (CONVOLUTIONS, FUSED, COPIES, REST)
 
 
 def sort_of(_name: str, kind: str) -> str:
-    """What kind of layer it is, by whomever it was given to TensorRT."""
+    """The kind of a layer of any engine."""
     if "Conv" in kind:
         return CONVOLUTIONS
     if kind == "Myelin":
@@ -76,7 +75,7 @@ PURPOSES = (CONVOLUTIONS, NORMS, WAY_IN, COPIES, REST)
 
 
 def purpose_of(name: str, kind: str) -> str:
-    """What a layer of ours is for; of a parser's the names do not tell."""
+    """The purpose of a layer of fastrt's engines, by its name."""
     sort = sort_of(name, kind)
     if sort == CONVOLUTIONS:
         return sort
@@ -126,7 +125,7 @@ def main() -> None:
     rows = [measure(path) for path in named]
     if not rows:
         parser.error(f"{folder} has no engine of a model to measure; build one first")
-    save_here("tensorrt_layers", "python -m benchmarks.tensorrt_layers FOLDER", rows, same=engine_of, columns=COLUMNS)
+    save_here("tensorrt_layers", "tensorrt_layers FOLDER", rows, same=engine_of, columns=COLUMNS)
     for row in (*list_rows({"rows": rows}), *list_parsed({"rows": rows})):
         print(row)
 

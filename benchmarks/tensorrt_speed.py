@@ -1,4 +1,4 @@
-"""TensorRT engines on this machine's GPU, host to host.
+"""TensorRT engines on this host's GPU, from host memory to host memory.
 
 ``python -m benchmarks.tensorrt_speed build FOLDER MODEL BATCH [PRECISION]`` builds one, for one batch, with the model's
 timing cache beside it, and notes the seconds; built again, it notes those with the cache. For int8 it takes the table
@@ -18,8 +18,6 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import statistics
-import time
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
@@ -28,9 +26,9 @@ from typing import Any
 import numpy as np
 
 import fastrt
-from benchmarks.command import run_command
+from benchmarks.clock import time_in_turn, timed
 from benchmarks.models import SIZE, TITLES, describe
-from benchmarks.rows import SAME_GPU, Row, engine_of, gpu_result, model_and_batch, save_rows
+from benchmarks.results import SAME_GPU, Row, engine_of, gpu_result, model_and_batch, run_command, save_rows
 from fastrt.arrays import Array
 from fastrt.engine.load import describe as describe_engine
 from fastrt.images.drawing import draw_person
@@ -42,11 +40,12 @@ from fastrt.targets.tensorrt import cuda
 from fastrt.targets.tensorrt.capabilities import find_dialect
 from fastrt.timing.host import describe_machine
 
-MEASURE = "python -m benchmarks.tensorrt_speed measure FOLDER"
 BATCHES = (1, 4, 16, 32, 128, 256)
 PRECISIONS: tuple[Precision, ...] = ("fp16", "int8")
 CALIBRATED = 32
 BATCHES_IN_FLIGHT = 16
+CALLS = 20
+"""Timed calls of the throughput."""
 
 
 def calibrate(title: str, folder: Path) -> Path:
@@ -71,15 +70,14 @@ def build(title: str, batch: int, folder: Path, precision: Precision) -> dict[st
     path = folder / f"{title}-{precision}-{batch}.engine"
     options = BuildOptions(batches=(batch,), timing_cache=folder / f"{title}.cache")
     seconds = read_seconds(path)
-    start = time.perf_counter()
-    fastrt.build(network, path, precision=precision, options=options, check=False, table=table)
-    seconds["build_cached_s" if seconds else "build_s"] = round(time.perf_counter() - start, 1)
+    make = partial(fastrt.build, network, path, precision=precision, options=options, check=False, table=table)
+    seconds["build_cached_s" if seconds else "build_s"] = round(timed(make)[0], 1)
     path.with_suffix(".json").write_text(json.dumps(seconds))
     return seconds
 
 
 def mix(title: str, batch: int, folder: Path) -> None:
-    """Which convolutions int8 makes slower, and what comes of sparing them."""
+    """Find the convolutions that int8 makes slower, and the gain of excluding them."""
     network = describe(title)
     table = read_own_table(title, network, folder)
     options = BuildOptions(batches=(batch,), timing_cache=folder / f"{title}.cache")
@@ -97,8 +95,7 @@ def mix(title: str, batch: int, folder: Path) -> None:
     row["kept in fp16"] = len(pace.kept)
     row |= {f"{name}, images/s": round(rates[batch]) for name, rates in pace.images_s.items()}
     print(row, flush=True)
-    command = "python -m benchmarks.tensorrt_speed mix FOLDER MODEL BATCH"
-    save_here("tensorrt_mix", command, [row], same=model_and_batch)
+    save_here("tensorrt_mix", "tensorrt_speed mix FOLDER MODEL BATCH", [row], same=model_and_batch)
 
 
 class OnDevice:
@@ -119,7 +116,7 @@ class OnDevice:
 
 
 def read_seconds(path: Path) -> dict[str, float]:
-    """How long an engine took to build, if that was noted."""
+    """The noted seconds of an engine's builds, if any."""
     note = path.with_suffix(".json")
     seconds: dict[str, float] = json.loads(note.read_text()) if note.is_file() else {}
     return seconds
@@ -134,19 +131,11 @@ def measure(path: Path, batch: int) -> dict[str, float]:
         images[:] = np.resize(people, images.shape)
         timing = fastrt.benchmark(session, batch)
         resident = OnDevice(images)
-        rates = {}
         runs: dict[str, Callable[[], object]] = {
             "images_s": partial(session, images),
             "images_s_on_device": partial(session.embed_on_device, resident),
         }
-        for name, run in runs.items():
-            run()
-            found = []
-            for _ in range(20):
-                start = time.perf_counter()
-                run()
-                found.append(len(images) / (time.perf_counter() - start))
-            rates[name] = round(statistics.median(found))
+        rates = {name: round(len(images) / seconds) for name, (seconds,) in time_in_turn(runs, calls=CALLS).items()}
     return {
         "median_ms": round(timing.median_ms, 3),
         "p99_ms": round(timing.p99_ms, 3),
@@ -164,8 +153,8 @@ def measure_all(folder: Path, titles: Sequence[str]) -> list[Row]:
                     row = {"model": title, "precision": precision, "batch": batch}
                     rows.append({**row, **measure(path, batch), **read_seconds(path)})
                     print(rows[-1], flush=True)
-                    # At once: time on a GPU may end at any moment.
-                    save_here("tensorrt_speed", MEASURE, rows, same=engine_of, image_size=SIZE)
+                    # Saved at once: access to a GPU may end at any moment.
+                    save_here("tensorrt_speed", "tensorrt_speed measure FOLDER", rows, same=engine_of, image_size=SIZE)
     return rows
 
 

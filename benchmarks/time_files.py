@@ -1,4 +1,4 @@
-"""How long files take, for a ResNet-50 with IBN-a at 384x128: ``python -m benchmarks.time_files``.
+"""Time to read, write and build files of a ResNet-50 with IBN-a at 384x128: ``python -m benchmarks.time_files``.
 
 The command is timed whole, from its start to its end, as a user waits for it; readers and writers are timed alone; the
 best of three.
@@ -6,34 +6,29 @@ best of three.
 
 from __future__ import annotations
 
-import json
+import argparse
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import fastrt
+from benchmarks.clock import timed
+from benchmarks.results import write_result
 from fastrt.testing.untrained import draw_weights
-from fastrt.timing.host import describe_machine
 
-RESULT = Path(__file__).parent / "results" / "time_files.json"
 TIMES = 3
 
 
 def best(function: Callable[[], object]) -> float:
     """The shortest of three runs, in seconds."""
-    durations = []
-    for _ in range(TIMES):
-        start = time.perf_counter()
-        function()
-        durations.append(time.perf_counter() - start)
-    return round(min(durations), 2)
+    return round(min(timed(function)[0] for _ in range(TIMES)), 2)
 
 
 def main() -> None:
+    argparse.ArgumentParser(prog="python -m benchmarks.time_files", description=__doc__).parse_args()
     spec = fastrt.load_spec("sbs_R50-ibn", ["MODEL.BACKBONE.WITH_NL", False])
     arrays = draw_weights(spec)
     rows: list[dict[str, object]] = []
@@ -55,7 +50,7 @@ def main() -> None:
             )
     for row in rows:
         print(row)
-    RESULT.write_text(json.dumps({"machine": describe_machine(), "rows": rows}, indent=1) + "\n")
+    write_result("time_files", "time_files", rows)
 
 
 if __name__ == "__main__":

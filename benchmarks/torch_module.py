@@ -1,4 +1,4 @@
-"""A described network as a module of PyTorch, operation by operation: what PyTorch and its exports are measured on."""
+"""A network as a module of PyTorch, operation by operation: the input of the benchmarks of PyTorch and its exports."""
 
 from __future__ import annotations
 

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import PIL.Image
 import pytest
-from benchmarks.plots import PLOTS, fingerprint, picture
-from benchmarks.tables import fill, pages
+from benchmarks.tables import PLOTS, fill, fingerprint, pages, picture
 
 import fastrt
 from fastrt.cli import main

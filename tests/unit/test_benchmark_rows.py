@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-from benchmarks import rows
+from benchmarks import results
 from benchmarks.gpu_peers import save_cells
-from benchmarks.rows import Row, model_and_batch, save_rows
+from benchmarks.results import Row, model_and_batch, save_rows
 from benchmarks.tensorrt_layers import list_parsed
 
 H200: Row = {"gpu": "NVIDIA H200", "cores": 64}
@@ -32,7 +32,7 @@ def test_rows_of_another_kind_of_machine_do_not_stay(tmp_path: Path) -> None:
 
 
 def test_steps_of_a_comparison_share_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rows, "RESULTS", tmp_path)
+    monkeypatch.setattr(results, "RESULTS", tmp_path)
 
     def save(machine: Row, **figures: float) -> Row:
         save_cells({"model": "R34", "batch": 1, **figures}, machine)

@@ -1,10 +1,15 @@
-"""Rows of a result that are measured a part at a time."""
+"""The result files of the benchmarks: ``benchmarks/results/NAME.json``.
+
+A result holds the command, the host and the rows. Where parts are measured one at a time, rows of the same kind of host
+stay.
+"""
 
 from __future__ import annotations
 
 import fcntl
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,16 +18,27 @@ from typing import Any
 import numpy as np
 
 from benchmarks.models import TITLES
+from fastrt.errors import FastrtError
+from fastrt.timing.host import describe_machine
 
 Row = dict[str, Any]
 
 RESULTS = Path(__file__).parent / "results"
 SAME_GPU = ("gpu", "tensorrt")
-"""In what machines are to be alike for rows that are measured on a GPU."""
+"""Fields that hosts must share for rows that are measured on a GPU."""
+
+
+def run_command(main: Callable[[], None]) -> None:
+    """Run a command; an error of fastrt, or a package that is not installed, ends it with a sentence and status 2."""
+    try:
+        main()
+    except (FastrtError, ModuleNotFoundError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
 
 
 def gpu_result(gpu: str, name: str) -> Path:
-    """The result of a kind of GPU: each has its folder, so that what is measured on one leaves what was on another.
+    """The result of a GPU model: each model has a folder of its own.
 
     >>> gpu_result("NVIDIA H200, sm90", "tensorrt_speed").relative_to(RESULTS).as_posix()
     'nvidia-h200/tensorrt_speed.json'
@@ -31,17 +47,17 @@ def gpu_result(gpu: str, name: str) -> Path:
 
 
 def model_and_batch(row: Row) -> tuple[int, int]:
-    """What tells a row from others, where it is about a model and a batch; also its order."""
+    """The key of a row about a model and a batch; also its order."""
     return TITLES.index(row["model"]), row["batch"]
 
 
 def engine_of(row: Row) -> tuple[int, str, int]:
-    """What tells one engine from another; also its order."""
+    """The key of a row about an engine; also its order."""
     return TITLES.index(row["model"]), row["precision"], row["batch"]
 
 
 def describe_ratios(numerators: Sequence[float], denominators: Sequence[float]) -> str:
-    """The ratio of two that were measured in turn: the median of the rounds, and between what the middle half lie.
+    """The ratio of two series of alternating rounds: the median, and the range of the middle half.
 
     >>> describe_ratios([2.0, 2.2, 2.1], [1.0, 1.0, 1.0])
     '2.10 (2.05 to 2.15)'
@@ -52,7 +68,7 @@ def describe_ratios(numerators: Sequence[float], denominators: Sequence[float]) 
 
 @contextmanager
 def writing_alone(folder: Path) -> Iterator[None]:
-    """Keep others from the results in a folder meanwhile: what is read may be written back with more."""
+    """Lock a folder of results against other processes, to read a result and write it back."""
     folder.mkdir(exist_ok=True)
     held = os.open(folder, os.O_RDONLY)
     try:
@@ -63,12 +79,12 @@ def writing_alone(folder: Path) -> Iterator[None]:
 
 
 def shared_description(before: Row | None, now: Row, same: Sequence[str] | None = None) -> Row | None:
-    """What two descriptions of a machine both say; None if they contradict each other.
+    """The fields that two descriptions of a host share; None if they contradict each other.
 
     Args:
         before: one of them.
         now: the other.
-        same: in what they may not contradict each other; None is anything.
+        same: fields in which they may not differ; None means all.
 
     >>> shared_description({"gpu": "H100"}, {"gpu": "H100", "driver": "580"})
     {'gpu': 'H100'}
@@ -85,6 +101,19 @@ def shared_description(before: Row | None, now: Row, same: Sequence[str] | None 
     return {name: value for name, value in now.items() if name in both - differ}
 
 
+def write_result(name: str, command: str, rows: Sequence[Row], *, machine: Row | None = None, **more: Any) -> None:
+    """Write a whole result.
+
+    Args:
+        name: the result's name.
+        command: the benchmark's module and its arguments.
+        rows: all rows.
+        machine: the host, if `describe_machine` does not say all.
+        more: further fields of the result.
+    """
+    write(RESULTS / f"{name}.json", command, rows, **more, machine=machine or describe_machine())
+
+
 def save_rows(
     path: Path,
     command: str,
@@ -95,16 +124,16 @@ def save_rows(
     alike: Sequence[str] | None = None,
     **more: Any,
 ) -> None:
-    """Write rows to a result, where others stay that were measured on such a machine.
+    """Write rows to a result; other rows stay if they were measured on the same kind of host.
 
     Args:
         path: the result.
-        command: that measured.
-        machine: that it was measured on. What others do not say of theirs is not said of all.
-        rows: those that are new.
-        same: what they share with the rows that they replace; also their order.
-        alike: in what machines are to be alike; None is in all that is said of both.
-        more: what else the result says.
+        command: the benchmark's module and its arguments.
+        machine: the host. Fields that differ from those of the other rows' host are dropped.
+        rows: the new rows.
+        same: the key by which new rows replace old ones; also their order.
+        alike: fields in which hosts must agree; None means all that both have.
+        more: further fields of the result.
     """
     with writing_alone(path.parent):
         before: Row = json.loads(path.read_text()) if path.is_file() else {"machine": None, "rows": []}
@@ -115,11 +144,15 @@ def save_rows(
             machine = shared
         else:
             others = []
-        path.write_text(lay_out({"command": command, **more, "machine": machine}, sorted([*others, *rows], key=same)))
+        write(path, command, sorted([*others, *rows], key=same), **more, machine=machine)
+
+
+def write(path: Path, command: str, rows: Sequence[Row], **more: Any) -> None:
+    path.write_text(lay_out({"command": f"python -m benchmarks.{command}", **more}, rows))
 
 
 def lay_out(about: Row, rows: Sequence[Row]) -> str:
-    """A result as JSON, with a line for each row.
+    """A result as JSON, one row a line.
 
     >>> print(lay_out({"command": "measure"}, [{"batch": 1}, {"batch": 4}]), end="")
     {

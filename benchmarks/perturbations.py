@@ -1,0 +1,292 @@
+"""Embeddings of perturbed networks, beside exact ones: ``python -m benchmarks.perturbations WHAT``.
+
+The golden cases are networks with stored embeddings of FastReID's in float64. WHAT is one of:
+
+``golden_noise``: float32 by FastReID, by NumPy in the reference's order of operations, and by the engines; the largest
+difference to float64, divided by the largest value.
+
+``half_noise``: FP16 by the reference alone. It rounds every feature map and every convolution's weights, except those
+of the named stages; one column rounds the sums of convolutions too, as TensorRT 8's kernels do. Least mean-centred
+cosines to float64.
+
+``golden_int8``: int8 on OpenVINO, calibrated on 32 images of the same kind: with every convolution of the backbone in
+int8, and with as many excluded as a least mean-centred cosine of 0.99 takes. Beside it, FP16 weights alone.
+
+``rounding``: int8 in the reference, with noise of 1/1000 of a grey level in the images, and with FP16 for all that is
+not in int8. Least mean-centred cosines to the same network without.
+
+``raw_cosine``: raw and mean-centred cosines of one network to itself in fp32, perturbed in several ways, and how often
+the nearest image stays the same. The network has no neck, so that its embeddings are means of what ReLUs let through:
+none is negative, and all point in much the same direction.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+import fastrt
+from benchmarks.results import Row, run_command, write_result
+from fastrt.arrays import Array
+from fastrt.images.sample import draw_held_out
+from fastrt.ir.network import Network, Tensor, make_tensor
+from fastrt.ir.ops import Cast, Convolution, Power, QuantizeDequantize
+from fastrt.passes import prepare
+from fastrt.passes.fold import fold_scales
+from fastrt.passes.half import compute_in_half
+from fastrt.passes.quantize import list_convolutions
+from fastrt.quantization.sensitivity import find_mix
+from fastrt.similarity import centred_cosines, nearest_agreement
+from fastrt.targets.base import BuildOptions
+from fastrt.targets.openvino import OpenVinoTarget
+from fastrt.targets.reference import HalfSumsReference, Reference, RoundingReference, round_weights, run_reference
+from fastrt.testing.untrained import draw_weights
+
+if TYPE_CHECKING:
+    from golden.cases import Case
+
+BOUND = 0.99
+CALIBRATED = 32
+EXCLUDED = {"all in half": 0, "stem in float32": 1, "and layer1": 2, "and layer2": 3}
+"""Stages that are not rounded, by column."""
+
+STAGE = re.compile(r"backbone\.(?:layer|NL_)(\d)")
+NOISE = 1e-3
+"""Grey levels, standard deviation."""
+
+Change = Callable[[Network], Network]
+
+
+def load_cases() -> Iterator[tuple[str, Case]]:
+    """The golden cases, whose arrays and loader stand in ``tests/golden``."""
+    sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+    from golden.cases import NAMES, load_golden
+
+    return ((name, load_golden(name)) for name in NAMES)
+
+
+def draw_images(case: Case) -> Array:
+    """Images to calibrate on: of a case's kind and size, and none of its own."""
+    from golden.recipe import make_images
+
+    count, height, width, _ = case.images.shape
+    return make_images(count + CALIBRATED, height, width)[count:]
+
+
+def compute(reference: Reference, network: Network) -> Array:
+    *_, (_, embeddings) = reference.lower(network)
+    return embeddings
+
+
+def least(got: Array, want: Array, digits: int = 4) -> float:
+    """The least mean-centred cosine."""
+    return round(float(centred_cosines(got, want).min()), digits)
+
+
+def edit(network: Network, change: Callable[[Tensor], Tensor]) -> Network:
+    return replace(network, tensors=tuple(map(change, network)))
+
+
+def perturb_to_float32(case: Case) -> Row:
+    def distance(got: Array, want: Array = case.exact) -> str:
+        return f"{np.abs(got - want).max() / np.abs(want).max():.1e}"
+
+    row = {
+        "reference": distance(compute(Reference(case.planes), case.network)),
+        "FastReID float32": distance(case.embeddings),
+        "NumPy float32": distance(compute(Reference(case.planes, np.float32), case.network)),
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        for suffix, target in ((".xml", "openvino"), (".onnx", "onnx")):
+            path = Path(folder) / f"engine{suffix}"
+            fastrt.build(case.network, path, normalize=False)
+            with fastrt.load(path) as session:
+                got = session(case.images)
+            row[target] = distance(got)
+            row[f"{target} to FastReID float32"] = distance(got, case.embeddings)
+    return row
+
+
+def stage(name: str) -> int:
+    """0 for the input and the stem, the number of a tensor's stage, or 5 for the head."""
+    match = STAGE.match(name)
+    return int(match[1]) if match else 0 if name.startswith(("images", "backbone")) else 5
+
+
+def without_casts(tensor: Tensor) -> Tensor:
+    return replace(tensor, operation=Cast("float32")) if isinstance(tensor.operation, Cast) else tensor
+
+
+def perturb_to_half(case: Case) -> Row:
+    half = compute_in_half(fold_scales(case.network), "float16")
+
+    def widen(stages: int) -> Network:
+        """The network with its first stages in float32."""
+
+        def change(tensor: Tensor) -> Tensor:
+            if stage(tensor.name) >= stages or tensor.dtype == "uint8":
+                return tensor
+            return replace(without_casts(tensor), dtype="float32")
+
+        return edit(half, change)
+
+    def to_exact(reference: Reference, network: Network) -> float:
+        return least(compute(reference, network), case.exact, 5)
+
+    row = {title: to_exact(RoundingReference(case.planes), widen(stages)) for title, stages in EXCLUDED.items()}
+    row["sums in half too"] = to_exact(HalfSumsReference(case.planes), half)
+    weights = edit(round_weights(half), without_casts)
+    row["weights alone"] = to_exact(Reference(case.planes, np.float32), weights)
+    return row
+
+
+def perturb_to_int8(case: Case) -> Row:
+    table = fastrt.calibrate(case.network, draw_images(case))
+    mix = find_mix(case.network, table, "openvino", BOUND, case.images)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "engine.xml"
+        fastrt.build(case.network, path, precision="int8", table=table, normalize=False)
+        with fastrt.load(path) as session:
+            pure = centred_cosines(session(case.images), case.exact)
+    folded = fold_scales(case.network)
+    half = round_weights(edit(folded, lambda tensor: replace(tensor, dtype="float16")))
+    return {
+        "fp16_weights_alone": least(compute(Reference(case.planes), half), case.exact),
+        "int8_least": round(float(pure.min()), 4),
+        "int8_mean": round(float(pure.mean()), 4),
+        "mix_least": round(mix.similarity, 4),
+        "kept": len(mix.kept),
+        "convolutions": len(list_convolutions(folded)),
+    }
+
+
+def perturb_int8(case: Case) -> Row:
+    table = fastrt.calibrate(case.network, draw_images(case))
+    network = fold_scales(case.network)
+    quantized = table.quantize(network, OpenVinoTarget.placement)
+    noisy = case.planes + np.random.default_rng(0).normal(0, NOISE, case.planes.shape).astype(np.float32)
+    exact, wanted = (run_reference(one, case.planes) for one in (network, quantized))
+    rounded = compute(RoundingReference(case.planes), compute_in_half(quantized, "float16"))
+    return {
+        "int8 by fp32": least(wanted, exact),
+        "noise, in fp32": least(run_reference(network, noisy), exact),
+        "noise, in int8": least(run_reference(quantized, noisy), wanted),
+        "half, in int8": least(rounded, wanted),
+    }
+
+
+GOLDEN: dict[str, Callable[[Case], Row]] = {
+    "golden_noise": perturb_to_float32,
+    "half_noise": perturb_to_half,
+    "golden_int8": perturb_to_int8,
+    "rounding": perturb_int8,
+}
+
+
+def measure_golden(what: str) -> None:
+    rows = []
+    for name, case in load_cases():
+        rows.append({"case": name, **GOLDEN[what](case)})
+        print(rows[-1], flush=True)
+        write_result(what, f"perturbations {what}", rows)
+
+
+def measure_raw_cosine() -> None:
+    spec = fastrt.load_spec("kd-r18-r101_ibn", ["INPUT.SIZE_TEST", [256, 128], "MODEL.HEADS.WITH_BNNECK", False])
+    network = fastrt.build_network(spec, draw_weights(spec))
+    images = draw_held_out(spec.image_size, 64)
+    table = fastrt.calibrate(network, [image[:, ::-1] for image in images])
+
+    def quantize(folded: Network) -> Network:
+        return table.quantize(folded, OpenVinoTarget.placement)
+
+    changes: dict[str, Change] = {
+        "fp32": lambda folded: folded,
+        "int8": quantize,
+        "int8, and GeM's powers too": lambda folded: quantize_powers(quantize(folded)),
+        "every tenth weight off by a fifth": lambda folded: edit(folded, disturb),
+        "the last stage's channels shuffled": lambda folded: edit(folded, shuffle),
+    }
+    want = embed(network, changes["fp32"], images)
+    rows: list[Row] = []
+    for name, change in changes.items():
+        got = embed(network, change, images)
+        rows.append(
+            {
+                "network": name,
+                "least_raw_cosine": round(float((got * want).sum(1).min()), 3),
+                "least_mean_centred": least(got, want, 3),
+                "same_nearest": f"{nearest_agreement(got, want):.0%}",
+            }
+        )
+        print(rows[-1], flush=True)
+    others = (want @ want.T)[np.triu_indices(len(want), 1)]
+    rows.append({"network": "two pictures in fp32, the median", "least_raw_cosine": f"{float(np.median(others)):.3f}"})
+    write_result("raw_cosine", "perturbations raw_cosine", rows)
+
+
+def embed(network: Network, change: Change, images: Sequence[Array]) -> Array:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "engine.xml"
+        info = fastrt.build(network, path)
+        OpenVinoTarget().build(prepare(network, info, quantized=change), path, info, BuildOptions())
+        with fastrt.load(path) as session:
+            return session(images)
+
+
+def quantize_powers(network: Network) -> Network:
+    """Add Q/DQ pairs to GeM's powers, as a quantizer places them that does not know GeM."""
+    result: list[Tensor] = []
+    renamed: dict[str, Tensor] = {}
+    for tensor in network:
+        inputs = [renamed.get(name, network[name]) for name in tensor.inputs]
+        result.append(make_tensor(tensor.name, tensor.operation, inputs) if inputs else tensor)
+        if isinstance(tensor.operation, Power) and tensor.shape[1:] != (1, 1):
+            pair = make_tensor(f"{tensor.name}.quantized", QuantizeDequantize(40.0, 0, "uint8"), [result[-1]])
+            renamed[tensor.name] = pair
+            result.append(pair)
+    return replace(network, tensors=tuple(result))
+
+
+def disturb(tensor: Tensor) -> Tensor:
+    """Change every tenth weight by a fifth."""
+    if not isinstance(tensor.operation, Convolution):
+        return tensor
+    rng, weight = np.random.default_rng(0), tensor.operation.weight
+    factor = 1 + 0.2 * (rng.random(weight.shape) < 0.1) * rng.choice([-1, 1], weight.shape)
+    return replace(tensor, operation=replace(tensor.operation, weight=(weight * factor).astype(np.float32)))
+
+
+def shuffle(tensor: Tensor) -> Tensor:
+    """Permute the input channels of the last stage's convolutions."""
+    if not isinstance(tensor.operation, Convolution) or "layer4" not in tensor.name:
+        return tensor
+    weight = tensor.operation.weight
+    order = np.random.default_rng(0).permutation(weight.shape[1])
+    return replace(tensor, operation=replace(tensor.operation, weight=np.ascontiguousarray(weight[:, order])))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.perturbations",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("what", choices=[*GOLDEN, "raw_cosine"])
+    what = parser.parse_args().what
+    if what == "raw_cosine":
+        measure_raw_cosine()
+    else:
+        measure_golden(what)
+
+
+if __name__ == "__main__":
+    run_command(main)
