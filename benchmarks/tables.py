@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import gpu_limits, gpu_peers, int8_speed, plots, tensorrt_layers
+from benchmarks import gpu_limits, gpu_peers, int8_speed, plots, summary, tensorrt_layers
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
@@ -55,6 +55,9 @@ def fill(text: str) -> str:
     """A page with its tables drawn anew."""
 
     def draw(match: re.Match[str]) -> str:
+        if match[1] == "summary":
+            result = summary.summarize()
+            return f"<!-- table: summary -->\n{draw_table(result, result['rows'])}\n<!-- end -->"
         result = json.loads((RESULTS / f"{match[1]}.json").read_text())
         view = match[2] or ""
         name = match[1].rpartition("/")[2] + view
