@@ -29,8 +29,9 @@ format: .venv/dev
 test-gpu: .venv/dev  ## on a machine with an NVIDIA GPU and the whole TensorRT
 	$(BIN)/pytest --quiet -m gpu tests/gpu
 
-tables: .venv/dev  ## the figures in README and docs, from benchmarks/results
+tables: .venv/dev  ## the figures in README and docs, and docs/reference/cli.md
 	$(BIN)/python -m benchmarks.tables
+	$(BIN)/python scripts/cli_reference.py
 
 .venv/base: pyproject.toml scripts/venv.sh
 	PYTHON="$(PYTHON)" sh scripts/venv.sh .venv

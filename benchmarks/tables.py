@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import gpu_peers, int8_speed, roofline, tensorrt_layers
+from benchmarks import gpu_peers, int8_speed, roofline, summary, tensorrt_layers
 from benchmarks.gpu_peers import COMPILED, EAGER, OURS, PARSER
 from benchmarks.results import RESULTS, Row
 
@@ -58,6 +58,9 @@ def fill(text: str) -> str:
     """A page with its tables written anew."""
 
     def write(match: re.Match[str]) -> str:
+        if match[1] == "summary":
+            result = summary.summarize()
+            return f"<!-- table: summary -->\n{draw_table(result, result['rows'])}\n<!-- end -->"
         result = json.loads((RESULTS / f"{match[1]}.json").read_text())
         view = match[2] or ""
         name = match[1].rpartition("/")[2] + view

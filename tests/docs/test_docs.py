@@ -11,12 +11,14 @@ from pathlib import Path
 import PIL.Image
 import pytest
 from benchmarks.tables import PLOTS, fill, fingerprint, pages, picture
+from scripts.cli_reference import PAGE, render
 
 import fastrt
 from fastrt.cli import main
 from fastrt.images.drawing import draw_person
 from fastrt.testing.untrained import draw_weights
 
+LINK = re.compile(r"\]\(([^)\s]+)\)")
 BLOCK = re.compile(r"```(python|console)\n(.*?)```", re.DOTALL)
 BLOCKS = {page: BLOCK.findall(page.read_text("utf-8")) for page in pages()}
 
@@ -59,7 +61,7 @@ def run_line(line: str) -> None:
     """What is typed after a prompt, if it is a command of fastrt."""
     command = shlex.split(line.removeprefix("$ "), comments=True)
     if command[:2] == ["fastrt", "calibrate"]:
-        command += ["--count", "48"]  # of the 64 pictures that there are
+        command += ["--count", "48"]  # of the 64 images that there are
     if command[:1] == ["fastrt"]:
         with pytest.raises(SystemExit) as caught:
             main(command[1:])
@@ -82,10 +84,38 @@ def test_plots_are_of_todays_results(name: str) -> None:
 
 
 def test_every_link_leads_somewhere() -> None:
-    for page in pages():
-        for target in re.findall(r"\]\(([^)#]+)", page.read_text("utf-8")):
+    for page in [*pages(), Path(__file__).parents[2] / "CONTRIBUTING.md"]:
+        for target, _, anchor in (link.partition("#") for link in LINK.findall(page.read_text("utf-8"))):
             if "://" not in target:
-                assert (page.parent / target).exists(), f"{page.name}: {target}"
+                path = page.parent / target if target else page
+                assert path.exists(), f"{page.name}: {target}"
+                assert not anchor or anchor in list_anchors(path), f"{page.name}: {target}#{anchor}"
+
+
+def list_anchors(page: Path) -> set[str]:
+    """The anchors that GitHub gives a page's headings."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_page_can_be_reached_from_the_readme() -> None:
+    readme = Path(__file__).parents[2] / "README.md"
+    seen, waiting = {readme}, [readme]
+    while waiting:
+        page = waiting.pop()
+        if page.is_dir():  # a link to a folder shows its pages
+            found = set(page.glob("*.md"))
+        else:
+            links = (link.partition("#")[0] for link in LINK.findall(page.read_text("utf-8")) if "://" not in link)
+            linked = {(page.parent / link).resolve() for link in links}
+            found = {path for path in linked if path.is_dir() or path.suffix == ".md"}
+        waiting += found - seen
+        seen |= found
+    assert set(pages()) <= seen
+
+
+def test_the_command_reference_is_that_of_the_command_line() -> None:
+    assert render() == PAGE.read_text("utf-8"), "run make tables"
 
 
 def test_the_example_ranks_the_person_first(workplace: Path) -> None:
