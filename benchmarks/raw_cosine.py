@@ -66,7 +66,7 @@ def main() -> None:
 def embed(network: Network, change: Change, images: list[Array]) -> Array:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "engine.xml"
-        info = fastrt.build(network, path)
+        info = fastrt.build(network, path).info
         find_target("openvino").build(prepare(network, info, quantized=change), path, info, BuildOptions())
         with fastrt.load(path) as session:
             return session(images)

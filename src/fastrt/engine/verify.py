@@ -64,7 +64,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Report:
-    """What `verify` found; true when every check passed, and ``print(report)`` shows the figures."""
+    """The checks of `verify`; true when all passed, and ``print(report)`` shows the figures."""
 
     checks: tuple[Check, ...]
 
@@ -72,11 +72,14 @@ class Report:
         return all(check.passed for check in self.checks)
 
     def __str__(self) -> str:
+        return "\n".join([*self.lines(), "verified" if self else "not verified"])
+
+    def lines(self) -> list[str]:
+        """One line for each check, without the verdict."""
         width = max(len(check.name) for check in self.checks)
-        lines = [
+        return [
             f"{check.name:<{width}}  {'ok  ' if check.passed else 'FAIL'}  {check.figures}" for check in self.checks
         ]
-        return "\n".join([*lines, "verified" if self else "not verified"])
 
 
 def verify(

@@ -113,7 +113,7 @@ class _Trial:
         self._table = table
         self._placement = placement
         self._path = folder / "trial.xml"
-        self._info = build(network, self._path, normalize=True, resampler=table.resampler, check=False)
+        self._info = build(network, self._path, normalize=True, resampler=table.resampler, check=False).info
         with load(self._path) as session:
             self._images = session.resize(images)
             self._wanted = session(self._images)
