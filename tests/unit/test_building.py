@@ -1,10 +1,11 @@
-"""`fastrt.build`: one return type, and for int8 the whole search."""
+"""`fastrt.build`: one return type, and for int8 the whole search. `tests/cli` runs the search unpatched."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -15,8 +16,9 @@ from conftest import Small
 from fastrt.images.drawing import draw_person
 from fastrt.passes.fold import fold_scales
 from fastrt.passes.quantize import list_convolutions
-from fastrt.quantization import exclusion
+from fastrt.quantization import exclusion, report
 from fastrt.quantization.layer_timing import Pace
+from fastrt.quantization.sensitivity import Mix
 from fastrt.targets.engine_info import EngineInfo, Precision
 from fastrt.targets.openvino import OpenVinoTarget
 
@@ -29,26 +31,43 @@ def table(small: Small) -> fastrt.CalibrationTable:
     return fastrt.calibrate(small.network, SEEN)
 
 
-def test_the_search_for_a_similarity_takes_one_call(
-    small: Small, table: fastrt.CalibrationTable, tmp_path: Path
+@pytest.fixture
+def convolutions(small: Small, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The network's convolutions; a search finds the first, and no engine is timed."""
+    names = list_convolutions(fold_scales(small.network))
+
+    def search(_: object, __: object, target: str, bound: float, images: object, advance: object) -> Mix:
+        assert (target, bound, images) == ("openvino", 0.9, UNSEEN)
+        return Mix((names[0],), 0.95, 0.8, {})
+
+    def compare_speed(sessions: Iterable[str], *_: object) -> dict[str, dict[int, float]]:
+        return {name: {1: 100.0} for name in sessions}
+
+    monkeypatch.setattr(exclusion, "find_mix", search)
+    monkeypatch.setattr(report, "compare_speed", compare_speed)
+    return names
+
+
+def test_a_bound_excludes_layers_and_compares_with_fp32(
+    small: Small, table: fastrt.CalibrationTable, convolutions: list[str], tmp_path: Path
 ) -> None:
     path = tmp_path / "engine.xml"
-    report = fastrt.build(small.network, path, precision="int8", table=table, min_similarity=0.999, images=UNSEEN)
-    assert fastrt.describe(path) == report.info
-    assert report.info.kept
-    assert report.info.min_similarity == 0.999
-    assert report.checks
-    assert report.quantization is not None
-    assert report.quantization.kept == report.info.kept
-    assert report.quantization.least_similarity >= 0.999
-    assert report.quantization.images == "12 given images"
-    lines = str(report).splitlines()
+    built = fastrt.build(small.network, path, precision="int8", table=table, min_similarity=0.9, images=UNSEEN)
+    assert fastrt.describe(path) == built.info
+    assert built.info.kept == (convolutions[0],)
+    assert built.info.min_similarity == 0.9
+    assert built.checks
+    assert built.quantization is not None
+    assert built.quantization.kept == built.info.kept
+    assert built.quantization.images == "12 given images"
+    lines = str(built).splitlines()
     assert lines[0].startswith("int8  ok    mean-centred cosine ")
     assert lines[1].startswith("mean-centred cosine to fp32: least ")
     assert lines[-1] == "64x32 to 512, openvino int8"
     assert {file.name for file in tmp_path.iterdir()} == {"engine.xml", "engine.bin"}
 
 
+@pytest.mark.usefixtures("convolutions")
 def test_int8_is_compared_with_fp32_when_asked(
     small: Small, table: fastrt.CalibrationTable, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -56,28 +75,28 @@ def test_int8_is_compared_with_fp32_when_asked(
     crops.mkdir()
     for i, image in enumerate(UNSEEN):
         PIL.Image.fromarray(image[..., ::-1]).save(crops / f"{i}.png")
-    assert fastrt.build(small.network, path, precision="int8", table=table, check=False) == fastrt.BuildReport(
-        fastrt.describe(path), None, None
-    )
-    report = fastrt.build(small.network, path, precision="int8", table=table, images=[crops])
-    assert report.info.kept is None
-    assert report.quantization is not None
-    assert report.quantization.images == "12 images that calibration has not seen"
+    shared: dict[str, Any] = {"precision": "int8", "table": table, "check": False}
+    plain = fastrt.build(small.network, path, **shared)
+    assert plain == fastrt.BuildReport(fastrt.describe(path), None, None)
+    compared = fastrt.build(small.network, path, images=[crops], **shared).quantization
+    assert compared is not None
+    assert compared.images == "12 images that calibration has not seen"
     with caplog.at_level(logging.WARNING, "fastrt"):
-        report = fastrt.build(small.network, path, precision="int8", table=table, compare=True)
+        compared = fastrt.build(small.network, path, compare=True, **shared).quantization
     assert "int8 is compared on drawn images" in caplog.text
-    assert report.quantization is not None
-    assert report.quantization.images == "64 drawn images"
+    assert compared is not None
+    assert compared.images == "64 drawn images"
 
 
 def test_slower_layers_are_excluded_where_the_target_times_them(
     small: Small,
     table: fastrt.CalibrationTable,
+    convolutions: list[str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    slow = list_convolutions(fold_scales(small.network))[-1]
+    slow = convolutions[-1]
     trials: list[EngineInfo] = []
 
     def keep(
@@ -87,18 +106,15 @@ def test_slower_layers_are_excluded_where_the_target_times_them(
         build: Callable[[Path, Precision, Collection[str]], EngineInfo],
         advance: object,
     ) -> Pace:
-        assert target == "openvino"
         trials.extend(build(tmp_path / "trial.xml", precision, ()) for precision in ("fp32", "int8"))
         return Pace((*kept, slow), (slow,), "int8", {})
 
     monkeypatch.setattr(OpenVinoTarget, "measures", True)
     monkeypatch.setattr(exclusion, "keep_slower", keep)
+    shared: dict[str, Any] = {"precision": "int8", "table": table, "check": False}
     with caplog.at_level(logging.WARNING, "fastrt"):
-        report = fastrt.build(
-            small.network, tmp_path / "engine.xml", precision="int8", table=table, min_similarity=0.5, images=UNSEEN,
-            check=False,
-        )  # fmt: skip
-    assert report.info.kept == (slow,)
+        built = fastrt.build(small.network, tmp_path / "engine.xml", min_similarity=0.9, images=UNSEEN, **shared)
+    assert built.info.kept == (convolutions[0], slow)
     assert [(info.precision, info.min_similarity) for info in trials] == [("fp32", None), ("int8", None)]
     assert f"slower in int8 by themselves: {slow}" in caplog.text
 
