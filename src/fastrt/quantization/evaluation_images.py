@@ -60,6 +60,6 @@ def choose_images(
     found = read_images([Path(name) for name in table.held_out])
     if len(found) >= FEWEST:
         return EvaluationImages(found, f"{len(found)} images that calibration left over")
-    logger.warning("calibration left no images over, so int8 is compared on drawn images; --images gives better ones")
+    logger.warning("calibration left no images over, so int8 is compared on drawn images; give images of your own")
     drawn = draw_held_out(table.image_size)
     return EvaluationImages(drawn, f"{len(drawn)} drawn images")
