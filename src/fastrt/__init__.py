@@ -13,9 +13,10 @@
 from fastrt import datasets
 from fastrt.building import BuildReport, build
 from fastrt.engine.calibration_table import CalibrationTable, read_table
+from fastrt.engine.checks import Report
 from fastrt.engine.load import describe, load
 from fastrt.engine.session import Session
-from fastrt.engine.verify import Report, verify
+from fastrt.engine.verify import verify
 from fastrt.errors import (
     CalibrationError,
     CheckpointError,

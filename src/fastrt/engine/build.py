@@ -10,9 +10,10 @@ from functools import partial
 from pathlib import Path
 
 from fastrt.engine.calibration_table import CalibrationTable
+from fastrt.engine.checks import Report
 from fastrt.engine.load import load
 from fastrt.engine.session import Session
-from fastrt.engine.verify import Report, verify, verify_int8
+from fastrt.engine.verify import verify, verify_int8
 from fastrt.errors import CalibrationError, EngineError, TargetError
 from fastrt.files import written_whole
 from fastrt.ir.network import Network
@@ -90,9 +91,9 @@ def build(
         prepared = prepare(network, info, typed=chosen.typed, split=split, quantized=quantized)
         chosen.build(prepared, temporary, info, options)
         checks = None
-        if checker is None:
-            checker = _choose_checker(chosen, network, table, min_similarity, check)
-        if checker is not None and check is not False:
+        if check is not False and checker is None:
+            checker = _choose_checker(chosen, network, table, min_similarity, is_asked_for=check is True)
+        if check is not False and checker is not None:
             with load(temporary) as session:
                 checks = checker(session)
             if not checks:
@@ -105,12 +106,10 @@ def _choose_checker(
     network: Network,
     table: CalibrationTable | None,
     min_similarity: float | None,
-    check: bool | None,
+    is_asked_for: bool,
 ) -> Checker | None:
     """Choose the comparison with the reference; None for no check."""
-    if check is False:
-        return None
-    if check or (target.measures and (table is None or min_similarity is not None)):
+    if is_asked_for or (target.measures and (table is None or min_similarity is not None)):
         return partial(verify, network=network, table=table)
     if table is None:
         return None

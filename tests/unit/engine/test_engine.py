@@ -7,8 +7,8 @@ import pytest
 
 import fastrt
 from conftest import Small
+from fastrt.engine.checks import Check
 from fastrt.engine.load import list_layers
-from fastrt.engine.verify import Check
 from fastrt.targets.base import BuildOptions
 from fastrt.targets.engine_info import Precision
 from fastrt.targets.registry import find_target
