@@ -49,7 +49,7 @@ def compare(name: str, network: fastrt.Network, folder: Path) -> Iterator[Row]:
     images, given = images[:COMPARED], images[COMPARED:]
     table = fastrt.calibrate(network, given)
     path = folder / "engine.xml"
-    info = fastrt.build(network, path)
+    info = fastrt.build(network, path).info
     with fastrt.load(path) as session:
         exact = session(images)
     info = info.model_copy(update={"precision": "int8"})

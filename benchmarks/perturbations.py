@@ -236,7 +236,7 @@ def measure_raw_cosine() -> None:
 def embed(network: Network, change: Change, images: Sequence[Array]) -> Array:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "engine.xml"
-        info = fastrt.build(network, path)
+        info = fastrt.build(network, path).info
         OpenVinoTarget().build(prepare(network, info, quantized=change), path, info, BuildOptions())
         with fastrt.load(path) as session:
             return session(images)

@@ -88,7 +88,8 @@ def mix(title: str, batch: int, folder: Path) -> None:
             shutil.copy(standing, path)
             return describe_engine(path)
         given = table if precision == "int8" else None
-        return fastrt.build(network, path, precision=precision, options=options, check=False, table=given, kept=kept)
+        made = fastrt.build(network, path, precision=precision, options=options, check=False, table=given, kept=kept)
+        return made.info
 
     pace = keep_slower(network, "tensorrt", (), make)
     row: Row = {"model": title, "batch": batch, "slower": list(pace.slower), "slower in int8": len(pace.slower)}

@@ -11,11 +11,12 @@
 """
 
 from fastrt import datasets
-from fastrt.engine.build import build
+from fastrt.building import BuildReport, build
 from fastrt.engine.calibration_table import CalibrationTable, read_table
+from fastrt.engine.checks import Report
 from fastrt.engine.load import describe, load
 from fastrt.engine.session import Session
-from fastrt.engine.verify import Report, verify
+from fastrt.engine.verify import verify
 from fastrt.errors import (
     CalibrationError,
     CheckpointError,
@@ -38,12 +39,14 @@ from fastrt.models.load import Model, load_model
 from fastrt.models.reid import build_network
 from fastrt.models.spec import ModelSpec
 from fastrt.quantization.calibrate import calibrate
+from fastrt.quantization.report import QuantizationReport
 from fastrt.targets.engine_info import EngineInfo
 from fastrt.timing.session import Timing, benchmark
 from fastrt.version import __version__
 from fastrt.weights import Weights, load_weights, save_weights
 
 __all__ = [
+    "BuildReport",
     "CalibrationError",
     "CalibrationTable",
     "CheckpointError",
@@ -58,6 +61,7 @@ __all__ = [
     "Network",
     "NetworkError",
     "OutputError",
+    "QuantizationReport",
     "Report",
     "Scores",
     "Session",

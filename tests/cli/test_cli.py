@@ -323,6 +323,8 @@ def test_calibrate_and_build_int8(run: Run, small: Small, crops: Path, tmp_path:
     assert result.code == 0, result.err
     assert "compared on drawn images" in result.err
     assert "mean-centred cosine to fp32: least " in result.out
+    assert result.out.startswith("int8  ok    mean-centred cosine ")
+    assert "verified" not in result.out
     assert {path.name for path in tmp_path.iterdir()} == {
         "table.json", "int8.xml", "int8.bin", "int8.report.json", "int8.report.md",
     }  # fmt: skip
@@ -350,7 +352,7 @@ def test_calibrate_and_build_int8(run: Run, small: Small, crops: Path, tmp_path:
     [
         (("--precision", "int8"), "int8 needs to know which values the tensors take"),
         (("--precision", "int8", "--calibration", "nowhere.json"), "cannot read the calibration table nowhere.json"),
-        (("--min-similarity", "0.99"), "--min-similarity and --images are for int8, and fp32 was asked for"),
+        (("--min-similarity", "0.99"), "min_similarity, images and compare are for int8, and fp32 was asked for"),
     ],
 )
 def test_int8_asked_for_wrongly(run: Run, small: Small, tmp_path: Path, words: tuple[str, ...], message: str) -> None:

@@ -68,8 +68,8 @@ def test_tensorrt_builds_int8(preset: str, tmp_path: Path) -> None:
     for precision, given in (("fp16", None), ("int8", table)):
         path = tmp_path / f"{precision}.rtx"
         options = BuildOptions(batches=(1, 8))
-        info = fastrt.build(network, path, precision=precision, table=given, options=options)  # type: ignore[arg-type]
-        assert fastrt.describe(path) == info
+        report = fastrt.build(network, path, precision=precision, table=given, options=options)  # type: ignore[arg-type]
+        assert fastrt.describe(path) == report.info
         sizes[precision] = path.stat().st_size
     assert sizes["int8"] < 0.9 * sizes["fp16"]  # not half of it: TensorRT-RTX keeps some weights in half
 

@@ -22,7 +22,7 @@ FLOORS = [
     {"testing", "engine"},
     {"timing"},
     {"quantization", "extraction"},
-    {"datasets"},
+    {"datasets", "building"},
     {"evaluation"},
     {"compat", "demo"},
     {""},  # the package itself, which hands names on

@@ -11,7 +11,7 @@ import typer
 
 from fastrt.cli import benchmark, build, calibrate, convert, demo, embed, evaluate, inspect, verify
 from fastrt.cli.arguments import join_pairs
-from fastrt.cli.output import progress_console, say_error
+from fastrt.cli.output import Notes, say_error
 from fastrt.errors import FastrtError
 from fastrt.version import __version__
 
@@ -44,13 +44,6 @@ def _options(
     pass
 
 
-class _Notes(logging.Handler):
-    """Says aloud what fastrt decided."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        progress_console().print(f"note: {record.getMessage()}", markup=False, highlight=False, soft_wrap=True)
-
-
 def main(arguments: list[str] | None = None) -> None:
     """The ``fastrt`` command; exits with 0, 1 or 2."""
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -58,7 +51,7 @@ def main(arguments: list[str] | None = None) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # as stderr is: no name is a reason to fail
     logger = logging.getLogger("fastrt")
-    logger.handlers = [_Notes()]
+    logger.handlers = [Notes()]
     logger.propagate = False
     try:
         app(join_pairs([argument for argument in arguments if argument != "--debug"]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress, ProgressColumn, Task, TaskID
 from rich.text import Text
+
+logger = logging.getLogger("fastrt")
 
 LOG_WIDTH = 160
 
@@ -68,9 +71,17 @@ def say_json(value: object) -> None:
     sys.stdout.write(json.dumps(value, indent=1) + "\n")
 
 
+class Notes(logging.Handler):
+    """Prints what the logger ``fastrt`` warns of."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a warning on stderr."""
+        progress_console().print(f"note: {record.getMessage()}", markup=False, highlight=False, soft_wrap=True)
+
+
 def say_note(text: str) -> None:
-    """Something that was decided, or left out, without being asked."""
-    progress_console().print(f"note: {text}", markup=False, highlight=False, soft_wrap=True)
+    """Log a decision, or something left out, as a warning: `Notes` prints it."""
+    logger.warning("%s", text)
 
 
 def say_passed_over(files: Sequence[Path]) -> None:

@@ -13,8 +13,9 @@ from fastrt.datasets.base import DataSet
 from fastrt.datasets.synthetic import Synthetic, write_synthetic
 from fastrt.engine.build import build
 from fastrt.engine.calibration_table import CalibrationTable
+from fastrt.engine.checks import Report
 from fastrt.engine.load import engine_size, load
-from fastrt.engine.verify import Report, verify
+from fastrt.engine.verify import verify
 from fastrt.errors import OutputError
 from fastrt.evaluation.evaluate import Scores, evaluate
 from fastrt.images.sample import ImageSample, read_images

@@ -5,15 +5,15 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Collection
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 from fastrt.engine.calibration_table import CalibrationTable
+from fastrt.engine.checks import Report
 from fastrt.engine.load import load
 from fastrt.engine.session import Session
-from fastrt.engine.verify import Report, verify, verify_int8
+from fastrt.engine.verify import verify, verify_int8
 from fastrt.errors import CalibrationError, EngineError, TargetError
 from fastrt.files import written_whole
 from fastrt.ir.network import Network
@@ -25,8 +25,21 @@ from fastrt.version import __version__
 
 logger = logging.getLogger("fastrt")
 
-Checking = Callable[[Session], Report]
-"""Measures an engine that was just built; the report is false if the engine failed."""
+Checker = Callable[[Session], Report]
+"""Compares a new engine with its network; the report is false if the engine failed."""
+
+
+@dataclass(frozen=True)
+class Built:
+    """A new engine file.
+
+    Attributes:
+        info: the file's metadata, as `fastrt.describe` reads it.
+        checks: the checks that the engine passed; None if it was not checked.
+    """
+
+    info: EngineInfo
+    checks: Report | None
 
 
 def build(
@@ -39,39 +52,16 @@ def build(
     io: Io = "u8_nhwc_bgr",
     resampler: Resampler = "pil-bicubic",
     options: BuildOptions | None = None,
-    check: Checking | Literal[False] | None = None,
+    check: bool | None = None,
+    checker: Checker | None = None,
     table: CalibrationTable | None = None,
     kept: Collection[str] = (),
     min_similarity: float | None = None,
-) -> EngineInfo:
-    """Build an engine file, whole or not at all.
+) -> Built:
+    """Build an engine file with the given layers in floating point, and check it.
 
-    Args:
-        network: what `fastrt.build_network` made.
-        path: the file; ``.xml`` for openvino (its ``.bin`` comes to stand beside it), ``.onnx``, or ``.npz`` for
-            reference.
-        target: the runtime; told by the suffix if None.
-        precision: what it computes in; refused where this machine does not have it.
-        normalize: whether embeddings leave it with unit length; without, they are what FastReID's model returns.
-        io: what it takes; ``u8_nhwc_bgr`` is ``(n, H, W, 3)`` uint8 BGR pixels, as OpenCV gives them,
-            ``f32_nchw_rgb`` is ``(n, 3, H, W)`` float32 RGB pixels from 0 to 255.
-        resampler: how a session brings images to its size; it stands in the file.
-        options: batches to tune for, compatibility, a timing cache, progress; the target's own if None.
-        check: called with a session of the new engine before the file appears; if its result is false, no file is
-            written. None is `fastrt.engine.verify.verify_int8` for int8, `fastrt.verify` for other precisions of
-            targets that choose their kernels by measuring (tensorrt), and nothing for the rest. False is no check.
-        table: for int8, which values the tensors take: what `fastrt.calibrate` found.
-        kept: for int8, convolutions that stay in floating point, by name.
-        min_similarity: for int8, stands in the file: the mean-centred cosine to fp32 that `fastrt.verify` asks for.
-
-    Returns:
-        What the file says of itself.
-
-    Raises:
-        TargetError: no such target, its runtime is not installed, or the machine lacks the precision or an option.
-        EngineError: the runtime cannot build the network, or the engine is found wanting.
-        CalibrationError: int8 without a table, or with another network's; a table with another precision.
-        OutputError: the file cannot be written.
+    `fastrt.build` documents the arguments and the errors, and can find ``kept``. Here ``min_similarity`` is only
+    written into the file.
     """
     path = Path(path)
     chosen = choose_target(path, target, precision)
@@ -100,21 +90,26 @@ def build(
         split = max(options.batches or (1,)) > chosen.whole_up_to
         prepared = prepare(network, info, typed=chosen.typed, split=split, quantized=quantized)
         chosen.build(prepared, temporary, info, options)
-        if check is None:
-            check = default_check(chosen, network, table, min_similarity)
-        if check:
+        checks = None
+        if check is not False and checker is None:
+            checker = _choose_checker(chosen, network, table, min_similarity, is_asked_for=check is True)
+        if check is not False and checker is not None:
             with load(temporary) as session:
-                report = check(session)
-            if not report:
-                raise EngineError(f"{path} is not written, as the engine that was built is found wanting:\n{report}")
-    return info
+                checks = checker(session)
+            if not checks:
+                raise EngineError(f"{path}: the new engine failed its checks; no file is written.\n{checks}")
+    return Built(info, checks)
 
 
-def default_check(
-    target: Target, network: Network, table: CalibrationTable | None = None, min_similarity: float | None = None
-) -> Checking | None:
-    """The check of a new engine unless the user asks for another; None for no check. See `build`."""
-    if target.measures and (table is None or min_similarity is not None):
+def _choose_checker(
+    target: Target,
+    network: Network,
+    table: CalibrationTable | None,
+    min_similarity: float | None,
+    is_asked_for: bool,
+) -> Checker | None:
+    """Choose the comparison with the reference; None for no check."""
+    if is_asked_for or (target.measures and (table is None or min_similarity is not None)):
         return partial(verify, network=network, table=table)
     if table is None:
         return None
@@ -127,7 +122,7 @@ def default_check(
 def _quantizer(
     target: Target, network: Network, precision: str, table: CalibrationTable | None, kept: Collection[str]
 ) -> Callable[[Network], Network] | None:
-    """What brings a folded network to eight bits, if that is the precision."""
+    """Choose the pass that quantizes a folded network; None for precisions other than int8."""
     if precision != "int8":
         if table is not None or kept:
             raise CalibrationError(
@@ -141,16 +136,16 @@ def _quantizer(
 
 
 def default_timing_cache() -> Path:
-    """Where TensorRT's timings are kept: in the user's cache folder, which ``XDG_CACHE_HOME`` may move."""
+    """The path of TensorRT's timing cache: in ``XDG_CACHE_HOME``, or the user's cache folder."""
     root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(root) / "fastrt" / "tensorrt-timing.cache"
 
 
 def _settle(target: Target, options: BuildOptions) -> BuildOptions:
-    """Options with the target's own in place of what was left open.
+    """Fill in the target's defaults.
 
     Raises:
-        TargetError: an option that the target does not have, or batches that make no ranges.
+        TargetError: the target lacks an option, or the batches do not ascend.
     """
     if not target.batches:
         for name in ("batches", "version_compatible", "hardware_compatible", "compute_capabilities", "timing_cache"):

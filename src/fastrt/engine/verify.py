@@ -1,14 +1,14 @@
-"""Is an engine what its network says? Measured against the reference, on drawn pictures."""
+"""Compare an engine with its network, computed by the reference, on drawn images."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from fastrt.arrays import Array, Image
 from fastrt.engine.calibration_table import CalibrationTable
+from fastrt.engine.checks import Check, Report
 from fastrt.engine.session import Session
 from fastrt.errors import CalibrationError, EngineError
 from fastrt.images.drawing import draw_person
@@ -51,32 +51,6 @@ Less than `ROUNDING`: a saturated deep network lies just twice as far off."""
 PICTURES = 4
 RANKED_PICTURES = 16
 """How many are drawn, and how many where ranks are looked at as well, for int8."""
-
-
-@dataclass(frozen=True)
-class Check:
-    """One thing that was measured: its name, whether it passed, and the figures in words."""
-
-    name: str
-    passed: bool
-    figures: str
-
-
-@dataclass(frozen=True)
-class Report:
-    """What `verify` found; true when every check passed, and ``print(report)`` shows the figures."""
-
-    checks: tuple[Check, ...]
-
-    def __bool__(self) -> bool:
-        return all(check.passed for check in self.checks)
-
-    def __str__(self) -> str:
-        width = max(len(check.name) for check in self.checks)
-        lines = [
-            f"{check.name:<{width}}  {'ok  ' if check.passed else 'FAIL'}  {check.figures}" for check in self.checks
-        ]
-        return "\n".join([*lines, "verified" if self else "not verified"])
 
 
 def verify(

@@ -1,8 +1,8 @@
-"""Which convolutions a device computes no sooner in eight bits than in half: those stay in half.
+"""Finds the convolutions that are slower in int8 than in FP16, by timing layers.
 
-Eight bits are fewer bytes and fewer steps, but a small feature map gives a GPU too little to do for that to show, and
-what lies between eight bits and half must be converted. So it is measured, layer by layer, and then as a whole: a
-convolution that is slow by itself may still be the cheaper neighbour.
+int8 needs fewer bytes and cycles, but on small feature maps the GPU is not busy enough for a gain, and tensors between
+int8 and FP16 layers must be converted. So each layer is timed, and then whole engines: a convolution that is slower by
+itself may save a conversion beside another.
 """
 
 from __future__ import annotations
@@ -26,30 +26,30 @@ from fastrt.targets.registry import find_target
 from fastrt.timing.interleaved import compare_speed
 
 NOISE = 1.05
-"""How many times as long a convolution must take in eight bits to be called slower."""
+"""A convolution counts as slower if it takes more than this many times as long in int8."""
 
 COPY = re.compile(r"^Reformatting CopyNode for \w+ Tensor \d+ to ")
-"""What TensorRT puts before a layer's name for a copy that it made for the layer's sake."""
+"""Prefix that TensorRT gives to the name of a reformatting copy before a layer."""
 
 HALF, INT8, MIXED = "fp16", "int8", "int8, the slower ones in fp16"
 
 
 class Build(Protocol):
-    """Builds an engine of the network at hand, for the batches that count."""
+    """Builds an engine of the network to be timed."""
 
     def __call__(self, path: Path, precision: Precision, kept: Collection[str]) -> EngineInfo:
-        """Build ``path`` in a precision, ``kept`` being convolutions that stay in floating point."""
+        """Build ``path`` in a precision, with the convolutions ``kept`` in floating point."""
 
 
 @dataclass(frozen=True)
 class Pace:
-    """What was measured.
+    """The measured speeds, and the selection that follows.
 
     Attributes:
-        kept: convolutions that stay in floating point, now that it is known how fast they are.
-        slower: those that are slower in eight bits by themselves.
-        fastest: which engine was, of those of ``images_s``.
-        images_s: images a second by batch of each engine that was tried.
+        kept: convolutions to exclude from int8.
+        slower: those that are slower in int8 by themselves.
+        fastest: the name of the fastest engine in ``images_s``.
+        images_s: images/s of each engine that was tried, by batch.
     """
 
     kept: tuple[str, ...]
@@ -73,18 +73,17 @@ def keep_slower(
     build: Build,
     advance: Callable[[str, int, int], None] = lambda *_: None,
 ) -> Pace:
-    """What to keep from eight bits, so that no batch pays for it.
+    """Select the convolutions to exclude from int8 for speed.
 
     Args:
-        network: what `fastrt.build_network` made.
-        target: one whose runner can time its layers.
-        kept: what stays in floating point anyway.
-        build: makes an engine; all batches that it is tuned for count alike.
-        advance: called with what is being done, steps done and steps in all.
+        network: the result of `fastrt.build_network`.
+        target: a target whose runner can time layers.
+        kept: convolutions that are excluded anyway.
+        build: builds an engine; all batches that it is tuned for have equal weight.
+        advance: called with a phase's name, steps done and steps in all.
 
     Returns:
-        ``kept`` and the convolutions that are slower, if the engine is faster with them; all convolutions, if it is
-        fastest with none in eight bits.
+        ``kept`` with the slower convolutions, if that engine is the fastest; all convolutions, if the FP16 engine is.
     """
     names = own_names(network)
     with tempfile.TemporaryDirectory() as folder:
@@ -110,16 +109,16 @@ def keep_slower(
         finally:
             for session in sessions.values():
                 session.close()
-    # Of equals the one with more in eight bits: it comes first.
+    # max() takes the first of equals: the one with the most layers in int8.
     fastest = max(choices, key=lambda name: sum(rates[name][batch] / rates[HALF][batch] for batch in batches))
     return Pace(choices[fastest], slower, fastest, rates)
 
 
 def own_names(network: Network) -> dict[str, str]:
-    """The convolutions that can be in eight bits, by the names that they have in engines.
+    """Map names in engines to the convolutions that can be in int8.
 
-    Where an engine has a convolution for each half of an IBN-a (`fastrt.passes.instance_norm`), each bears its slice's
-    name.
+    Where an engine has one convolution for each half of an IBN-a (`fastrt.passes.instance_norm`), each has the name of
+    its slice.
     """
     folded = fold_scales(network)
     consumers = folded.consumers()
@@ -132,11 +131,11 @@ def own_names(network: Network) -> dict[str, str]:
 
 
 def attribute(times: Mapping[str, float], names: Mapping[str, str]) -> dict[str, float]:
-    """Microseconds of each convolution, copies for its sake counted in.
+    """Sum the microseconds of each convolution, with the reformatting copies before it.
 
     Args:
-        times: by the engine's layers, each named by the tensors that it makes, joined by `` + ``.
-        names: the convolution of a tensor's name.
+        times: by the engine's layers, each named by its output tensors, joined by `` + ``.
+        names: the convolution of each tensor name.
 
     >>> times = {"Reformatting CopyNode for Input Tensor 0 to conv1 + relu1": 2.0, "conv1 + relu1": 9.0, "pool": 3.0}
     >>> attribute(times, {"conv1": "conv1"})
@@ -153,12 +152,12 @@ def attribute(times: Mapping[str, float], names: Mapping[str, str]) -> dict[str,
 def find_slower(
     half: Sequence[Mapping[str, float]], int8: Sequence[Mapping[str, float]], noise: float = NOISE
 ) -> list[str]:
-    """The convolutions that take longer in eight bits than in half, over all batches, by name.
+    """Find the convolutions that take longer in int8 than in FP16, over all batches.
 
     Args:
-        half: microseconds of each convolution for each batch. Batches count alike, however long they take.
-        int8: the same in eight bits.
-        noise: how many times as long is longer.
+        half: microseconds of each convolution in FP16, for each batch; batches have equal weight.
+        int8: the same in int8.
+        noise: the ratio above which a convolution counts as slower.
 
     >>> find_slower([{"a": 10.0, "b": 10.0}], [{"a": 8.0, "b": 12.0}])
     ['b']

@@ -1,4 +1,4 @@
-"""What eight bits changed: how alike the embeddings are, what was cut off, and what it gained in size and speed."""
+"""Comparison of an int8 engine with other precisions: similarity, saturation, size and speed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ COMPARED: tuple[Precision, ...] = ("fp32", "fp16")
 
 
 class EngineRow(BaseModel):
-    """One engine of a comparison: its size in bytes, and images a second by batch, the median of some runs."""
+    """One engine of a comparison: size in bytes, and images/s by batch, the median of several runs."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -39,20 +39,20 @@ class EngineRow(BaseModel):
 
 
 class QuantizationReport(BaseModel):
-    """What eight bits changed.
+    """The comparison of an int8 engine with fp32; ``print(report)`` shows it.
 
     Attributes:
         target: the runtime, with its version.
-        machine: what speed was measured on.
-        calibration: what the ranges come from.
-        images: what the embeddings were compared on.
-        least_similarity: mean-centred cosine to fp32 of the image that fares worst.
-        mean_similarity: of all, on average.
-        nearest: which part of the images has the same image nearest.
-        ranks: Kendall's tau of the orders in which each image sees the others.
+        machine: the host of the speed measurement.
+        calibration: method and images of the calibration.
+        images: number and origin of the compared images.
+        least_similarity: mean-centred cosine to fp32, the least of all images.
+        mean_similarity: the same, the mean of all images.
+        nearest: fraction of the images whose nearest image is the same.
+        ranks: Kendall's tau of each image's order of neighbours.
         kept: convolutions that stay in floating point.
-        pure_similarity: least similarity with none kept, if some are.
-        saturated: which part of a tensor's values is cut off, by name.
+        pure_similarity: least similarity with every convolution in int8, if some are excluded.
+        saturated: fraction of each tensor's values that saturates, by name.
         engines: sizes and speeds.
     """
 
@@ -90,7 +90,7 @@ class QuantizationReport(BaseModel):
         return "\n".join(lines)
 
     def to_markdown(self) -> str:
-        """For people."""
+        """Render as Markdown."""
         batches = list(self.engines[0].images_s)
         rates = {row.name: " | ".join(f"{rate:.1f}" for rate in row.images_s.values()) for row in self.engines}
         worst = sorted(self.saturated.items(), key=lambda item: -item[1])[:10]
@@ -124,7 +124,7 @@ class QuantizationReport(BaseModel):
         return "\n".join(lines)
 
     def save(self, engine: str | os.PathLike[str]) -> tuple[Path, Path]:
-        """Write it beside an engine, as ``.report.json`` and ``.report.md``; returns the two.
+        """Write it beside an engine, as ``.report.json`` and ``.report.md``; returns both paths.
 
         Raises:
             OutputError: a file cannot be written.
@@ -148,11 +148,11 @@ def compare_int8(
 
     Args:
         engine: the file.
-        network: what it was built from.
-        table: what it was built with.
+        network: the engine's network.
+        table: the engine's calibration table.
         images: ``(h, w, 3)`` uint8 BGR, at least 3; best those that calibration has not seen.
-        described: what they are, for the report.
-        advance: called with what is being done, steps done and steps in all.
+        described: number and origin of the images.
+        advance: called with a phase's name, steps done and steps in all.
     """
     info = describe(engine)
     target = find_target(info.target)

@@ -1,7 +1,7 @@
-"""Which convolutions to keep from eight bits, so that embeddings stay as alike to fp32 as is asked: the fewest.
+"""Finds the smallest set of layers to exclude from int8 for a required similarity.
 
-Each convolution alone is brought to eight bits, and ranked by what that does to the embeddings. Then as many of the
-worst are kept as it takes, found by halving. The search runs on the CPU with the grids of whatever target is built for.
+Each convolution alone is quantized, and ranked by the loss of similarity. A bisection then finds how many of the worst
+must stay in floating point. The search runs on the CPU, with the quantization grids of the target.
 """
 
 from __future__ import annotations
@@ -26,19 +26,18 @@ from fastrt.targets.engine_info import EngineInfo
 from fastrt.targets.registry import find_target
 
 RANKED_ON = 8
-"""Images that convolutions are ranked on; what is kept is decided on all."""
+"""Images that convolutions are ranked on; the bisection uses all images."""
 
 
 @dataclass(frozen=True)
 class Mix:
-    """What a search found.
+    """The result of a search.
 
     Attributes:
-        kept: convolutions that stay in floating point, the worst first.
+        kept: convolutions excluded from int8, the worst first.
         similarity: least mean-centred cosine to fp32, of any image.
-        pure: the same with every convolution in eight bits.
-        losses: of each convolution, by name: one less the least cosine, with it alone in eight bits; empty if nothing
-            had to be kept.
+        pure: the same with every convolution in int8.
+        losses: 1 minus the least cosine with one convolution alone in int8, by its name; empty if none is excluded.
     """
 
     kept: tuple[str, ...]
@@ -55,15 +54,15 @@ def find_mix(
     images: Sequence[Image] | Array,
     advance: Callable[[str, int, int], None] = lambda *_: None,
 ) -> Mix:
-    """The fewest convolutions to keep, so that no image's mean-centred cosine to fp32 falls below a bound.
+    """Find the fewest convolutions to exclude, so that no image's mean-centred cosine to fp32 falls below a bound.
 
     Args:
-        network: what `fastrt.build_network` made.
+        network: the result of `fastrt.build_network`.
         table: of the same network.
-        target: what is to be built for; its grids are tried.
+        target: the target, whose quantization grids are tried.
         min_similarity: the bound, up to 1.
         images: ``(h, w, 3)`` uint8 BGR, at least 2 that calibration has not seen.
-        advance: called with what is being done, steps done and steps in all.
+        advance: called with a phase's name, steps done and steps in all.
 
     Raises:
         CalibrationError: the table is another network's, too few images, or a bound that even all convolutions in
@@ -99,7 +98,7 @@ def find_mix(
 
 
 class _Trial:
-    """Tries networks of which some convolutions are in eight bits."""
+    """Measures networks with some convolutions in int8."""
 
     def __init__(
         self,
@@ -113,7 +112,7 @@ class _Trial:
         self._table = table
         self._placement = placement
         self._path = folder / "trial.xml"
-        self._info = build(network, self._path, normalize=True, resampler=table.resampler, check=False)
+        self._info = build(network, self._path, normalize=True, resampler=table.resampler, check=False).info
         with load(self._path) as session:
             self._images = session.resize(images)
             self._wanted = session(self._images)

@@ -32,7 +32,7 @@ def test_every_golden_case_is_built(name: str, precision: Precision, tmp_path: P
     """Numbers are another test's."""
     network = load_golden(name).network
     path = tmp_path / "golden.rtx"
-    built = fastrt.build(network, path, precision=precision, options=BuildOptions(batches=(1, 8)))
+    built = fastrt.build(network, path, precision=precision, options=BuildOptions(batches=(1, 8))).info
     assert fastrt.describe(path) == built
     assert built.batches == (1, 8)
     weights = sum(array.nbytes for tensor in network for array in tensor.operation.arrays().values())

@@ -7,8 +7,8 @@ import pytest
 
 import fastrt
 from conftest import Small
+from fastrt.engine.checks import Check
 from fastrt.engine.load import list_layers
-from fastrt.engine.verify import Check
 from fastrt.targets.base import BuildOptions
 from fastrt.targets.engine_info import Precision
 from fastrt.targets.registry import find_target
@@ -19,7 +19,7 @@ SUFFIXES = [".xml", ".onnx", ".npz"]
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_an_engine_file_says_what_it_is(suffix: str, small: Small, tmp_path: Path) -> None:
     path = tmp_path / f"engine{suffix}"
-    info = fastrt.build(small.network, path, normalize=False, io="f32_nchw_rgb", resampler="cv2-linear")
+    info = fastrt.build(small.network, path, normalize=False, io="f32_nchw_rgb", resampler="cv2-linear").info
     assert fastrt.describe(path) == info
     assert info.fastrt == fastrt.__version__
     assert info.fingerprint == small.network.fingerprint()
@@ -160,16 +160,25 @@ def test_onnx_and_reference_have_no_half(small: Small, tmp_path: Path) -> None:
             fastrt.build(small.network, tmp_path / f"engine{suffix}", precision="fp16")
 
 
-def test_an_engine_that_is_found_wanting_is_not_written(small: Small, tmp_path: Path) -> None:
+def test_an_engine_that_fails_its_checks_is_not_written(small: Small, tmp_path: Path) -> None:
     def refuse(_: fastrt.Session) -> fastrt.Report:
         return fastrt.Report((Check("values", False, "too far off"),))
 
     path = tmp_path / "engine.xml"
-    with pytest.raises(fastrt.EngineError, match="is not written, as the engine that was built is found wanting"):
-        fastrt.build(small.network, path, check=refuse)
+    with pytest.raises(
+        fastrt.EngineError,
+        match=r"engine.xml: the new engine failed its checks; no file is written.\nvalues  FAIL  too far off",
+    ):
+        fastrt.build(small.network, path, checker=refuse)
     assert not list(tmp_path.iterdir())
-    fastrt.build(small.network, path, check=lambda session: fastrt.verify(session, small.network))
+    assert fastrt.build(small.network, path, check=False, checker=refuse).checks is None
+    path.unlink()
+    report = fastrt.build(small.network, path, check=True)
     assert path.is_file()
+    assert report.checks
+    assert [check.name for check in report.checks.checks] == ["fingerprint", "values", "places"]
+    assert str(report).endswith("\n64x32 to 512, openvino fp32")
+    assert "verified" not in str(report)
 
 
 def test_options_that_a_target_lacks_are_refused(small: Small, tmp_path: Path) -> None:

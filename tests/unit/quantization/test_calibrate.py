@@ -187,7 +187,7 @@ def test_an_int8_engine_is_like_the_reference_of_its_network(
     suffix: str, small: Small, table: fastrt.CalibrationTable, tmp_path: Path
 ) -> None:
     path = tmp_path / f"engine{suffix}"
-    info = fastrt.build(small.network, path, precision="int8", table=table)
+    info = fastrt.build(small.network, path, precision="int8", table=table).info
     assert fastrt.describe(path) == info
     assert (info.precision, info.calibration) == ("int8", "entropy, 24 images")
     with fastrt.load(path) as session, fastrt.load(small.engine) as exact:
@@ -220,9 +220,7 @@ def test_the_fewest_convolutions_are_kept_that_hold_the_bound(
     assert [mix.losses[name] for name in mix.kept] == sorted(mix.losses.values(), reverse=True)[: len(mix.kept)]
     assert steps
     path = tmp_path / "engine.xml"
-    info = fastrt.build(
-        small.network, path, precision="int8", table=table, kept=mix.kept, min_similarity=bound, check=False
-    )
+    info = fastrt.build(small.network, path, precision="int8", table=table, kept=mix.kept, check=False).info
     assert info.kept == mix.kept
     report = compare_int8(path, small.network, table, held_out, "drawn pictures")
     assert report.pure_similarity == pytest.approx(mix.pure, abs=1e-3)

@@ -1,0 +1,139 @@
+"""Build an engine; for int8, also find the layers that stay in floating point."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from fastrt.arrays import Array, Image
+from fastrt.engine.build import Built, Checker
+from fastrt.engine.build import build as build_engine
+from fastrt.engine.calibration_table import CalibrationTable
+from fastrt.errors import CalibrationError, TargetError
+from fastrt.ir.network import Network
+from fastrt.quantization.evaluation_images import choose_images
+from fastrt.quantization.exclusion import exclude_layers
+from fastrt.quantization.report import QuantizationReport, compare_int8
+from fastrt.targets.base import BuildOptions
+from fastrt.targets.engine_info import EngineInfo, Io, Precision, Resampler
+from fastrt.targets.registry import choose_target
+
+logger = logging.getLogger("fastrt")
+
+
+@dataclass(frozen=True)
+class BuildReport(Built):
+    """A new engine file; ``print(report)`` shows the figures.
+
+    Attributes:
+        info: the file's metadata, as `fastrt.describe` reads it.
+        checks: the checks that the engine passed; None if it was not checked.
+        quantization: the comparison of int8 with fp32, in similarity, size and speed; None if there was none.
+    """
+
+    quantization: QuantizationReport | None = None
+
+    def __str__(self) -> str:
+        height, width = self.info.image_size
+        lines = [] if self.checks is None else self.checks.lines()
+        if self.quantization is not None:
+            lines.append(str(self.quantization))
+        lines.append(f"{height}x{width} to {self.info.embedding_dim}, {self.info.target} {self.info.precision}")
+        return "\n".join(lines)
+
+
+def build(
+    network: Network,
+    path: str | os.PathLike[str],
+    target: str | None = None,
+    precision: Precision = "fp32",
+    *,
+    normalize: bool = True,
+    io: Io = "u8_nhwc_bgr",
+    resampler: Resampler = "pil-bicubic",
+    options: BuildOptions | None = None,
+    check: bool | None = None,
+    checker: Checker | None = None,
+    table: CalibrationTable | None = None,
+    kept: Collection[str] = (),
+    min_similarity: float | None = None,
+    images: Sequence[str | os.PathLike[str]] | Sequence[Image] | Array | None = None,
+    compare: bool = False,
+) -> BuildReport:
+    """Build an engine file, whole or not at all.
+
+    Args:
+        network: the result of `fastrt.build_network`.
+        path: the file; ``.xml`` for openvino (with a ``.bin`` beside it), ``.onnx``, ``.npz`` for reference,
+            ``.engine`` for tensorrt, ``.rtx`` for tensorrt-rtx.
+        target: the runtime; inferred from the suffix if None.
+        precision: the precision of the computation.
+        normalize: give embeddings unit length; without, they are those of FastReID's model.
+        io: ``u8_nhwc_bgr`` is ``(n, H, W, 3)`` uint8 BGR pixels, as OpenCV gives them, ``f32_nchw_rgb`` is
+            ``(n, 3, H, W)`` float32 RGB pixels from 0 to 255.
+        resampler: the method by which a session resizes images; it is written into the file.
+        options: batches to tune for, compatibility, a timing cache, progress; the target's own if None.
+        check: compare the engine with the reference before the file appears, and write no file if it fails. None:
+            in int8, and for targets that choose kernels by measuring (tensorrt).
+        checker: the comparison to make instead of fastrt's own, unless ``check`` is False.
+        table: for int8, the result of `fastrt.calibrate`.
+        kept: for int8, names of convolutions that stay in floating point.
+        min_similarity: for int8, the least mean-centred cosine to fp32 that each of ``images`` must reach. The fewest
+            convolutions that this takes stay in floating point; on TensorRT also those that are slower in int8, where
+            that makes the engine faster. The bound is written into the file, and `fastrt.verify` asks for it.
+        images: for int8, at least 8 images to compare with fp32 on: files, folders or patterns, or ``(h, w, 3)``
+            uint8 BGR arrays. None: the images that calibration left over, or drawn ones.
+        compare: for int8, compare the engine with fp32 in similarity, size and speed. Always done with
+            ``min_similarity`` or ``images``.
+
+    Raises:
+        TargetError: no such target, its runtime is not installed, or the host lacks the precision or an option.
+        EngineError: the runtime cannot build the network, or the engine failed its checks.
+        CalibrationError: int8 without a table, or with another network's; an argument of int8 with another precision;
+            a bound that cannot be reached; too few images.
+        ImageError: ``images`` names a path without images.
+        OutputError: the file cannot be written.
+    """
+    path = Path(path)
+    chosen = choose_target(path, target, precision)
+    compare = compare or min_similarity is not None or images is not None
+    if compare and precision != "int8":
+        raise CalibrationError(f"min_similarity, images and compare are for int8, and {precision} was asked for")
+    if min_similarity is not None and kept:
+        raise CalibrationError("min_similarity finds the convolutions to keep in floating point; leave kept out")
+    options = options or BuildOptions()
+    advance = options.progress or _ignore
+    make = partial(
+        build_engine, network, target=target, normalize=normalize, io=io, resampler=resampler, options=options
+    )
+
+    def make_trial(path: Path, precision: Precision, kept: Collection[str]) -> EngineInfo:
+        """Build an engine to be measured and deleted."""
+        given = table if precision == "int8" else None
+        return make(path, precision=precision, table=given, kept=kept, check=False).info
+
+    evaluated = None
+    if table is not None and compare:
+        table.check(network)
+        evaluated = choose_images(table, images)
+        if min_similarity is not None:
+            kept = exclude_layers(network, table, chosen, min_similarity, evaluated.images, make_trial, advance)
+    built = make(
+        path, precision=precision, table=table, kept=kept, min_similarity=min_similarity, check=check, checker=checker
+    )
+    if table is None or evaluated is None:
+        return BuildReport(built.info, built.checks)
+    try:
+        comparison = compare_int8(path, network, table, evaluated.images, evaluated.description, advance)
+    except TargetError as error:
+        logger.warning("what int8 changed is not measured, as the engine cannot run here: %s", error)
+        comparison = None
+    return BuildReport(built.info, built.checks, comparison)
+
+
+def _ignore(phase: str, done: int, steps: int) -> None:
+    """Show no progress."""
