@@ -19,7 +19,7 @@ from fastrt.passes.fold import fold_scales
 from fastrt.passes.half import compute_in_half
 from fastrt.passes.quantize import quantize
 from fastrt.similarity import centred_cosines
-from fastrt.targets.openvino import OpenVinoTarget
+from fastrt.targets.openvino.target import OpenVinoTarget
 from fastrt.targets.reference import RoundingReference, run_reference
 from fastrt.timing.host import describe_machine
 from golden.cases import NAMES, load_golden

@@ -11,9 +11,9 @@ from fastrt.targets.base import Target, refuse_precision
 from fastrt.targets.engine_info import Precision
 
 TARGETS = {
-    "openvino": ("fastrt.targets.openvino", "OpenVinoTarget"),
-    "onnx": ("fastrt.targets.onnx", "OnnxTarget"),
-    "reference": ("fastrt.targets.reference", "ReferenceTarget"),
+    "openvino": ("fastrt.targets.openvino.target", "OpenVinoTarget"),
+    "onnx": ("fastrt.targets.onnx.target", "OnnxTarget"),
+    "reference": ("fastrt.targets.reference.target", "ReferenceTarget"),
     "tensorrt": ("fastrt.targets.tensorrt.target", "TensorRtTarget"),
     "tensorrt-rtx": ("fastrt.targets.tensorrt.target", "TensorRtRtxTarget"),
 }

@@ -23,8 +23,8 @@ from fastrt.passes.quantize import (
     quantize,
     quantize_weights,
 )
-from fastrt.targets.onnx import OnnxTarget
-from fastrt.targets.openvino import OpenVinoTarget
+from fastrt.targets.onnx.target import OnnxTarget
+from fastrt.targets.openvino.target import OpenVinoTarget
 from fastrt.targets.reference import Reference, run_reference
 from fastrt.targets.tensorrt.target import TensorRtTarget
 from fastrt.testing.untrained import draw_weights
