@@ -43,7 +43,7 @@ from fastrt.similarity import centred_cosines
 from fastrt.targets.base import BuildOptions
 from fastrt.targets.engine_info import EngineInfo, Precision
 from fastrt.targets.tensorrt import cuda, plan
-from fastrt.targets.tensorrt.capabilities import Dialect, Trt, find_dialect
+from fastrt.targets.tensorrt.capabilities import Capabilities, Trt, find_capabilities
 from fastrt.targets.tensorrt.lowering import TensorRtLowering
 from fastrt.targets.tensorrt.messages import make_logger
 from fastrt.targets.tensorrt.profiler import make_profiler
@@ -208,7 +208,7 @@ def cut(network: Network, start: str | None, end: str | None) -> Network:
     return replace(network, tensors=tuple(tensors))
 
 
-def build(dialect: Dialect, form: Form, batch: int, folder: Path) -> bytes:
+def build(capabilities: Capabilities, form: Form, batch: int, folder: Path) -> bytes:
     """A plan for one batch."""
     network = take(form.part)
     info = EngineInfo(
@@ -241,12 +241,12 @@ def build(dialect: Dialect, form: Form, batch: int, folder: Path) -> bytes:
         patches.enter_context(patch.object(plan, "TensorRtLowering", form.lowering))
         patches.enter_context(patch.object(plan, "configure", configured))
         prepared = prepare(network, info, typed=True, split=split, quantized=quantized)
-        return plan.build_plan(dialect, form.rewrite(prepared), info, options)
+        return plan.build_plan(capabilities, form.rewrite(prepared), info, options)
 
 
 def build_all(folder: Path, names: list[str], batches: list[int]) -> None:
     """What is refused leaves a file that says why."""
-    dialect = find_dialect("tensorrt")
+    capabilities = find_capabilities("tensorrt")
     plans = folder / "forms"
     plans.mkdir(parents=True, exist_ok=True)
     for name in names:
@@ -255,7 +255,7 @@ def build_all(folder: Path, names: list[str], batches: list[int]) -> None:
             for suffix in (".engine", ".refused"):
                 path.with_suffix(suffix).unlink(missing_ok=True)
             try:
-                path.with_suffix(".engine").write_bytes(build(dialect, NAMES[name], batch, folder))
+                path.with_suffix(".engine").write_bytes(build(capabilities, NAMES[name], batch, folder))
                 print(name, batch, "built", flush=True)
             except fastrt.EngineError as error:
                 path.with_suffix(".refused").write_text(str(error))
@@ -271,9 +271,9 @@ def draw_inputs(network: Network, part: Part) -> Array:
     return np.maximum(drawn, 0).astype(np.float32)
 
 
-def run(dialect: Dialect, content: bytes, images: Array) -> tuple[list[tuple[str, float, str]], Array]:
+def run(capabilities: Capabilities, content: bytes, images: Array) -> tuple[list[tuple[str, float, str]], Array]:
     """Each layer with its microseconds, and the formats that it reads and writes; and what comes out."""
-    trt: Trt = dialect.trt
+    trt: Trt = capabilities.trt
     engine = trt.Runtime(make_logger(trt)).deserialize_cuda_engine(content)
     context = engine.create_execution_context()
     stream = cuda.Stream()
@@ -310,7 +310,7 @@ def _describe_formats(tensors: list[dict[str, str]]) -> str:
 
 
 def measure_all(folder: Path) -> None:
-    dialect = find_dialect("tensorrt")
+    capabilities = find_capabilities("tensorrt")
     wanted: dict[tuple[str, int], Array] = {}
     for name, form in NAMES.items():
         drawn = draw_inputs(take(form.part), form.part)
@@ -320,7 +320,7 @@ def measure_all(folder: Path) -> None:
             if (refusal := path.with_suffix(".refused")).is_file():
                 row["refused"] = refusal.read_text()
             elif (engine := path.with_suffix(".engine")).is_file():
-                times, rows = run(dialect, engine.read_bytes(), np.resize(drawn, (batch, *drawn.shape[1:])))
+                times, rows = run(capabilities, engine.read_bytes(), np.resize(drawn, (batch, *drawn.shape[1:])))
                 row |= {"layers": len(times), "us": round(sum(time for _, time, _ in times), 1)}
                 used = wanted.setdefault((name.partition(":")[0], batch), rows)
                 if batch > 1:

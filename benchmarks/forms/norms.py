@@ -10,7 +10,8 @@ from fastrt.arrays import Array, Shape
 from fastrt.ir.network import Network, Tensor
 from fastrt.ir.ops import Concat, InstanceNorm
 from fastrt.targets.tensorrt.capabilities import Trt
-from fastrt.targets.tensorrt.lowering import PIXELS, TensorRtLowering
+from fastrt.targets.tensorrt.layers import PIXELS
+from fastrt.targets.tensorrt.lowering import TensorRtLowering
 
 
 class Written(TensorRtLowering):

@@ -55,7 +55,7 @@ TRT = SimpleNamespace(
 )
 
 
-def make_dialect(*, strongly_typed: bool) -> Any:
+def make_capabilities(*, strongly_typed: bool) -> Any:
     """What the lowering wants to know of a TensorRT."""
     names = {"float32": "FLOAT", "float16": "HALF", "uint8": "UINT8"}
     return SimpleNamespace(

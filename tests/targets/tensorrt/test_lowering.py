@@ -15,7 +15,7 @@ from fastrt.targets.engine_info import EngineInfo
 from fastrt.targets.tensorrt.lowering import TensorRtLowering
 from fastrt.targets.tensorrt.target import TensorRtTarget
 from fastrt.testing.untrained import draw_weights
-from targets.tensorrt.fake_definition import Definition, make_dialect
+from targets.tensorrt.fake_definition import Definition, make_capabilities
 
 SPEC = fastrt.load_spec(None, ["MODEL.BACKBONE.DEPTH", "18x", "INPUT.SIZE_TEST", [64, 32]])
 INFO = EngineInfo(
@@ -38,8 +38,8 @@ def _lower(network: Network, *, quantized: bool = False, batch: int = 1) -> tupl
     """As TensorRT 8 is given it."""
     images = np.zeros((1, *network.input.shape), network.input.dtype)
     definition = Definition(images)
-    dialect = make_dialect(strongly_typed=False)
-    lowering = TensorRtLowering(dialect, definition, [], half=True, quantized=quantized, batch=batch)
+    capabilities = make_capabilities(strongly_typed=False)
+    lowering = TensorRtLowering(capabilities, definition, [], half=True, quantized=quantized, batch=batch)
     for _ in lowering.lower(network):
         pass
     return definition, lowering
