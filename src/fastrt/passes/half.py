@@ -2,7 +2,8 @@
 
 What overflows in half, or loses what matters, stays in float32: GeM's powers, the means of a non-local block and of SE,
 and everything after the pooling, which is a vector for each image and costs nothing. Pixels become half when they are
-standardised, not before. (An instance norm's statistics are float32 in every runtime, whatever goes in.)
+standardised, not before. (An instance norm's statistics are float32 in every runtime, whatever goes in.) Convolutions
+with groups or dilation are treated like all others.
 """
 
 from __future__ import annotations

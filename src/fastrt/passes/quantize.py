@@ -1,7 +1,8 @@
 """Eight bits, written into the network: Q/DQ pairs on what convolutions take, and int8 weights.
 
 Between two pairs a runtime computes in integers. What must stay in floating point does so by having none: GeM, norms,
-the neck, and non-local blocks, which are worth nothing in speed and much in accuracy.
+the neck, and non-local blocks, which are worth nothing in speed and much in accuracy. Convolutions with groups
+(depthwise too) or dilation are quantized like all others: scales are per output channel, and sums are within a group.
 """
 
 from __future__ import annotations
@@ -98,10 +99,10 @@ def quantize(
         if tensor.name in chosen:
             assert isinstance(operation, Convolution)
             mean = None if means is None else means.get(tensor.inputs[0])
-            if mean is not None and len(mean) != operation.weight.shape[1]:
+            if mean is not None and len(mean) != operation.weight.shape[1] * operation.groups:
                 raise CalibrationError(
                     f"the calibration table has {len(mean)} means of {tensor.inputs[0]}; expected one for each of its"
-                    f" {operation.weight.shape[1]} channels. Calibrate again."
+                    f" {operation.weight.shape[1] * operation.groups} channels. Calibrate again."
                 )
             grid = made[_pair_name(sites.site(tensor.inputs[0]))].operation
             assert isinstance(grid, QuantizeDequantize)
@@ -194,7 +195,9 @@ def quantize_weights(
     if operation.bias is None and mean is None:
         return quantized
     if mean is not None:
-        bias = bias + (weight - quantized.dequantized()).sum((2, 3)) @ np.asarray(mean, np.float64)
+        errors = np.split((weight - quantized.dequantized()).sum((2, 3)), operation.groups)
+        means = np.split(np.asarray(mean, np.float64), operation.groups)
+        bias = bias + np.concatenate([error @ part for error, part in zip(errors, means, strict=True)])
     if placement.bias_in_int32:
         step = np.float32(input_scale) * scale
         bias = np.rint(bias / step) * step
@@ -207,6 +210,9 @@ def _largest_pair_sums(weight: Array) -> Array:
     Kernels for x86-64 CPUs without VNNI multiply with ``vpmaddubsw``. It adds the products of input channels 2j and
     2j + 1 at the same place of the filter. Where the number of input channels is odd, as in the stem, onnxruntime's
     pairs run on from one place to the next, and the channels may be reversed later (BGR): all neighbours count there.
+
+    With groups, a filter holds the channels of its own group, and sums are within it. A depthwise filter has one
+    channel, so neighbours in its window count.
 
     Only weights of the same sign count: products of unlike signs cannot overflow.
     """

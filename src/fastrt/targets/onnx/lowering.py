@@ -103,8 +103,17 @@ class OnnxLowering(Lowering[str]):
             zero = self._constant(np.zeros(len(op.scale), np.int8))
             weight = self._node("DequantizeLinear", weight, self._constant(op.scale), zero, axis=0)
         arrays = [weight] + ([] if op.bias is None else [self._constant(op.bias)])
+        attributes: dict[str, Any] = {} if op.groups == 1 else {"group": op.groups}
+        if op.dilation != 1:
+            attributes["dilations"] = [op.dilation] * 2
         return self._node(
-            "Conv", x, *arrays, strides=[op.stride] * 2, pads=[op.padding] * 4, kernel_shape=op.weight.shape[2:]
+            "Conv",
+            x,
+            *arrays,
+            strides=[op.stride] * 2,
+            pads=[op.padding] * 4,
+            kernel_shape=op.weight.shape[2:],
+            **attributes,
         )
 
     def quantize_dequantize(self, op: QuantizeDequantize, x: str) -> str:

@@ -75,11 +75,14 @@ class OpenVinoLowering(Lowering[Node]):
         return op14.add(op14.multiply(x, _per_channel(op.scale, x)), _per_channel(op.shift, x))
 
     def convolution(self, op: Convolution, x: Node) -> Node:
+        convolve = op14.convolution if op.groups == 1 else op14.group_convolution
+        by_group = () if op.groups == 1 else (op.groups,)
         padding = [op.padding, op.padding]
-        weight = op14.constant(op.weight)
+        weight = op14.constant(op.weight.reshape(*by_group, -1, *op.weight.shape[1:]))
         if op.scale is not None:
-            weight = op14.multiply(op14.convert(weight, "f32"), op14.constant(op.scale[:, None, None, None]))
-        y = op14.convolution(x, weight, [op.stride, op.stride], padding, padding, [1, 1])
+            scale = op14.constant(op.scale.reshape(*by_group, -1, 1, 1, 1))
+            weight = op14.multiply(op14.convert(weight, "f32"), scale)
+        y = convolve(x, weight, [op.stride, op.stride], padding, padding, [op.dilation, op.dilation])
         return y if op.bias is None else op14.add(y, _per_channel(op.bias, y))
 
     def quantize_dequantize(self, op: QuantizeDequantize, x: Node) -> Node:

@@ -82,16 +82,15 @@ class Reference(Lowering[Array]):
         return x * self._per_channel(op.scale, x) + self._per_channel(op.shift, x)
 
     def convolution(self, op: Convolution, x: Array) -> Array:
-        outputs, _, kernel_height, kernel_width = op.weight.shape
-        x = np.pad(x, ((0, 0), (0, 0), (op.padding, op.padding), (op.padding, op.padding)))
-        windows = np.lib.stride_tricks.sliding_window_view(x, (kernel_height, kernel_width), PIXELS)
-        windows = windows[:, :, :: op.stride, :: op.stride]
+        windows = cut_windows(op, x)
         height, width = windows.shape[2:4]
-        weight = op.dequantized().reshape(outputs, -1).astype(self.dtype)
-        y = np.empty((len(x), outputs, height * width), self.dtype)
-        for image, row in zip(windows, y, strict=True):  # one image at a time bounds the memory
-            columns = image.transpose(0, 3, 4, 1, 2).reshape(weight.shape[1], -1)
-            np.matmul(weight, columns, out=row)
+        outputs = len(op.weight)
+        weight = op.dequantized().reshape(op.groups, outputs // op.groups, -1).astype(self.dtype)
+        y = np.empty((len(x), *weight.shape[:2], height * width), self.dtype)
+        for image, rows in zip(windows, y, strict=True):  # one image at a time bounds the memory
+            columns = image.transpose(0, 3, 4, 1, 2).reshape(op.groups, weight.shape[2], -1)
+            for group, row in enumerate(rows):
+                np.matmul(weight[group], columns[group], out=row)
         y = y.reshape(len(x), outputs, height, width)
         return y if op.bias is None else y + self._per_channel(op.bias, y)
 
@@ -149,3 +148,11 @@ class Reference(Lowering[Array]):
 
     def _per_channel(self, array: Array, x: Array) -> Array:
         return array.astype(self.dtype).reshape(1, -1, *(1,) * (x.ndim - 2))
+
+
+def cut_windows(op: Convolution, x: Array) -> Array:
+    """The pixels under each tap of a convolution's kernel: ``(n, C, H, W, kh, kw)``, a view."""
+    x = np.pad(x, ((0, 0), (0, 0), (op.padding, op.padding), (op.padding, op.padding)))
+    spans = [op.dilation * (size - 1) + 1 for size in op.weight.shape[2:]]
+    windows = np.lib.stride_tricks.sliding_window_view(x, spans, PIXELS)
+    return windows[:, :, :: op.stride, :: op.stride, :: op.dilation, :: op.dilation]

@@ -12,7 +12,7 @@ import numpy as np
 from fastrt.arrays import Array
 from fastrt.ir.network import Network, Tensor
 from fastrt.ir.ops import Convolution
-from fastrt.targets.reference.lowering import PIXELS, Reference
+from fastrt.targets.reference.lowering import Reference, cut_windows
 
 
 class RoundingReference(Reference):
@@ -57,20 +57,20 @@ SUMMED = 16
 class HalfSumsReference(RoundingReference):
     """Also rounds a convolution's sum to float16 after every `SUMMED` products, as kernels do that add up in half.
 
-    Such a kernel takes the channels of one place in the filter after the other.
+    Such a kernel takes the channels of one place in the filter after the other, each group's on their own.
     """
 
     def convolution(self, op: Convolution, x: Array) -> Array:
-        outputs, _, *kernel = op.weight.shape
-        x = np.pad(x, ((0, 0), (0, 0), (op.padding, op.padding), (op.padding, op.padding)))
-        windows = np.lib.stride_tricks.sliding_window_view(x, kernel, PIXELS)[:, :, :: op.stride, :: op.stride]
-        weight = op.weight.transpose(0, 2, 3, 1).reshape(outputs, -1).astype(np.float32)
+        windows = cut_windows(op, x)
+        outputs = len(op.weight)
+        weight = op.weight.transpose(0, 2, 3, 1).reshape(op.groups, outputs // op.groups, -1).astype(np.float32)
         y = np.zeros((len(x), outputs, *windows.shape[2:4]), np.float32)
-        for image, row in zip(windows, y.reshape(len(x), outputs, -1), strict=True):
-            columns = image.transpose(3, 4, 0, 1, 2).reshape(weight.shape[1], -1)
-            for start in range(0, len(columns), SUMMED):
-                part = slice(start, start + SUMMED)
-                row[:] = _round(row + weight[:, part] @ columns[part], "float16")
+        for image, rows in zip(windows, y.reshape(len(x), *weight.shape[:2], -1), strict=True):
+            for group, (filters, channels) in enumerate(zip(weight, np.split(image, op.groups), strict=True)):
+                columns = channels.transpose(3, 4, 0, 1, 2).reshape(filters.shape[1], -1)
+                for start in range(0, len(columns), SUMMED):
+                    part = slice(start, start + SUMMED)
+                    rows[group] = _round(rows[group] + filters[:, part] @ columns[part], "float16")
         return y if op.bias is None else y + self._per_channel(op.bias, y)
 
 

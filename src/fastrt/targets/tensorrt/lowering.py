@@ -129,6 +129,10 @@ class TensorRtLowering(LayerWriter):
             layer.set_input(1, dequantized)
         layer.stride_nd = (op.stride, op.stride)
         layer.padding_nd = (op.padding, op.padding)
+        if op.groups != 1:
+            layer.num_groups = op.groups
+        if op.dilation != 1:
+            layer.dilation_nd = (op.dilation, op.dilation)
         return layer.get_output(0)
 
     def quantize_dequantize(self, op: QuantizeDequantize, x: Trt) -> Trt:
