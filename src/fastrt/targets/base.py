@@ -37,18 +37,28 @@ class Lowering(Generic[Value]):
         return value
 
     def lower(self, network: Network) -> Iterator[tuple[Tensor, Value]]:
-        """Each tensor with its value, in order. A value that nothing needs any more is let go.
+        """Yield each tensor with its value, in order. A value that no later tensor takes is freed.
+
+        The call itself checks all operations, before anything is lowered.
 
         Raises:
             TargetError: the target has no way to lower an operation.
         """
+        methods = {tensor.name: self._find_method(tensor) for tensor in network}
+        return self._lower(network, methods)
+
+    def _find_method(self, tensor: Tensor) -> Callable[..., Value]:
+        method: Callable[..., Value] | None = getattr(self, tensor.operation.kind, None)
+        if method is None:
+            raise TargetError(f"{self.target} cannot lower {tensor.operation.kind}, which makes {tensor.name}")
+        return method
+
+    def _lower(self, network: Network, methods: Mapping[str, Callable[..., Value]]) -> Iterator[tuple[Tensor, Value]]:
         last_use = {name: tensor.name for tensor in network for name in tensor.inputs}
         values: dict[str, Value] = {}
         for tensor in network:
-            method: Callable[..., Value] | None = getattr(self, tensor.operation.kind, None)
-            if method is None:
-                raise TargetError(f"{self.target} cannot lower {tensor.operation.kind}, which makes {tensor.name}")
-            value = self.named(tensor, method(tensor.operation, *(values[name] for name in tensor.inputs)))
+            arguments = (values[name] for name in tensor.inputs)
+            value = self.named(tensor, methods[tensor.name](tensor.operation, *arguments))
             values[tensor.name] = value
             yield tensor, value
             del value
