@@ -16,6 +16,7 @@ from fastrt.errors import EngineError, ImageError, TargetError
 from fastrt.ir.network import Network, Tensor
 from fastrt.passes.quantize import Placement
 from fastrt.targets.engine_info import EngineInfo
+from fastrt.targets.table import Row
 
 Value = TypeVar("Value")
 
@@ -144,29 +145,33 @@ class Runner(ABC):
 
 
 class Target(ABC):
-    """One runtime.
+    """One runtime. A subclass names its row of the table: ``class OnnxTarget(Target, row=ROWS["onnx"])``.
 
     Attributes:
-        name: as the user says it.
-        suffix: of its engine files, with the dot.
-        typed: whether precision must stand in the network, as casts.
-        batches: what its engines are tuned for, unless the user says otherwise; see `BuildOptions`.
+        row: all that is known of the target without its runtime.
+        name, typed, batches, device: as in the row.
+        suffix: the first of the row's suffixes.
         whole_up_to: images in a batch up to which one convolution before an IBN-a is faster than one for each half.
-        device: where its engines run, unless the user says otherwise.
         placement: how it wants its Q/DQ pairs.
         measures: whether it chooses what an engine is made of by measuring, so that no two builds need be alike.
         builds_elsewhere: whether engines are built on hosts that need not be able to run them.
     """
 
+    row: ClassVar[Row]
     name: ClassVar[str]
     suffix: ClassVar[str]
-    typed: ClassVar[bool] = False
-    batches: ClassVar[tuple[int, ...]] = ()
+    typed: ClassVar[bool]
+    batches: ClassVar[tuple[int, ...]]
+    device: ClassVar[str]
     whole_up_to: ClassVar[float] = math.inf
-    device: ClassVar[str] = "cpu"
     placement: ClassVar[Placement]
     measures: ClassVar[bool] = False
     builds_elsewhere: ClassVar[bool] = False
+
+    def __init_subclass__(cls, row: Row) -> None:
+        cls.row = row
+        cls.name, cls.suffix = row.name, row.suffixes[0]
+        cls.typed, cls.batches, cls.device = row.typed, row.batches, row.device
 
     @abstractmethod
     def precisions(self) -> Sequence[str]:

@@ -15,6 +15,7 @@ from fastrt.targets.base import BuildOptions, Layer, Mode, Runner, Target
 from fastrt.targets.engine_info import KEY, EngineInfo, read_info
 from fastrt.targets.onnx.lowering import OnnxLowering
 from fastrt.targets.onnx.runner import OnnxRunner, open_session
+from fastrt.targets.table import ROWS
 
 OPSET = 17
 IR_VERSION = 9
@@ -23,17 +24,15 @@ IR_VERSION = 9
 BATCH = "batch"
 
 
-class OnnxTarget(Target):
+class OnnxTarget(Target, row=ROWS["onnx"]):
     """ONNX files, run by onnxruntime on the CPU."""
 
-    name: ClassVar[str] = "onnx"
-    suffix: ClassVar[str] = ".onnx"
     placement: ClassVar[Placement] = Placement(
         unsigned=True, signed="uint8", both_sides=True, pairs_in_int16=True, bias_in_int32=True
     )
 
     def precisions(self) -> tuple[str, ...]:
-        return ("fp32", "int8")
+        return self.row.precisions
 
     def version(self) -> str:
         return f"onnx {_import_onnx().__version__} opset {OPSET}"

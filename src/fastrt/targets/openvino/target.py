@@ -19,6 +19,7 @@ from fastrt.targets.base import BuildOptions, Layer, Mode, Runner, Target, refus
 from fastrt.targets.engine_info import KEY, EngineInfo, read_info
 from fastrt.targets.openvino.lowering import OpenVinoLowering
 from fastrt.targets.openvino.runner import OpenVinoRunner, first_line
+from fastrt.targets.table import ROWS
 
 HINTS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16", "int8": "f32"}
 CAPABILITIES = {"fp32": "FP32", "bf16": "BF16", "fp16": "FP16"}
@@ -26,11 +27,9 @@ BF16_INSTRUCTIONS = ("DEFAULT", "ALL", "BF16", "FP16", "AMX", "AVX10", "VNNI_2")
 """Parts of the values of ``ONEDNN_MAX_CPU_ISA`` that leave a CPU its bfloat16 instructions."""
 
 
-class OpenVinoTarget(Target):
+class OpenVinoTarget(Target, row=ROWS["openvino"]):
     """OpenVINO on the CPU, or on any device that it finds."""
 
-    name: ClassVar[str] = "openvino"
-    suffix: ClassVar[str] = ".xml"
     whole_up_to: ClassVar[float] = 0
     placement: ClassVar[Placement] = Placement(
         unsigned=True, signed="int8", both_sides=False, pairs_in_int16=True, bias_in_int32=False

@@ -15,19 +15,18 @@ from fastrt.targets.base import BuildOptions, Layer, Mode, Runner, Target
 from fastrt.targets.engine_info import EngineInfo, read_info
 from fastrt.targets.reference.network_file import read_info_entry, read_network, write_network
 from fastrt.targets.reference.runner import ReferenceRunner
+from fastrt.targets.table import ROWS
 
 
-class ReferenceTarget(Target):
+class ReferenceTarget(Target, row=ROWS["reference"]):
     """NumPy."""
 
-    name: ClassVar[str] = "reference"
-    suffix: ClassVar[str] = ".npz"
     placement: ClassVar[Placement] = Placement(
         unsigned=True, signed="int8", both_sides=False, pairs_in_int16=True, bias_in_int32=False
     )
 
     def precisions(self) -> tuple[str, ...]:
-        return ("fp32", "int8")
+        return self.row.precisions
 
     def version(self) -> str:
         return f"numpy {np.__version__}"

@@ -14,6 +14,7 @@ from fastrt.ir.network import Network
 from fastrt.passes.quantize import Placement
 from fastrt.targets.base import BuildOptions, Layer, Mode, Runner, Target
 from fastrt.targets.engine_info import EngineInfo, read_info
+from fastrt.targets.table import ROWS
 from fastrt.targets.tensorrt import cuda
 from fastrt.targets.tensorrt.capabilities import Capabilities, Trt, find_capabilities
 from fastrt.targets.tensorrt.execution_slot import Ports
@@ -24,18 +25,13 @@ from fastrt.targets.tensorrt.plan import build_plan, description_of, find_descri
 from fastrt.targets.tensorrt.runner import TensorRtRunner
 
 
-class TensorRtTarget(Target):
+class TensorRtTarget(Target, row=ROWS["tensorrt"]):
     """TensorRT 8.6 and later, on an NVIDIA GPU."""
 
-    name: ClassVar[str] = "tensorrt"
-    suffix: ClassVar[str] = ".engine"
-    typed: ClassVar[bool] = True
-    batches: ClassVar[tuple[int, ...]] = (1, 8, 32)
     whole_up_to: ClassVar[float] = FEW
     placement: ClassVar[Placement] = Placement(
         unsigned=False, signed="int8", both_sides=False, pairs_in_int16=False, bias_in_int32=False
     )
-    device: ClassVar[str] = "cuda:0"
     measures: ClassVar[bool] = True
 
     def precisions(self) -> tuple[str, ...]:
@@ -107,11 +103,9 @@ class TensorRtTarget(Target):
         return capabilities, engine
 
 
-class TensorRtRtxTarget(TensorRtTarget):
+class TensorRtRtxTarget(TensorRtTarget, row=ROWS["tensorrt-rtx"]):
     """TensorRT-RTX, for GPUs of people's own computers; it builds without a GPU at hand."""
 
-    name: ClassVar[str] = "tensorrt-rtx"
-    suffix: ClassVar[str] = ".rtx"
     measures: ClassVar[bool] = False
     builds_elsewhere: ClassVar[bool] = True
 
