@@ -30,7 +30,7 @@ def fold_scales(network: Network) -> Network:
     swallowed: set[str] = set()
     names: dict[str, str] = {}
     for tensor in network:
-        if not isinstance(tensor.operation, ScaleShift):
+        if not isinstance(tensor.operation, ScaleShift) or tensor.exact:
             continue
         before = tensors[tensor.inputs[0]]
         rows = slice(None)

@@ -34,7 +34,10 @@ def join_single_channels(network: Network) -> Network:
         if tensor.name in groups:
             inputs = [network[name] for name in tensor.inputs]
             together = make_tensor(f"{tensor.name}.joined", _join(groups[tensor.name]), inputs)
-            slices = (make_tensor(t.name, Slice(0, i, i + 1), [together]) for i, t in enumerate(groups[tensor.name]))
+            slices = (
+                make_tensor(t.name, Slice(0, i, i + 1), [together], exact=t.exact)
+                for i, t in enumerate(groups[tensor.name])
+            )
             result += [together, *slices]
         elif tensor.name not in joined:
             result.append(tensor)

@@ -16,7 +16,7 @@ import numpy as np
 from fastrt.arrays import Array
 from fastrt.errors import CalibrationError
 from fastrt.ir.network import Network, Tensor, make_tensor
-from fastrt.ir.ops import Add, Convolution, MaxPool, Multiply, QuantizeDequantize, ReduceMean, Reshape
+from fastrt.ir.ops import Add, Convolution, MaxPool, QuantizeDequantize
 
 LEVELS = 127
 """Steps of a signed grid on either side of 0; the 128th, below, is left alone, so that weights stay symmetric."""
@@ -107,7 +107,7 @@ def quantize(
             grid = made[_pair_name(sites.site(tensor.inputs[0]))].operation
             assert isinstance(grid, QuantizeDequantize)
             operation = quantize_weights(operation, mean, grid.scale, placement)
-        made[tensor.name] = make_tensor(tensor.name, operation, inputs) if inputs else tensor
+        made[tensor.name] = make_tensor(tensor.name, operation, inputs, exact=tensor.exact) if inputs else tensor
         result.append(made[tensor.name])
         if tensor.name in sites.quantized:
             if tensor.name not in ranges:
@@ -122,8 +122,8 @@ def quantize(
 def list_convolutions(network: Network) -> list[str]:
     """The convolutions that can be computed in eight bits, by name, in order.
 
-    All that see a feature map, but for those of non-local blocks: their products and means need more than eight bits,
-    and so do the convolutions that make and take them.
+    All that see a feature map, but those that make or take a tensor marked ``exact``, such as a non-local block's
+    products: what needs float32 cannot be made of int8.
     """
     tensors = {tensor.name: tensor for tensor in network}
     consumers = network.consumers()
@@ -134,8 +134,7 @@ def list_convolutions(network: Network) -> list[str]:
             continue
         source = tensors[tensor.inputs[0]]
         is_map = source.shape[1:] != (1, 1)
-        takes_product = isinstance(source.operation, Multiply | Reshape)
-        if is_map and not takes_product and not any(_is_product(other, consumers) for other in consumers[tensor.name]):
+        if is_map and not any(other.exact for other in (source, tensor, *consumers[tensor.name])):
             names.append(tensor.name)
     return names
 
@@ -253,13 +252,3 @@ class _Sites:
 
 def _pair_name(name: str) -> str:
     return f"{name}.quantized"
-
-
-def _is_product(tensor: Tensor, consumers: Mapping[str, list[Tensor]]) -> bool:
-    """Whether a tensor is a non-local block's: a product that a mean or a convolution takes, or its flat form."""
-    if isinstance(tensor.operation, Reshape):
-        return True
-    takers = (other.operation for other in consumers[tensor.name])
-    return isinstance(tensor.operation, Multiply) and any(
-        isinstance(taker, ReduceMean | Convolution) for taker in takers
-    )

@@ -32,6 +32,8 @@ class Lowering(Generic[Value]):
     """
 
     target: ClassVar[str]
+    exact: bool = False
+    """The mark of the tensor that is being lowered; see `Tensor`."""
 
     def named(self, tensor: Tensor, value: Value) -> Value:
         """``value`` under the tensor's name."""
@@ -58,6 +60,7 @@ class Lowering(Generic[Value]):
         last_use = {name: tensor.name for tensor in network for name in tensor.inputs}
         values: dict[str, Value] = {}
         for tensor in network:
+            self.exact = tensor.exact
             arguments = (values[name] for name in tensor.inputs)
             value = self.named(tensor, methods[tensor.name](tensor.operation, *arguments))
             values[tensor.name] = value

@@ -85,8 +85,9 @@ def test_all_between_the_convolutions_of_a_non_local_block_is_one_kernel() -> No
 def test_a_wide_map_is_kept_from_the_kernel_of_gem(channels: int, quantized: bool, fences: int) -> None:
     image = make_tensor(INPUT, Input((channels, 4, 4)), [])
     relu = make_tensor("relu", Relu(), [image])
-    clamp = make_tensor("clamp", Clamp(low=1e-6), [relu])
-    network = compute_in_half(Network((image, relu, clamp, make_tensor("power", Power(3.0), [clamp]))), "float16")
+    clamp = make_tensor("clamp", Clamp(low=1e-6), [relu], exact=True)
+    power = make_tensor("power", Power(3.0), [clamp], exact=True)
+    network = compute_in_half(Network((image, relu, clamp, power)), "float16")
     definition, _ = _lower(network, quantized=quantized)
     kinds = [layer.type for layer in definition.layers]
     assert kinds.count("POOLING") == fences

@@ -20,7 +20,7 @@ from fastrt.passes.half import compute_in_half
 from fastrt.passes.instance_norm import split_before_slices
 from fastrt.passes.non_local import join_single_channels
 from fastrt.passes.outside import take_bytes
-from fastrt.passes.quantize import Placement, list_sites, quantize, quantize_weights
+from fastrt.passes.quantize import Placement, list_convolutions, list_sites, quantize, quantize_weights
 from fastrt.targets.reference import HalfSumsReference, Reference
 from fastrt.targets.reference.network_file import read_network, write_network
 
@@ -188,6 +188,22 @@ def test_files_keep_groups_and_need_none(tmp_path: Path) -> None:
     assert [("@groups" in line, "@dilation" in line) for line in lines[1:4]] == [
         (True, False), (True, True), (False, False),
     ]  # fmt: skip
+
+
+def test_files_keep_marks(tmp_path: Path) -> None:
+    image = make_tensor(INPUT, Input((16, 9, 7)), [])
+    network = _finish([image, make_tensor("relu", Relu(), [image], exact=True)])
+    path = tmp_path / "network.npz"
+    write_network(network, path, "")
+    assert [tensor.exact for tensor in read_network(path)] == [False, True, False]
+
+
+def test_a_convolution_beside_a_mark_is_not_quantized() -> None:
+    image = make_tensor(INPUT, Input((16, 9, 7)), [])
+    for exact in (False, True):
+        convolution = make_tensor("conv", GROUPED, [image])
+        relu = make_tensor("relu", Relu(), [convolution], exact=exact)
+        assert list_convolutions(_finish([image, convolution, relu])) == ([] if exact else ["conv"])
 
 
 def test_products_of_groups_are_shrunk_for_half() -> None:

@@ -169,8 +169,9 @@ class TensorRtLowering(LayerWriter):
         return self._add("add_activation", x, self._trt.ActivationType.SIGMOID)
 
     def clamp(self, op: Clamp, x: Trt) -> Trt:
-        if self._half and tuple(x.shape)[2:] != (1, 1):
-            # GeM begins. Without casts it is fused into the convolution before, which then computes in float32 too.
+        if self._half and self.exact and tuple(x.shape)[2:] != (1, 1):
+            # GeM begins, or another clamp in float32. Without casts it is fused into the convolution before, which
+            # then computes in float32 too.
             x = self._add("add_cast", x, self._trt.DataType.HALF)
             if x.shape[1] >= MANY and not self._quantized:
                 x = self._fence(x)
@@ -197,8 +198,8 @@ class TensorRtLowering(LayerWriter):
 
     def reduce_mean(self, _: ReduceMean, x: Trt) -> Trt:
         mean = self._add("add_reduce", x, self._trt.ReduceOperation.AVG, PIXELS, True)
-        if x.shape[1] == 1 and not self._capabilities.strongly_typed:
-            # A non-local block: all between its convolutions is to be one kernel.
+        if self.exact and not self._capabilities.strongly_typed:
+            # Of a non-local block, all between its convolutions is to be one kernel.
             return self._at_least(float(np.finfo(np.float32).min), mean)
         return mean
 
