@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
-
 import openvino as ov
+from openvino import opset1 as op1
+from openvino import opset14 as op14
+
 from fastrt.arrays import Array
 from fastrt.ir.network import Tensor
 from fastrt.ir.ops import (
@@ -34,8 +36,6 @@ from fastrt.ir.ops import (
     Transpose,
 )
 from fastrt.targets.base import Lowering
-from openvino import opset1 as op1
-from openvino import opset14 as op14
 
 Node = Any
 """An openvino node; openvino publishes no types for what its opsets return."""

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 from xml.etree import ElementTree as ET
 
 import numpy as np
-
 import openvino as ov
+
 from fastrt.errors import EngineError, OutputError, TargetError
 from fastrt.ir.network import Network
 from fastrt.passes.half import list_float32
