@@ -131,12 +131,12 @@ def parse(title: str, batch: int, folder: Path) -> None:
     """Build the export by TensorRT's own parser."""
     from fastrt.targets.base import BuildOptions
     from fastrt.targets.engine_info import EngineInfo
-    from fastrt.targets.tensorrt.capabilities import find_dialect
+    from fastrt.targets.tensorrt.capabilities import find_capabilities
     from fastrt.targets.tensorrt.messages import make_logger
     from fastrt.targets.tensorrt.plan import configure, open_timing_cache
 
-    dialect = find_dialect("tensorrt")
-    trt = dialect.trt
+    capabilities = find_capabilities("tensorrt")
+    trt = capabilities.trt
     logger = make_logger(trt)
     builder = trt.Builder(logger)
     definition = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.EXPLICIT_BATCH))
@@ -147,7 +147,7 @@ def parse(title: str, batch: int, folder: Path) -> None:
     shape = tuple(definition.get_input(0).shape)[1:]
     info = EngineInfo(target="tensorrt", precision="fp16", io="u8_nhwc_bgr", image_size=shape[:2], embedding_dim=1)
     options = BuildOptions(batches=(batch,))
-    config = configure(dialect, builder, info, options, bound=False, quantized=False)
+    config = configure(capabilities, builder, info, options, bound=False, quantized=False)
     profile = builder.create_optimization_profile()
     profile.set_shape("images", *[(batch, *shape)] * 3)
     config.add_optimization_profile(profile)
@@ -161,10 +161,10 @@ def parse(title: str, batch: int, folder: Path) -> None:
 
 def time_engines(title: str, folder: Path) -> int:
     """Ours and the parser's, of each batch for which both are there; for how many they are."""
-    from fastrt.targets.tensorrt.capabilities import find_dialect
+    from fastrt.targets.tensorrt.capabilities import find_capabilities
     from fastrt.targets.tensorrt.cuda import describe_device
 
-    about = {"gpu": describe_device(0).partition(",")[0], "tensorrt": find_dialect("tensorrt").version}
+    about = {"gpu": describe_device(0).partition(",")[0], "tensorrt": find_capabilities("tensorrt").version}
     images, wanted = draw(describe(title)), np.load(folder / f"{title}.npy")
     compared = 0
     for path in sorted(folder.glob(f"{title}-parser-*.engine"), key=lambda path: int(path.stem.split("-")[-1])):

@@ -25,7 +25,7 @@ from fastrt.passes.fold import fold_scales
 from fastrt.passes.quantize import Placement, list_convolutions
 from fastrt.similarity import centred_cosines, normalize_rows
 from fastrt.targets.base import BuildOptions
-from fastrt.targets.openvino import OpenVinoTarget
+from fastrt.targets.openvino.target import OpenVinoTarget
 from fastrt.targets.reference import run_reference
 from fastrt.testing.untrained import draw_weights
 

@@ -37,7 +37,7 @@ from fastrt.quantization.layer_timing import keep_slower
 from fastrt.targets.base import BuildOptions
 from fastrt.targets.engine_info import EngineInfo, Precision
 from fastrt.targets.tensorrt import cuda
-from fastrt.targets.tensorrt.capabilities import find_dialect
+from fastrt.targets.tensorrt.capabilities import find_capabilities
 from fastrt.timing.host import describe_machine
 
 BATCHES = (1, 4, 16, 32, 128, 256)
@@ -160,7 +160,7 @@ def measure_all(folder: Path, titles: Sequence[str]) -> list[Row]:
 
 
 def describe_here() -> dict[str, Any]:
-    return {**describe_machine(), "gpu": cuda.describe_device(0), "tensorrt": find_dialect("tensorrt").version}
+    return {**describe_machine(), "gpu": cuda.describe_device(0), "tensorrt": find_capabilities("tensorrt").version}
 
 
 def save_here(name: str, command: str, rows: list[Row], *, same: Callable[[Row], Any], **more: Any) -> None:

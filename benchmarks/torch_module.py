@@ -58,8 +58,8 @@ def _function(operation: Any, written_out: bool) -> Callable[..., Any]:
         case "scale_shift":
             return lambda x, scale, shift: x * scale + shift
         case "convolution":
-            stride, padding = operation.stride, operation.padding
-            return lambda x, weight, bias=None: f.conv2d(x, weight, bias, stride, padding)
+            geometry = operation.stride, operation.padding, operation.dilation, operation.groups
+            return lambda x, weight, bias=None: f.conv2d(x, weight, bias, *geometry)
         case "max_pool":
             kernel, stride, padding, ceil = operation.kernel, operation.stride, operation.padding, operation.ceil
             return lambda x: f.max_pool2d(x, kernel, stride, padding, 1, ceil)

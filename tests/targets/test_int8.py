@@ -25,7 +25,7 @@ from fastrt.passes.quantize import list_convolutions, quantize_weights
 from fastrt.similarity import centred_cosines, normalize_rows
 from fastrt.targets.base import BuildOptions
 from fastrt.targets.engine_info import EngineInfo
-from fastrt.targets.openvino import OpenVinoTarget
+from fastrt.targets.openvino.target import OpenVinoTarget
 from fastrt.targets.reference import run_reference
 from fastrt.targets.registry import SUFFIXES, find_target
 from fastrt.testing.untrained import draw_weights

@@ -42,6 +42,9 @@ UNARY: dict[str, Operation] = {
     "convolution of int8": ops.Convolution(
         RNG.integers(-127, 128, (5, 3, 3, 3)).astype(np.int8), _floats(5), 1, 1, scale=np.abs(_floats(5)) + 0.01
     ),
+    "convolution of groups": ops.Convolution(_floats(6, 1, 3, 3), _floats(6), 2, 1, groups=3),
+    "convolution dilated": ops.Convolution(_floats(5, 3, 3, 3), _floats(5), 1, 2, dilation=2),
+    "convolution dilated depthwise": ops.Convolution(_floats(3, 1, 3, 3), None, 2, 3, groups=3, dilation=3),
     "max_pool": ops.MaxPool(3, 2, 0, ceil=True),
     "max_pool padded": ops.MaxPool(3, 2, 1),
     "max_pool 2x2": ops.MaxPool(2, 2, 0, ceil=True),
@@ -55,12 +58,30 @@ UNARY: dict[str, Operation] = {
     "reduce_max": ops.ReduceMax(),
 }
 
+GROUPED: dict[str, Operation] = {
+    "convolution in two groups": ops.Convolution(_floats(6, 4, 3, 3), _floats(6), 1, 1, groups=2),
+    "convolution depthwise": ops.Convolution(_floats(8, 1, 5, 5), _floats(8), 1, 2, groups=8),
+    "convolution of int8 in groups": ops.Convolution(
+        RNG.integers(-63, 64, (6, 4, 3, 3)).astype(np.int8), _floats(6), 2, 1, np.abs(_floats(6)) + 0.01, groups=2
+    ),
+    "convolution of int8 depthwise": ops.Convolution(
+        RNG.integers(-63, 64, (8, 1, 3, 3)).astype(np.int8), _floats(8), 1, 1, np.abs(_floats(8)) + 0.01, groups=8
+    ),
+}
+"""Operations on 8 channels. No two products of the int8 weights overflow 16 bits, so every CPU computes the same."""
+
 
 def _networks() -> dict[str, Network]:
     image = make_tensor(INPUT, ops.Input(PIXELS), [])
     networks = {name: _finish([image, make_tensor("x", operation, [image])]) for name, operation in UNARY.items()}
     positive = make_tensor("positive", ops.Clamp(low=0.1), [image])
     networks["power"] = _finish([image, positive, make_tensor("x", ops.Power(2.7), [positive])])
+    wide = make_tensor("wide", ops.Convolution(_floats(8, 3, 1, 1)), [image])
+    for name, operation in GROUPED.items():
+        networks[name] = _finish([image, wide, make_tensor("x", operation, [wide])])
+        if operation.arrays()["weight"].dtype == np.int8:
+            pair = make_tensor("wide.quantized", ops.QuantizeDequantize(0.05, 0, "int8"), [wide])
+            networks[f"{name}, quantized"] = _finish([image, wide, pair, make_tensor("x", operation, [pair])])
     relu = make_tensor("relu", ops.Relu(), [image])
     mean = make_tensor("mean", ops.ReduceMean(), [image])
     for operation in (ops.Concat(), ops.Add(), ops.Multiply()):

@@ -11,6 +11,7 @@ from fastrt.errors import EngineError
 from fastrt.targets.base import Layer, Mode, Runner, Target
 from fastrt.targets.engine_info import EngineInfo
 from fastrt.targets.registry import SUFFIXES, find_target, is_engine
+from fastrt.targets.table import ROWS, Row
 
 
 def load(
@@ -57,10 +58,13 @@ def describe(path: str | os.PathLike[str]) -> EngineInfo:
 
 
 def engine_size(path: str | os.PathLike[str]) -> int:
-    """Bytes of an engine, with the weights that stand beside it."""
-    path = Path(path)
-    weights = path.with_suffix(".bin")
-    return path.stat().st_size + (weights.stat().st_size if path.suffix == ".xml" and weights.is_file() else 0)
+    """Bytes of an engine, with the companion files that stand beside it.
+
+    Raises:
+        EngineError: there is no such file, or it is not named as an engine.
+    """
+    target, path = _find_row(path)
+    return sum(file.stat().st_size for file in target.list_files(path))
 
 
 def list_layers(path: str | os.PathLike[str]) -> list[Layer]:
@@ -70,6 +74,11 @@ def list_layers(path: str | os.PathLike[str]) -> list[Layer]:
 
 
 def _find_engine(path: str | os.PathLike[str]) -> tuple[Target, Path]:
+    row, path = _find_row(path)
+    return find_target(row.name), path
+
+
+def _find_row(path: str | os.PathLike[str]) -> tuple[Row, Path]:
     path = Path(path)
     if not is_engine(path):
         known = ", ".join(f"{suffix} ({target})" for suffix, target in SUFFIXES.items())
@@ -80,4 +89,4 @@ def _find_engine(path: str | os.PathLike[str]) -> tuple[Target, Path]:
         raise EngineError(f"{path} is a folder; name the engine file in it")
     if path.stat().st_size == 0:
         raise EngineError(f"{path} is empty; build it again")
-    return find_target(SUFFIXES[path.suffix.lower()]), path
+    return ROWS[SUFFIXES[path.suffix.lower()]], path

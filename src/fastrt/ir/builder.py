@@ -23,9 +23,9 @@ class Builder:
         """The network's input; the first tensor."""
         return self.add(name, Input(shape, dtype))
 
-    def add(self, name: str, operation: Operation, *inputs: Tensor) -> Tensor:
-        """The tensor that ``operation`` makes of ``inputs``."""
-        tensor = make_tensor(name, operation, inputs)
+    def add(self, name: str, operation: Operation, *inputs: Tensor, exact: bool = False) -> Tensor:
+        """The tensor that ``operation`` makes of ``inputs``; ``exact`` if it must stay in float32 in every engine."""
+        tensor = make_tensor(name, operation, inputs, exact=exact)
         self._tensors.append(tensor)
         return tensor
 

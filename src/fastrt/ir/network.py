@@ -17,13 +17,18 @@ OUTPUT = "embedding"
 
 @dataclass(frozen=True, eq=False)
 class Tensor:
-    """One line of a network: ``name = operation(inputs)``, with the output's shape (per image) and dtype."""
+    """One line of a network: ``name = operation(inputs)``, with the output's shape (per image) and dtype.
+
+    ``exact`` marks a tensor that must stay in float32 at every precision. The mark is no part of a network's text and
+    fingerprint, as it changes nothing that the network computes.
+    """
 
     name: str
     operation: Operation
     inputs: tuple[str, ...]
     shape: Shape
     dtype: str
+    exact: bool = False
 
     def __str__(self) -> str:
         parts = [*self.inputs, *(f"{key}={value}" for key, value in self.operation.attributes().items())]
@@ -32,7 +37,7 @@ class Tensor:
         return f"{self.name} = {self.operation.kind}({', '.join(parts)})  # {shape} {self.dtype}"
 
 
-def make_tensor(name: str, operation: Operation, inputs: Sequence[Tensor]) -> Tensor:
+def make_tensor(name: str, operation: Operation, inputs: Sequence[Tensor], *, exact: bool = False) -> Tensor:
     """The tensor that ``operation`` makes of ``inputs``, its shape and dtype inferred.
 
     Raises:
@@ -45,7 +50,7 @@ def make_tensor(name: str, operation: Operation, inputs: Sequence[Tensor]) -> Te
     except NetworkError as error:
         raise NetworkError(f"{name}: {error}") from None
     dtype = operation.dtype if isinstance(operation, Input | Cast) else inputs[0].dtype
-    return Tensor(name, operation, tuple(tensor.name for tensor in inputs), shape, dtype)
+    return Tensor(name, operation, tuple(tensor.name for tensor in inputs), shape, dtype, exact)
 
 
 @dataclass(frozen=True, eq=False)

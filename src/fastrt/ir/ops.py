@@ -187,9 +187,11 @@ class QuantizeDequantize(Operation):
 
 @dataclass(frozen=True, eq=False)
 class Convolution(Operation):
-    """Cross-correlation with ``weight`` ``(O, I, kh, kw)`` and ``bias`` ``(O,)`` or None; zeros pad both sides.
+    """Cross-correlation with ``weight`` ``(O, I / groups, kh, kw)`` and a ``bias`` ``(O,)``; zeros pad both sides.
 
     An int8 ``weight`` comes with a ``scale`` ``(O,)`` float32, by which each output channel's is multiplied.
+    With ``groups``, the output channels of a group take the input channels of that group alone.
+    Taps of the kernel are ``dilation`` pixels apart.
     """
 
     weight: Array
@@ -197,10 +199,24 @@ class Convolution(Operation):
     stride: int = 1
     padding: int = 0
     scale: Array | None = None
+    groups: int = 1
+    dilation: int = 1
+
+    def attributes(self) -> dict[str, object]:
+        """As the base class, without ``groups`` and ``dilation`` of 1: fingerprints stay what they were."""
+        plain = {name for name in ("groups", "dilation") if getattr(self, name) == 1}
+        return {name: value for name, value in super().attributes().items() if name not in plain}
 
     def infer(self, *inputs: Shape) -> Shape:
         channels, height, width = _map_shape(self, inputs[0])
-        out, wanted, kernel_height, kernel_width = self.weight.shape
+        out, each, *kernel = self.weight.shape
+        if self.groups < 1 or self.dilation < 1 or out % self.groups:
+            raise NetworkError(
+                f"convolution to {out} channels in {self.groups} groups with a dilation of {self.dilation};"
+                " expected groups that divide the channels, and a dilation of at least 1"
+            )
+        wanted = each * self.groups
+        kernel_height, kernel_width = (self.dilation * (size - 1) + 1 for size in kernel)
         vectors = [array for array in (self.bias, self.scale) if array is not None]
         if (self.weight.dtype == np.int8) != (self.scale is not None):
             raise NetworkError(f"convolution with {self.weight.dtype} weights; int8 weights have a scale, others none")

@@ -93,17 +93,17 @@ def non_local(b: Builder, x: Tensor, name: str, width: int) -> Tensor:
     channels, height, width_pixels = x.shape
     g, theta, phi = (convolve(b, x, f"{name}.{part}", width, 1, bias=True) for part in ("g", "theta", "phi"))
     if width == 1:
-        mean = b.add(f"{name}.f", ReduceMean(), b.add(f"{name}.phi_g", Multiply(), phi, g))
-        y = b.add(f"{name}.y", Multiply(), theta, mean)
+        mean = b.add(f"{name}.f", ReduceMean(), b.add(f"{name}.phi_g", Multiply(), phi, g), exact=True)
+        y = b.add(f"{name}.y", Multiply(), theta, mean, exact=True)
     else:
         pixels = height * width_pixels
         flat_g, flat_theta, flat_phi = (
-            b.add(f"{tensor.name}.flat", Reshape((width, pixels)), tensor) for tensor in (g, theta, phi)
+            b.add(f"{tensor.name}.flat", Reshape((width, pixels)), tensor, exact=True) for tensor in (g, theta, phi)
         )
-        mean_g = b.add(f"{name}.g.mean", ScaleShift(*_uniform(width, 1.0 / pixels)), flat_g)
-        f = b.add(f"{name}.f", MatMul(transpose_b=True), mean_g, flat_phi)
-        y = b.add(f"{name}.y.flat", MatMul(), f, flat_theta)
-        y = b.add(f"{name}.y", Reshape((width, height, width_pixels)), y)
+        mean_g = b.add(f"{name}.g.mean", ScaleShift(*_uniform(width, 1.0 / pixels)), flat_g, exact=True)
+        f = b.add(f"{name}.f", MatMul(transpose_b=True), mean_g, flat_phi, exact=True)
+        y = b.add(f"{name}.y.flat", MatMul(), f, flat_theta, exact=True)
+        y = b.add(f"{name}.y", Reshape((width, height, width_pixels)), y, exact=True)
     expanded = batch_norm(b, convolve(b, y, f"{name}.W.0", channels, 1, bias=True), f"{name}.W.1")
     return b.add(name, Add(), expanded, x)
 
@@ -137,7 +137,8 @@ def generalized_mean_pool(b: Builder, x: Tensor, name: str, p: float = 3.0) -> T
 
     Source: fastreid/layers/pooling.py.
     """
-    powered = b.add(f"{name}.power", Power(p), b.add(f"{name}.clamp", Clamp(low=1e-6), x))
+    clamped = b.add(f"{name}.clamp", Clamp(low=1e-6), x, exact=True)
+    powered = b.add(f"{name}.power", Power(p), clamped, exact=True)
     return b.add(name, Power(1.0 / p), b.add(f"{name}.mean", ReduceMean(), powered))
 
 

@@ -2,7 +2,8 @@
 
 A batch norm after a convolution is a scale and a shift of each output channel, and ``s * (W x + b) + t`` is
 ``(s W) x + (s b + t)``. A slice of channels commutes with a convolution, so the batch-norm half of IBN-a folds too:
-into the rows that it slices. What stays has no convolution right before it: the pixels' standardisation, whose
+into the rows that it slices. Groups and dilation change nothing here: only rows of weights, one for each output
+channel, are scaled. What stays has no convolution right before it: the pixels' standardisation, whose
 shift must not go into the convolution after it (zero padding would then no longer be the mean), and a neck right
 after pooling.
 """
@@ -29,7 +30,7 @@ def fold_scales(network: Network) -> Network:
     swallowed: set[str] = set()
     names: dict[str, str] = {}
     for tensor in network:
-        if not isinstance(tensor.operation, ScaleShift):
+        if not isinstance(tensor.operation, ScaleShift) or tensor.exact:
             continue
         before = tensors[tensor.inputs[0]]
         rows = slice(None)

@@ -1,8 +1,9 @@
 """Half precision, written into the network: casts stand where float32 begins and ends.
 
-What overflows in half, or loses what matters, stays in float32: GeM's powers, the means of a non-local block and of SE,
-and everything after the pooling, which is a vector for each image and costs nothing. Pixels become half when they are
-standardised, not before. (An instance norm's statistics are float32 in every runtime, whatever goes in.)
+Tensors that are marked ``exact`` stay in float32: GeM's powers, the means of non-local blocks and their products with
+them. So does everything after the pooling: a vector for each image, which costs nothing. All else is half, SE too.
+Pixels become half when they are standardised, not before. (An instance norm's statistics are float32 in every runtime,
+whatever goes in.) Convolutions with groups or dilation are treated like all others.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from fastrt.ir.network import Network, Tensor, make_tensor
-from fastrt.ir.ops import Cast, Clamp, Convolution, Input, Multiply, Power, ScaleShift, Transpose
+from fastrt.ir.ops import Cast, Convolution, Input, Multiply, ScaleShift, Transpose
 
 WIDE = "float32"
 
@@ -37,27 +38,25 @@ def compute_in_half(network: Network, dtype: str) -> Network:
                 value = cast[name, wanted]
             inputs.append(value)
         operation = Cast(wanted) if isinstance(tensor.operation, Cast) else tensor.operation
-        made[tensor.name] = make_tensor(tensor.name, operation, inputs)
+        made[tensor.name] = make_tensor(tensor.name, operation, inputs, exact=tensor.exact)
         result.append(made[tensor.name])
     return replace(network, tensors=tuple(result))
 
 
 def list_float32(network: Network) -> set[str]:
     """The tensors that stay float32 in a network that computes in half, by name."""
-    wide: set[str] = set()
+    wide = {tensor.name for tensor in network if tensor.exact}
     pixels = {network.input.name}
     for tensor in network:
-        operation = tensor.operation
-        if pixels.issuperset(tensor.inputs) and isinstance(operation, Input | Cast | Transpose | ScaleShift):
+        if pixels.issuperset(tensor.inputs) and isinstance(tensor.operation, Input | Cast | Transpose | ScaleShift):
             pixels.add(tensor.name)
-        # What a mean is multiplied with is computed in the mean's own precision.
-        by_vector = isinstance(operation, Multiply) and any(name in wide for name in tensor.inputs)
+    consumers = network.consumers()
+    pooled: set[str] = set()
+    for tensor in reversed(network.tensors):
         is_vector = math.prod(tensor.shape) == max(tensor.shape)
-        if by_vector or is_vector or isinstance(operation, Input | Power):
-            wide.add(tensor.name)
-        if isinstance(operation, Power):
-            wide.update(name for name in tensor.inputs if isinstance(network[name].operation, Clamp))
-    return wide | pixels
+        if is_vector and pooled.issuperset(other.name for other in consumers[tensor.name]):
+            pooled.add(tensor.name)
+    return wide | pixels | pooled
 
 
 def shrink_products(network: Network) -> Network:

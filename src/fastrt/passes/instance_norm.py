@@ -2,7 +2,8 @@
 
 A slice of a convolution's channels is the convolution with a slice of its weights. A runtime then copies no half out of
 a common feature map before it normalises, and fuses what follows the other half into its convolution, in eight bits
-too. On OpenVINO that is always worth the second convolution, on TensorRT from batches of a few images on.
+too. A convolution with groups stays whole: a slice of its channels need not end where a group does. Dilation is kept.
+On OpenVINO that is always worth the second convolution, on TensorRT from batches of a few images on.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ def split_before_slices(network: Network) -> Network:
         tensor.name: tensor
         for tensor in network
         if isinstance(tensor.operation, Convolution)
+        and tensor.operation.groups == 1
         and consumers[tensor.name]
         and all(isinstance(other.operation, Slice) and other.operation.axis == 0 for other in consumers[tensor.name])
     }

@@ -1,7 +1,7 @@
 """Join the convolutions of a non-local block that take the same map to a single channel each.
 
 Each alone reads the whole map, for a channel that costs a runtime as much as eight or sixteen. One convolution reads it
-once, and its channels are the maps.
+once, and its channels are the maps. A single channel has no groups; the dilation must be the same.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ def join_single_channels(network: Network) -> Network:
     for tensor in network:
         operation = tensor.operation
         if isinstance(operation, Convolution) and len(operation.weight) == 1 and operation.scale is None:
-            alike[tensor.inputs, operation.weight.shape, operation.stride, operation.padding].append(tensor)
+            geometry = operation.weight.shape, operation.stride, operation.padding, operation.dilation
+            alike[tensor.inputs, geometry].append(tensor)
     groups = {group[0].name: group for group in alike.values() if len(group) > 1}
     joined = {tensor.name for group in groups.values() for tensor in group}
     result: list[Tensor] = []
@@ -33,7 +34,10 @@ def join_single_channels(network: Network) -> Network:
         if tensor.name in groups:
             inputs = [network[name] for name in tensor.inputs]
             together = make_tensor(f"{tensor.name}.joined", _join(groups[tensor.name]), inputs)
-            slices = (make_tensor(t.name, Slice(0, i, i + 1), [together]) for i, t in enumerate(groups[tensor.name]))
+            slices = (
+                make_tensor(t.name, Slice(0, i, i + 1), [together], exact=t.exact)
+                for i, t in enumerate(groups[tensor.name])
+            )
             result += [together, *slices]
         elif tensor.name not in joined:
             result.append(tensor)

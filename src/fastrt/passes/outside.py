@@ -15,7 +15,11 @@ def take_bytes(network: Network) -> Network:
     """The same network, taking ``(H, W, 3)`` uint8 BGR pixels, as OpenCV gives them, not ``(3, H, W)`` float32 RGB.
 
     The channels' order costs nothing: the standardisation is reversed, and so are the input channels of the
-    convolutions that take it.
+    convolutions that take it. Dilation is kept.
+
+    Raises:
+        NetworkError: the pixels are not standardised first, or what takes them is no convolution, or one with groups:
+            its groups take single colours, so reversed colours would reverse its output channels.
     """
     pixels, *others = network.consumers()[network.input.name]
     if others or not isinstance(pixels.operation, ScaleShift):
@@ -55,5 +59,10 @@ def _reversed_convolution(tensor: Tensor, source: str) -> Tensor:
     operation = tensor.operation
     if not isinstance(operation, Convolution):
         raise NetworkError(f"standardised pixels go into convolutions alone, found {tensor}")
+    if operation.groups != 1:
+        raise NetworkError(
+            f"{tensor.name}: a convolution of pixels in {operation.groups} groups; expected one without groups."
+            " Build with f32_nchw_rgb."
+        )
     weight = np.ascontiguousarray(operation.weight[:, ::-1])
     return replace(tensor, operation=replace(operation, weight=weight), inputs=(source,))

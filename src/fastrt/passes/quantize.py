@@ -1,7 +1,8 @@
 """Eight bits, written into the network: Q/DQ pairs on what convolutions take, and int8 weights.
 
 Between two pairs a runtime computes in integers. What must stay in floating point does so by having none: GeM, norms,
-the neck, and non-local blocks, which are worth nothing in speed and much in accuracy.
+the neck, and non-local blocks, which are worth nothing in speed and much in accuracy. Convolutions with groups
+(depthwise too) or dilation are quantized like all others: scales are per output channel, and sums are within a group.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 from fastrt.arrays import Array
 from fastrt.errors import CalibrationError
 from fastrt.ir.network import Network, Tensor, make_tensor
-from fastrt.ir.ops import Add, Convolution, MaxPool, Multiply, QuantizeDequantize, ReduceMean, Reshape
+from fastrt.ir.ops import Add, Convolution, MaxPool, QuantizeDequantize
 
 LEVELS = 127
 """Steps of a signed grid on either side of 0; the 128th, below, is left alone, so that weights stay symmetric."""
@@ -98,15 +99,15 @@ def quantize(
         if tensor.name in chosen:
             assert isinstance(operation, Convolution)
             mean = None if means is None else means.get(tensor.inputs[0])
-            if mean is not None and len(mean) != operation.weight.shape[1]:
+            if mean is not None and len(mean) != operation.weight.shape[1] * operation.groups:
                 raise CalibrationError(
                     f"the calibration table has {len(mean)} means of {tensor.inputs[0]}; expected one for each of its"
-                    f" {operation.weight.shape[1]} channels. Calibrate again."
+                    f" {operation.weight.shape[1] * operation.groups} channels. Calibrate again."
                 )
             grid = made[_pair_name(sites.site(tensor.inputs[0]))].operation
             assert isinstance(grid, QuantizeDequantize)
             operation = quantize_weights(operation, mean, grid.scale, placement)
-        made[tensor.name] = make_tensor(tensor.name, operation, inputs) if inputs else tensor
+        made[tensor.name] = make_tensor(tensor.name, operation, inputs, exact=tensor.exact) if inputs else tensor
         result.append(made[tensor.name])
         if tensor.name in sites.quantized:
             if tensor.name not in ranges:
@@ -121,8 +122,8 @@ def quantize(
 def list_convolutions(network: Network) -> list[str]:
     """The convolutions that can be computed in eight bits, by name, in order.
 
-    All that see a feature map, but for those of non-local blocks: their products and means need more than eight bits,
-    and so do the convolutions that make and take them.
+    All that see a feature map, but those that make or take a tensor marked ``exact``, such as a non-local block's
+    products: what needs float32 cannot be made of int8.
     """
     tensors = {tensor.name: tensor for tensor in network}
     consumers = network.consumers()
@@ -133,8 +134,7 @@ def list_convolutions(network: Network) -> list[str]:
             continue
         source = tensors[tensor.inputs[0]]
         is_map = source.shape[1:] != (1, 1)
-        takes_product = isinstance(source.operation, Multiply | Reshape)
-        if is_map and not takes_product and not any(_is_product(other, consumers) for other in consumers[tensor.name]):
+        if is_map and not any(other.exact for other in (source, tensor, *consumers[tensor.name])):
             names.append(tensor.name)
     return names
 
@@ -194,7 +194,9 @@ def quantize_weights(
     if operation.bias is None and mean is None:
         return quantized
     if mean is not None:
-        bias = bias + (weight - quantized.dequantized()).sum((2, 3)) @ np.asarray(mean, np.float64)
+        errors = np.split((weight - quantized.dequantized()).sum((2, 3)), operation.groups)
+        means = np.split(np.asarray(mean, np.float64), operation.groups)
+        bias = bias + np.concatenate([error @ part for error, part in zip(errors, means, strict=True)])
     if placement.bias_in_int32:
         step = np.float32(input_scale) * scale
         bias = np.rint(bias / step) * step
@@ -207,6 +209,9 @@ def _largest_pair_sums(weight: Array) -> Array:
     Kernels for x86-64 CPUs without VNNI multiply with ``vpmaddubsw``. It adds the products of input channels 2j and
     2j + 1 at the same place of the filter. Where the number of input channels is odd, as in the stem, onnxruntime's
     pairs run on from one place to the next, and the channels may be reversed later (BGR): all neighbours count there.
+
+    With groups, a filter holds the channels of its own group, and sums are within it. A depthwise filter has one
+    channel, so neighbours in its window count.
 
     Only weights of the same sign count: products of unlike signs cannot overflow.
     """
@@ -247,13 +252,3 @@ class _Sites:
 
 def _pair_name(name: str) -> str:
     return f"{name}.quantized"
-
-
-def _is_product(tensor: Tensor, consumers: Mapping[str, list[Tensor]]) -> bool:
-    """Whether a tensor is a non-local block's: a product that a mean or a convolution takes, or its flat form."""
-    if isinstance(tensor.operation, Reshape):
-        return True
-    takers = (other.operation for other in consumers[tensor.name])
-    return isinstance(tensor.operation, Multiply) and any(
-        isinstance(taker, ReduceMean | Convolution) for taker in takers
-    )

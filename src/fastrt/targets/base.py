@@ -16,6 +16,7 @@ from fastrt.errors import EngineError, ImageError, TargetError
 from fastrt.ir.network import Network, Tensor
 from fastrt.passes.quantize import Placement
 from fastrt.targets.engine_info import EngineInfo
+from fastrt.targets.table import Row
 
 Value = TypeVar("Value")
 
@@ -31,24 +32,37 @@ class Lowering(Generic[Value]):
     """
 
     target: ClassVar[str]
+    exact: bool = False
+    """The mark of the tensor that is being lowered; see `Tensor`."""
 
     def named(self, tensor: Tensor, value: Value) -> Value:
         """``value`` under the tensor's name."""
         return value
 
     def lower(self, network: Network) -> Iterator[tuple[Tensor, Value]]:
-        """Each tensor with its value, in order. A value that nothing needs any more is let go.
+        """Yield each tensor with its value, in order. A value that no later tensor takes is freed.
+
+        The call itself checks all operations, before anything is lowered.
 
         Raises:
             TargetError: the target has no way to lower an operation.
         """
+        methods = {tensor.name: self._find_method(tensor) for tensor in network}
+        return self._lower(network, methods)
+
+    def _find_method(self, tensor: Tensor) -> Callable[..., Value]:
+        method: Callable[..., Value] | None = getattr(self, tensor.operation.kind, None)
+        if method is None:
+            raise TargetError(f"{self.target} cannot lower {tensor.operation.kind}, which makes {tensor.name}")
+        return method
+
+    def _lower(self, network: Network, methods: Mapping[str, Callable[..., Value]]) -> Iterator[tuple[Tensor, Value]]:
         last_use = {name: tensor.name for tensor in network for name in tensor.inputs}
         values: dict[str, Value] = {}
         for tensor in network:
-            method: Callable[..., Value] | None = getattr(self, tensor.operation.kind, None)
-            if method is None:
-                raise TargetError(f"{self.target} cannot lower {tensor.operation.kind}, which makes {tensor.name}")
-            value = self.named(tensor, method(tensor.operation, *(values[name] for name in tensor.inputs)))
+            self.exact = tensor.exact
+            arguments = (values[name] for name in tensor.inputs)
+            value = self.named(tensor, methods[tensor.name](tensor.operation, *arguments))
             values[tensor.name] = value
             yield tensor, value
             del value
@@ -134,29 +148,33 @@ class Runner(ABC):
 
 
 class Target(ABC):
-    """One runtime.
+    """One runtime. A subclass names its row of the table: ``class OnnxTarget(Target, row=ROWS["onnx"])``.
 
     Attributes:
-        name: as the user says it.
-        suffix: of its engine files, with the dot.
-        typed: whether precision must stand in the network, as casts.
-        batches: what its engines are tuned for, unless the user says otherwise; see `BuildOptions`.
+        row: all that is known of the target without its runtime.
+        name, typed, batches, device: as in the row.
+        suffix: the first of the row's suffixes.
         whole_up_to: images in a batch up to which one convolution before an IBN-a is faster than one for each half.
-        device: where its engines run, unless the user says otherwise.
         placement: how it wants its Q/DQ pairs.
         measures: whether it chooses what an engine is made of by measuring, so that no two builds need be alike.
         builds_elsewhere: whether engines are built on hosts that need not be able to run them.
     """
 
+    row: ClassVar[Row]
     name: ClassVar[str]
     suffix: ClassVar[str]
-    typed: ClassVar[bool] = False
-    batches: ClassVar[tuple[int, ...]] = ()
+    typed: ClassVar[bool]
+    batches: ClassVar[tuple[int, ...]]
+    device: ClassVar[str]
     whole_up_to: ClassVar[float] = math.inf
-    device: ClassVar[str] = "cpu"
     placement: ClassVar[Placement]
     measures: ClassVar[bool] = False
     builds_elsewhere: ClassVar[bool] = False
+
+    def __init_subclass__(cls, row: Row) -> None:
+        cls.row = row
+        cls.name, cls.suffix = row.name, row.suffixes[0]
+        cls.typed, cls.batches, cls.device = row.typed, row.batches, row.device
 
     @abstractmethod
     def precisions(self) -> Sequence[str]:

@@ -9,26 +9,10 @@ from pathlib import Path
 from fastrt.errors import TargetError
 from fastrt.targets.base import Target, refuse_precision
 from fastrt.targets.engine_info import Precision
+from fastrt.targets.table import ROWS
 
-TARGETS = {
-    "openvino": ("fastrt.targets.openvino", "OpenVinoTarget"),
-    "onnx": ("fastrt.targets.onnx", "OnnxTarget"),
-    "reference": ("fastrt.targets.reference", "ReferenceTarget"),
-    "tensorrt": ("fastrt.targets.tensorrt.target", "TensorRtTarget"),
-    "tensorrt-rtx": ("fastrt.targets.tensorrt.target", "TensorRtRtxTarget"),
-}
-"""Where each target lives; only the one that is used is imported, and its runtime with it."""
-
-SUFFIXES = {
-    ".xml": "openvino",
-    ".onnx": "onnx",
-    ".npz": "reference",
-    ".engine": "tensorrt",
-    ".plan": "tensorrt",
-    ".trt": "tensorrt",
-    ".rtx": "tensorrt-rtx",
-}
-"""Which target an engine file belongs to."""
+SUFFIXES = {suffix: row.name for row in ROWS.values() for suffix in row.suffixes}
+"""The name of an engine file's target, by the file's suffix."""
 
 
 def find_target(name: str) -> Target:
@@ -37,10 +21,10 @@ def find_target(name: str) -> Target:
     Raises:
         TargetError: there is none, or its runtime is not installed.
     """
-    if name not in TARGETS:
-        raise TargetError(f"there is no target {name}; known are {', '.join(TARGETS)}")
-    module, class_name = TARGETS[name]
-    target: Target = getattr(importlib.import_module(module), class_name)()
+    if name not in ROWS:
+        raise TargetError(f"there is no target {name}; known are {', '.join(ROWS)}")
+    row = ROWS[name]
+    target: Target = getattr(importlib.import_module(row.module), row.class_name)()
     return target
 
 

@@ -1,4 +1,4 @@
-"""A CUDA runtime and a TensorRT engine that compute on the host, so that lanes and runners are tried without a GPU.
+"""A CUDA runtime and a TensorRT engine that compute on the host, so that slots and runners are tried without a GPU.
 
 Device memory is host memory, streams do at once what they are asked, a captured graph is the list of what was asked.
 The engine's embedding of an image is the sum of its pixels, and of its first row: enough to tell images and rows apart.

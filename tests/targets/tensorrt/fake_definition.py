@@ -55,7 +55,7 @@ TRT = SimpleNamespace(
 )
 
 
-def make_dialect(*, strongly_typed: bool) -> Any:
+def make_capabilities(*, strongly_typed: bool) -> Any:
     """What the lowering wants to know of a TensorRT."""
     names = {"float32": "FLOAT", "float16": "HALF", "uint8": "UINT8"}
     return SimpleNamespace(
@@ -92,7 +92,7 @@ class Layer:
         self.type = type_
         self.name = ""
         self.num_groups = 1
-        self.stride_nd = self.padding_nd = self.pre_padding = self.post_padding = None
+        self.stride_nd = self.padding_nd = self.pre_padding = self.post_padding = self.dilation_nd = None
         self.inputs = list(inputs)
         open_batch = any(tensor.open_batch for tensor in inputs) and type_ != "SHAPE"
         self._output = Tensor(lambda: compute(self), dtype, open_batch=open_batch)
@@ -216,7 +216,10 @@ class Definition:
             groups = layer.num_groups
             value = np.pad(x.value, layer.padding())
             step = layer.stride_nd or (1, 1)
-            windows = np.lib.stride_tricks.sliding_window_view(value, kernel, (2, 3))[:, :, :: step[0], :: step[1]]
+            apart = layer.dilation_nd or (1, 1)
+            spans = [far * (size - 1) + 1 for far, size in zip(apart, kernel, strict=True)]
+            windows = np.lib.stride_tricks.sliding_window_view(value, spans, (2, 3))
+            windows = windows[:, :, :: step[0], :: step[1], :: apart[0], :: apart[1]]
             count, _, height, width = windows.shape[:4]
             rows = windows.transpose(0, 1, 4, 5, 2, 3).reshape(count, groups, -1, height * width)
             y = filters.reshape(groups, outputs // groups, -1) @ rows

@@ -10,7 +10,7 @@ import pytest
 
 from fastrt.targets.base import Layer
 from fastrt.targets.tensorrt import cuda
-from fastrt.targets.tensorrt.capabilities import Dialect
+from fastrt.targets.tensorrt.capabilities import Capabilities
 from fastrt.targets.tensorrt.inspection import list_layers
 
 TRT = SimpleNamespace(
@@ -95,5 +95,5 @@ class Engine:
 def test_each_layer_is_told_of_in_its_own_profile(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = SimpleNamespace(handle=1, wait=lambda: None, close=lambda: None)
     monkeypatch.setattr(cuda, "Stream", lambda: stream)
-    layers = list_layers(Dialect(TRT, "tensorrt"), Engine())
+    layers = list_layers(Capabilities(TRT, "tensorrt"), Engine())
     assert layers == [Layer(name, "CaskConvolution Channel major FP16", (64, 8, 4)) for name in NAMES]

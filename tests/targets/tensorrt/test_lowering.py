@@ -15,7 +15,7 @@ from fastrt.targets.engine_info import EngineInfo
 from fastrt.targets.tensorrt.lowering import TensorRtLowering
 from fastrt.targets.tensorrt.target import TensorRtTarget
 from fastrt.testing.untrained import draw_weights
-from targets.tensorrt.fake_definition import Definition, make_dialect
+from targets.tensorrt.fake_definition import Definition, make_capabilities
 
 SPEC = fastrt.load_spec(None, ["MODEL.BACKBONE.DEPTH", "18x", "INPUT.SIZE_TEST", [64, 32]])
 INFO = EngineInfo(
@@ -38,8 +38,8 @@ def _lower(network: Network, *, quantized: bool = False, batch: int = 1) -> tupl
     """As TensorRT 8 is given it."""
     images = np.zeros((1, *network.input.shape), network.input.dtype)
     definition = Definition(images)
-    dialect = make_dialect(strongly_typed=False)
-    lowering = TensorRtLowering(dialect, definition, [], half=True, quantized=quantized, batch=batch)
+    capabilities = make_capabilities(strongly_typed=False)
+    lowering = TensorRtLowering(capabilities, definition, [], half=True, quantized=quantized, batch=batch)
     for _ in lowering.lower(network):
         pass
     return definition, lowering
@@ -85,8 +85,9 @@ def test_all_between_the_convolutions_of_a_non_local_block_is_one_kernel() -> No
 def test_a_wide_map_is_kept_from_the_kernel_of_gem(channels: int, quantized: bool, fences: int) -> None:
     image = make_tensor(INPUT, Input((channels, 4, 4)), [])
     relu = make_tensor("relu", Relu(), [image])
-    clamp = make_tensor("clamp", Clamp(low=1e-6), [relu])
-    network = compute_in_half(Network((image, relu, clamp, make_tensor("power", Power(3.0), [clamp]))), "float16")
+    clamp = make_tensor("clamp", Clamp(low=1e-6), [relu], exact=True)
+    power = make_tensor("power", Power(3.0), [clamp], exact=True)
+    network = compute_in_half(Network((image, relu, clamp, power)), "float16")
     definition, _ = _lower(network, quantized=quantized)
     kinds = [layer.type for layer in definition.layers]
     assert kinds.count("POOLING") == fences

@@ -19,7 +19,7 @@ from fastrt.targets.reference import Reference
 from fastrt.targets.tensorrt.lowering import FEW, TensorRtLowering
 from fastrt.targets.tensorrt.target import TensorRtTarget
 from golden.cases import NAMES, distance, load_golden
-from targets.tensorrt.fake_definition import Definition, make_dialect
+from targets.tensorrt.fake_definition import Definition, make_capabilities
 from targets.test_parity import NETWORKS
 from unrounded import UnroundedReference
 
@@ -38,8 +38,8 @@ def _describe(network: Network, precision: Precision) -> EngineInfo:
 
 def _compute(network: Network, batch: Array, *, strongly_typed: bool, half: bool, most: int) -> Array:
     """By the layers that an old or a new TensorRT is given."""
-    dialect = make_dialect(strongly_typed=strongly_typed)
-    lowering = TensorRtLowering(dialect, Definition(batch), [], half=half, quantized=False, batch=most)
+    capabilities = make_capabilities(strongly_typed=strongly_typed)
+    lowering = TensorRtLowering(capabilities, Definition(batch), [], half=half, quantized=False, batch=most)
     *_, (_, output) = lowering.lower(network)
     return np.asarray(output.value)
 
@@ -97,8 +97,8 @@ def test_int8(most: int) -> None:
         quantized=partial(quantize, ranges=ranges, placement=TensorRtTarget.placement),
     )
     definition = Definition(case.images[:1])
-    dialect = make_dialect(strongly_typed=False)
-    lowering = LedLowering(dialect, definition, [], half=True, quantized=True, batch=most)
+    capabilities = make_capabilities(strongly_typed=False)
+    lowering = LedLowering(capabilities, definition, [], half=True, quantized=True, batch=most)
     lowering.wanted = {tensor.name: value for tensor, value in UnroundedReference(case.images[:1]).lower(network)}
     for _ in lowering.lower(network):
         pass

@@ -11,7 +11,7 @@ import pytest
 import fastrt
 from fastrt.targets.base import BuildOptions
 from fastrt.targets.engine_info import EngineInfo
-from fastrt.targets.tensorrt.capabilities import Dialect
+from fastrt.targets.tensorrt.capabilities import Capabilities
 from fastrt.targets.tensorrt.plan import MARK, configure, find_description, profile_ranges
 
 INFO = EngineInfo(
@@ -75,7 +75,7 @@ def test_tensorrt_8_is_told_of_int8_only_if_something_is_in_it(quantized: bool, 
     )
     builder: Any = SimpleNamespace(create_builder_config=lambda: config)
     info = INFO.model_copy(update={"precision": "int8"})
-    configure(Dialect(trt, "tensorrt"), builder, info, BuildOptions(), bound=True, quantized=quantized)
+    configure(Capabilities(trt, "tensorrt"), builder, info, BuildOptions(), bound=True, quantized=quantized)
     assert told == wanted
 
 

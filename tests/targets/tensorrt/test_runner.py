@@ -1,4 +1,4 @@
-"""Lanes, profiles, padding and threads, on a CUDA that runs on the host."""
+"""Execution slots, profiles, padding and threads, on a CUDA that runs on the host."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fastrt.arrays import Array
 from fastrt.engine.session import Session
 from fastrt.targets.engine_info import EngineInfo
 from fastrt.targets.tensorrt import cuda
-from fastrt.targets.tensorrt.capabilities import Dialect
+from fastrt.targets.tensorrt.capabilities import Capabilities
 from fastrt.targets.tensorrt.execution_slot import Ports
 from fastrt.targets.tensorrt.runner import TensorRtRunner
 from targets.tensorrt.fake_cuda import SHAPE, FakeEngine, FakeRuntime, embed
@@ -39,7 +39,7 @@ def _open(runtime: FakeRuntime, profiles: list[tuple[int, int, int]] = PROFILES)
     trt: Any = SimpleNamespace(ExecutionContextAllocationStrategy=SimpleNamespace(USER_MANAGED=2))
     info = EngineInfo(target="tensorrt", io="u8_nhwc_bgr", image_size=SHAPE[:2], embedding_dim=2)
     ports = Ports("images", "embedding", int(np.prod(SHAPE)), 2, SHAPE)
-    return Session(TensorRtRunner(Dialect(trt, "tensorrt"), engine, info, ports, 0)), engine
+    return Session(TensorRtRunner(Capabilities(trt, "tensorrt"), engine, info, ports, 0)), engine
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 8, 9, 11, 16, 17, 50])
@@ -101,7 +101,7 @@ def test_one_graph_copies_from_anywhere_in_pinned_memory(runtime: FakeRuntime) -
         assert np.array_equal(session(second), want[12:24])
         assert np.array_equal(session(second[:11]), want[12:23])
         assert np.array_equal(session(first[1:]), want[1:12])
-        assert np.array_equal(session(IMAGES[30:42]), want[30:42])  # through the lane's own memory
+        assert np.array_equal(session(IMAGES[30:42]), want[30:42])  # through the slot's own memory
         assert runtime.pointed == 4
         assert len(runtime.graphs) == len(engine.contexts) == 1
         images: Any = OnDevice(IMAGES[24:36])
@@ -184,7 +184,7 @@ def test_dlpack_is_read(runtime: FakeRuntime) -> None:
             session(wrong)
 
 
-def test_threads_share_two_lanes(runtime: FakeRuntime) -> None:
+def test_threads_share_two_slots(runtime: FakeRuntime) -> None:
     session, engine = _open(runtime, [(1, 4, 4)])
     want = embed(IMAGES.astype(np.float32))
     wrong: list[int] = []

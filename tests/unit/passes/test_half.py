@@ -7,8 +7,8 @@ import pytest
 
 import fastrt
 from fastrt.arrays import Array
-from fastrt.ir.network import Network
-from fastrt.ir.ops import Cast, Convolution, Power
+from fastrt.ir.network import INPUT, Network, make_tensor
+from fastrt.ir.ops import Cast, Convolution, Input, Power, Relu, ScaleShift
 from fastrt.passes import prepare
 from fastrt.passes.fold import fold_scales
 from fastrt.passes.half import compute_in_half
@@ -60,6 +60,36 @@ def test_only_what_half_can_hold_is_in_half(network: Network, dtype: str) -> Non
         if not isinstance(tensor.operation, Cast) and {dtypes[name] for name in tensor.inputs} - {tensor.dtype}
     ]
     assert not mixed
+
+
+def test_squeeze_and_excitation_is_half_without_casts() -> None:
+    spec = fastrt.load_spec(
+        "sbs_R50", ["INPUT.SIZE_TEST", [64, 32], "MODEL.BACKBONE.WITH_SE", True, "MODEL.BACKBONE.WITH_NL", False]
+    )
+    half = compute_in_half(fold_scales(fastrt.build_network(spec, draw_weights(spec))), "float16")
+    assert half["backbone.layer1.0.se.avg_pool"].dtype == half["backbone.layer1.0.se"].dtype == "float16"
+    casts = [tensor.name for tensor in half if isinstance(tensor.operation, Cast)]
+    assert len(casts) == 2, casts  # of the standardised pixels, and before GeM
+    assert casts[0] == "images.standardised.float16"
+    assert {other.name for other in half.consumers()[casts[1]]} == {"heads.pool_layer.clamp"}
+
+
+def test_a_tensor_that_is_marked_stays_in_float32() -> None:
+    image = make_tensor(INPUT, Input((3, 8, 4)), [])
+    pixels = make_tensor("pixels", ScaleShift(np.ones(3), np.zeros(3)), [image])
+    for exact in (False, True):
+        relu = make_tensor("relu", Relu(), [pixels], exact=exact)
+        again = make_tensor("again", Relu(), [relu])
+        half = compute_in_half(Network((image, pixels, relu, again)), "float16")
+        assert half["relu"].dtype == ("float32" if exact else "float16")
+        assert half["relu"].exact == exact
+        assert half["again"].dtype == "float16"
+
+
+def test_a_mark_changes_neither_text_nor_fingerprint() -> None:
+    image = make_tensor(INPUT, Input((3, 8, 4)), [])
+    plain, marked = (Network((image, make_tensor("relu", Relu(), [image], exact=exact))) for exact in (False, True))
+    assert (str(plain), plain.fingerprint()) == (str(marked), marked.fingerprint())
 
 
 def test_half_changes_nothing_but_rounding(network: Network) -> None:

@@ -14,6 +14,7 @@ from fastrt.arrays import Array
 from fastrt.ir.network import Network
 from fastrt.ir.ops import Convolution, QuantizeDequantize
 from fastrt.passes.fold import fold_scales
+from fastrt.passes.half import compute_in_half
 from fastrt.passes.outside import take_bytes
 from fastrt.passes.quantize import (
     list_convolutions,
@@ -23,8 +24,8 @@ from fastrt.passes.quantize import (
     quantize,
     quantize_weights,
 )
-from fastrt.targets.onnx import OnnxTarget
-from fastrt.targets.openvino import OpenVinoTarget
+from fastrt.targets.onnx.target import OnnxTarget
+from fastrt.targets.openvino.target import OpenVinoTarget
 from fastrt.targets.reference import Reference, run_reference
 from fastrt.targets.tensorrt.target import TensorRtTarget
 from fastrt.testing.untrained import draw_weights
@@ -93,6 +94,23 @@ def test_wide_non_local_blocks_and_heads_are_left_alone() -> None:
     arrays = draw_weights(spec)
     network = fold_scales(fastrt.build_network(spec, arrays))
     assert not [name for name in list_convolutions(network) if "NL" in name or "heads" in name]
+
+
+def test_non_local_blocks_of_many_inner_channels_are_left_alone() -> None:
+    spec = fastrt.load_spec("sbs_R50", [*SIZE, "MODEL.BACKBONE.WITH_NL", True])
+    arrays = draw_weights(spec)
+    for name in [name for name in arrays if "NL_" in name]:
+        if name.endswith("W.0.weight"):
+            arrays[name] = np.repeat(arrays[name], 16, 1)
+        elif name.split(".")[-2] in ("g", "theta", "phi"):
+            arrays[name] = np.repeat(arrays[name], 16, 0)
+    network = fold_scales(fastrt.build_network(spec, arrays))
+    chosen = list_convolutions(network)
+    assert len(chosen) == 53
+    assert not [name for name in chosen if "NL" in name]
+    half = compute_in_half(network, "float16")
+    assert {half[f"backbone.NL_2.0.{part}"].dtype for part in ("g.flat", "f", "y.flat", "y")} == {"float32"}
+    assert {half[f"backbone.NL_2.0.{part}"].dtype for part in ("g", "W.1")} == {"float16"}
 
 
 def test_squeeze_and_excitation_is_left_alone_and_the_rest_of_its_block_is_not() -> None:

@@ -1,6 +1,6 @@
-"""Which TensorRT is installed, and what it can do: told by what it has, never by its version.
+"""The installed TensorRT and its API capabilities, read from the names it has, never from its version.
 
-The only file that imports one.
+The only file that imports TensorRT.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ INSTALL = {"tensorrt": "pip install 'fastrt[tensorrt]'", "tensorrt-rtx": "pip in
 
 
 @dataclass(frozen=True)
-class Dialect:
-    """One installed TensorRT.
+class Capabilities:
+    """The API capabilities of one installed TensorRT.
 
     Attributes:
         trt: its module.
@@ -83,7 +83,7 @@ class Dialect:
         return np.int64 if hasattr(self.trt.DataType, "INT64") else np.int32
 
 
-def find_dialect(target: str) -> Dialect:
+def find_capabilities(target: str) -> Capabilities:
     """The TensorRT that is installed for a target.
 
     Raises:
@@ -93,6 +93,6 @@ def find_dialect(target: str) -> Dialect:
     if name is None:
         raise TargetError(f"{target} is not installed; {INSTALL[target]}")
     try:
-        return Dialect(importlib.import_module(name), target)
+        return Capabilities(importlib.import_module(name), target)
     except (ImportError, OSError) as error:
         raise TargetError(f"{target} is installed but does not load: {error}") from error

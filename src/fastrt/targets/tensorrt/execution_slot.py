@@ -1,4 +1,4 @@
-"""A lane: a stream with its buffers, and a captured graph for each size of batch that was asked for."""
+"""An execution slot: a stream, its buffers, and a captured graph for each batch size in use."""
 
 from __future__ import annotations
 
@@ -44,14 +44,16 @@ class Captured:
     copied: tuple[int, int]
 
 
-class Lane:
+class ExecutionSlot:
     """Runs one batch at a time: copy in, then compute, on one stream.
 
     Contexts share one scratch memory, as only one of them runs at a time. Embeddings that are wanted on the host the
     GPU writes there itself, into page-locked memory: no copy has to wait for them.
     """
 
-    def __init__(self, ports: Ports, longest: int, scratch: int, create_context: Callable[[int, Lane], Trt]) -> None:
+    def __init__(
+        self, ports: Ports, longest: int, scratch: int, create_context: Callable[[int, ExecutionSlot], Trt]
+    ) -> None:
         self.ports = ports
         self.stream = cuda.Stream()
         self.scratch = cuda.Buffer(scratch)
@@ -64,7 +66,7 @@ class Lane:
         self._captured: dict[tuple[int, bool, bool], Captured] = {}
 
     def stage(self, batch: Array) -> int:
-        """Copy a batch to page-locked memory of the lane's own; its address there."""
+        """Copy a batch to page-locked memory of the slot's own; its address there."""
         self._staged.array((self._staged.size,), np.uint8)[: batch.nbytes] = batch.reshape(-1).view(np.uint8)
         return self._staged.pointer
 
@@ -106,7 +108,7 @@ class Lane:
         return context
 
     def run(self, context: Trt, size: int) -> None:
-        """Run a context on whatever lies in the lane's memory, and wait."""
+        """Run a context on whatever lies in the slot's memory, and wait."""
         _run(context, self.stream, size)
         self.stream.wait()
 

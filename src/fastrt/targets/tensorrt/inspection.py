@@ -10,19 +10,19 @@ from typing import Any
 from fastrt.errors import EngineError
 from fastrt.targets.base import Layer
 from fastrt.targets.tensorrt import cuda
-from fastrt.targets.tensorrt.capabilities import Dialect, Trt
+from fastrt.targets.tensorrt.capabilities import Capabilities, Trt
 
 OF_PROFILE = re.compile(r" \[profile (\d+)\]$")
 """How names of layers end that belong to another profile than the first."""
 
 
-def list_layers(dialect: Dialect, engine: Trt) -> list[Layer]:
+def list_layers(capabilities: Capabilities, engine: Trt) -> list[Layer]:
     """The layers of all profiles, in the formats that each profile's largest batch has."""
-    kind = dialect.trt.LayerInformationFormat.JSON
+    kind = capabilities.trt.LayerInformationFormat.JSON
     inspector = engine.create_engine_inspector()
     layers = [_read(layer) for layer in _parse(inspector.get_engine_information(kind)).get("Layers", [])]
     for profile in range(engine.num_optimization_profiles):
-        inspector.execution_context = context = _create_context(dialect, engine, profile)
+        inspector.execution_context = context = _create_context(capabilities, engine, profile)
         for i, layer in enumerate(layers):
             # Of layers of other profiles than the context's it tells nothing.
             if _profile_of(layer.name) == profile and (told := inspector.get_layer_information(i, kind)):
@@ -38,7 +38,7 @@ def _parse(told: str) -> dict[str, Any]:
     return found
 
 
-def _create_context(dialect: Dialect, engine: Trt, profile: int) -> Trt:
+def _create_context(capabilities: Capabilities, engine: Trt, profile: int) -> Trt:
     """A context for the largest batch of a profile; formats are known only once the shapes are inferred."""
     context, stream = engine.create_execution_context(), cuda.Stream()
     chosen = context is not None and context.set_optimization_profile_async(profile, int(stream.handle))
@@ -46,7 +46,7 @@ def _create_context(dialect: Dialect, engine: Trt, profile: int) -> Trt:
     stream.close()
     if not chosen:
         raise EngineError("tensorrt makes no context to tell of the layers: is the GPU's memory full?")
-    for name, shape in _list_largest_inputs(dialect, engine, profile):
+    for name, shape in _list_largest_inputs(capabilities, engine, profile):
         context.set_input_shape(name, shape)
     context.infer_shapes()
     return context
@@ -62,10 +62,12 @@ def _profile_of(name: str) -> int:
     return int(found[1]) if found else 0
 
 
-def _list_largest_inputs(dialect: Dialect, engine: Trt, profile: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+def _list_largest_inputs(
+    capabilities: Capabilities, engine: Trt, profile: int
+) -> Iterator[tuple[str, tuple[int, ...]]]:
     """The inputs whose shape is to be chosen, and the largest that a profile allows."""
     for name in map(engine.get_tensor_name, range(engine.num_io_tensors)):
-        is_input = engine.get_tensor_mode(name) == dialect.trt.TensorIOMode.INPUT
+        is_input = engine.get_tensor_mode(name) == capabilities.trt.TensorIOMode.INPUT
         if is_input and -1 in tuple(engine.get_tensor_shape(name)):
             yield name, tuple(engine.get_tensor_profile_shape(name, profile)[2])
 

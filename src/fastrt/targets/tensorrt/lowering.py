@@ -8,12 +8,8 @@ half is a layer, with which a kernel in float32 ends. Next to int8 the builder c
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
-
 import numpy as np
 
-from fastrt.arrays import Array
-from fastrt.errors import EngineError
 from fastrt.ir.network import Tensor
 from fastrt.ir.ops import (
     Add,
@@ -40,12 +36,8 @@ from fastrt.ir.ops import (
     Slice,
     Transpose,
 )
-from fastrt.targets.base import Lowering
-from fastrt.targets.tensorrt.capabilities import Dialect, Trt
-from fastrt.targets.tensorrt.messages import last_fault
-
-PIXELS = 1 << 2 | 1 << 3
-"""Axes 2 and 3, as a bit mask."""
+from fastrt.targets.tensorrt.capabilities import Trt
+from fastrt.targets.tensorrt.layers import PIXELS, LayerWriter
 
 FEW = 4
 """Images at once, up to which IBN is fastest as one convolution and a plain instance norm: on an H100 and an H200."""
@@ -54,29 +46,8 @@ MANY = 1024
 """Channels before GeM from which on the last convolution is faster with its shortcut, in half: a bottleneck's is."""
 
 
-class TensorRtLowering(Lowering[Trt]):
-    """Fills ``network``; values are its `ITensor`s.
-
-    Attributes:
-        bound: whether a layer was bound to a type, so that the builder must be told to obey.
-    """
-
-    target: ClassVar[str] = "tensorrt"
-
-    def __init__(
-        self, dialect: Dialect, network: Trt, errors: list[str], *, half: bool, quantized: bool, batch: int
-    ) -> None:
-        self.bound = False
-        self._dialect = dialect
-        self._trt = dialect.trt
-        self._network = network
-        self._errors = errors
-        self._half = half and not dialect.strongly_typed
-        self._quantized = quantized
-        self._batch = batch
-        self._kept: list[Array] = []  # TensorRT reads arrays at the build, and copies none
-        self._layers: list[Trt] = []
-        self._borders: set[str] = set()  # casts that the builder is to place
+class TensorRtLowering(LayerWriter):
+    """Fills ``network``; values are its `ITensor`s."""
 
     def named(self, tensor: Tensor, value: Trt) -> Trt:
         if isinstance(tensor.operation, Cast) and not self._layers:
@@ -106,12 +77,12 @@ class TensorRtLowering(Lowering[Trt]):
         return value
 
     def input(self, op: Input) -> Trt:
-        return self._network.add_input("images", self._dialect.data_type(op.dtype), (-1, *op.shape))
+        return self._network.add_input("images", self._capabilities.data_type(op.dtype), (-1, *op.shape))
 
     def cast(self, op: Cast, x: Trt) -> Trt:
         kinds = self._trt.DataType
-        if self._dialect.strongly_typed:
-            return self._add("add_cast", x, self._dialect.data_type(op.dtype))
+        if self._capabilities.strongly_typed:
+            return self._add("add_cast", x, self._capabilities.data_type(op.dtype))
         if x.dtype == kinds.UINT8:  # all up to the cast to half is to be one kernel
             return self._at_least(0.0, self._add("add_cast", x, kinds.FLOAT))
         return x if op.dtype == "float32" else self._add("add_cast", x, kinds.HALF)
@@ -158,6 +129,10 @@ class TensorRtLowering(Lowering[Trt]):
             layer.set_input(1, dequantized)
         layer.stride_nd = (op.stride, op.stride)
         layer.padding_nd = (op.padding, op.padding)
+        if op.groups != 1:
+            layer.num_groups = op.groups
+        if op.dilation != 1:
+            layer.dilation_nd = (op.dilation, op.dilation)
         return layer.get_output(0)
 
     def quantize_dequantize(self, op: QuantizeDequantize, x: Trt) -> Trt:
@@ -177,7 +152,7 @@ class TensorRtLowering(Lowering[Trt]):
         add = "add_normalization_v2" if hasattr(self._network, "add_normalization_v2") else "add_normalization"
         layer = self._layer(add, x, scale, bias, PIXELS)
         layer.epsilon = op.eps
-        if (self._batch > FEW or self._quantized) and not self._dialect.strongly_typed:
+        if (self._batch > FEW or self._quantized) and not self._capabilities.strongly_typed:
             # As a group norm it is the same, and its kernel is faster but for few images in half.
             layer.num_groups = len(op.weight)
         return layer.get_output(0)
@@ -194,8 +169,9 @@ class TensorRtLowering(Lowering[Trt]):
         return self._add("add_activation", x, self._trt.ActivationType.SIGMOID)
 
     def clamp(self, op: Clamp, x: Trt) -> Trt:
-        if self._half and tuple(x.shape)[2:] != (1, 1):
-            # GeM begins. Without casts it is fused into the convolution before, which then computes in float32 too.
+        if self._half and self.exact and tuple(x.shape)[2:] != (1, 1):
+            # GeM begins, or another clamp in float32. Without casts it is fused into the convolution before, which
+            # then computes in float32 too.
             x = self._add("add_cast", x, self._trt.DataType.HALF)
             if x.shape[1] >= MANY and not self._quantized:
                 x = self._fence(x)
@@ -222,8 +198,8 @@ class TensorRtLowering(Lowering[Trt]):
 
     def reduce_mean(self, _: ReduceMean, x: Trt) -> Trt:
         mean = self._add("add_reduce", x, self._trt.ReduceOperation.AVG, PIXELS, True)
-        if x.shape[1] == 1 and not self._dialect.strongly_typed:
-            # A non-local block: all between its convolutions is to be one kernel.
+        if self.exact and not self._capabilities.strongly_typed:
+            # Of a non-local block, all between its convolutions is to be one kernel.
             return self._at_least(float(np.finfo(np.float32).min), mean)
         return mean
 
@@ -235,91 +211,6 @@ class TensorRtLowering(Lowering[Trt]):
         total = self._add("add_reduce", squares, self._trt.ReduceOperation.SUM, 1 << 1, True)
         length = self._add("add_unary", total, self._trt.UnaryOperation.SQRT)
         return self._elementwise("DIV", x, self._at_least(op.eps, length))
-
-    def _layer(self, add: str, *arguments: Any) -> Trt:
-        layer = getattr(self._network, add)(*arguments)
-        if layer is None:
-            raise EngineError(f"tensorrt refuses a layer: {last_fault(self._errors)}")
-        self._layers.append(layer)
-        return layer
-
-    def _add(self, add: str, *arguments: Any) -> Trt:
-        return self._layer(add, *arguments).get_output(0)
-
-    def _elementwise(self, operation: str, a: Trt, b: Trt) -> Trt:
-        return self._add("add_elementwise", a, b, getattr(self._trt.ElementWiseOperation, operation))
-
-    def _at_least(self, low: float, x: Trt) -> Trt:
-        """The larger of the two, by a choice.
-
-        Of all operations here TensorRT 8 takes some in its fusing compiler alone, with all that stands around them:
-        choices, casts of bytes, and instance norms. So what a choice stands in becomes one kernel.
-        """
-        bound = self._scalar(low, x)
-        return self._add("add_select", self._elementwise("GREATER", x, bound), x, bound)
-
-    def _fence(self, x: Trt) -> Trt:
-        """The same, where what TensorRT 8's fusing compiler makes one kernel of ends: it takes no pooling.
-
-        Of single pixels it costs nothing, as the builder drops it later.
-        """
-        return self._add("add_pooling_nd", x, self._trt.PoolingType.MAX, (1, 1))
-
-    def _dequantized_weight(self, op: Convolution, like: Trt) -> Trt:
-        assert op.scale is not None
-        scale = self._scale(op.scale)
-        # TensorRT 8 takes no constants of int8, and rounds these to the very same integers.
-        weight = op.dequantized().astype(np.float32)
-        constant = self._add("add_constant", weight.shape, self._weights(weight))
-        return self._dequantize(self._quantize(constant, scale, axis=0), scale, like, axis=0)
-
-    def _scale(self, scale: Array) -> Trt:
-        return self._add("add_constant", scale.shape, self._weights(scale.astype(np.float32)))
-
-    def _quantize(self, x: Trt, scale: Trt, axis: int | None = None) -> Trt:
-        int8 = (self._trt.DataType.INT8,) if self._dialect.strongly_typed else ()
-        layer = self._layer("add_quantize", x, scale, *int8)
-        if axis is not None:
-            layer.axis = axis
-        return layer.get_output(0)
-
-    def _dequantize(self, x: Trt, scale: Trt, like: Trt, axis: int | None = None) -> Trt:
-        dtype = (like.dtype,) if self._dialect.strongly_typed else ()
-        layer = self._layer("add_dequantize", x, scale, *dtype)
-        if axis is not None:
-            layer.axis = axis
-        return layer.get_output(0)
-
-    def _numpy_dtype(self, x: Trt) -> Any:
-        if x.dtype == getattr(self._trt.DataType, "BF16", None):
-            import ml_dtypes
-
-            return np.dtype(ml_dtypes.bfloat16)
-        half = self._dialect.strongly_typed and x.dtype == self._trt.DataType.HALF
-        return np.dtype(np.float16 if half else np.float32)
-
-    def _weights(self, array: Array) -> Trt:
-        array = np.asarray(array, order="C")
-        self._kept.append(array)
-        return self._dialect.weights(array)
-
-    def _constant(self, array: Array, like: Trt) -> Trt:
-        """An array as a tensor of the type of ``like``."""
-        array = array.astype(self._numpy_dtype(like))
-        return self._add("add_constant", array.shape, self._weights(array))
-
-    def _scalar(self, value: float, like: Trt) -> Trt:
-        return self._constant(np.full([1] * len(like.shape), value), like)
-
-    def _size(self, x: Trt, rest: list[int]) -> Trt:
-        """The shape ``(batch, *rest)`` as a tensor, the batch being that of ``x``."""
-        shape = self._add("add_shape", x)
-        batch = self._add("add_slice", shape, [0], [1], [1])
-        fixed = np.asarray(rest, self._dialect.shape_dtype())
-        constant = self._add("add_constant", fixed.shape, self._weights(fixed))
-        layer = self._layer("add_concatenation", [batch, constant])
-        layer.axis = 0
-        return layer.get_output(0)
 
 
 def _gains_by_half(operation: Operation) -> bool:

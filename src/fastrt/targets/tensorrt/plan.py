@@ -17,7 +17,7 @@ from fastrt.ir.ops import QuantizeDequantize
 from fastrt.passes import HALVES
 from fastrt.targets.base import BuildOptions
 from fastrt.targets.engine_info import EngineInfo
-from fastrt.targets.tensorrt.capabilities import Dialect, Trt
+from fastrt.targets.tensorrt.capabilities import Capabilities, Trt
 from fastrt.targets.tensorrt.lowering import TensorRtLowering
 from fastrt.targets.tensorrt.messages import last_fault, make_logger
 
@@ -32,27 +32,27 @@ WORKSPACE = 4 << 30
 """Bytes that the builder may use for a layer's scratch memory."""
 
 
-def build_plan(dialect: Dialect, network: Network, info: EngineInfo, options: BuildOptions) -> bytes:
+def build_plan(capabilities: Capabilities, network: Network, info: EngineInfo, options: BuildOptions) -> bytes:
     """The plan of a network, one optimisation profile for each range of batches.
 
     Raises:
         EngineError: TensorRT refuses the network or fails to build it; the message is its own, and names the tensor.
         TargetError: it has no builder, or lacks an option.
     """
-    trt = dialect.trt
-    if not dialect.can_build:
-        raise TargetError(f"{dialect.version} is a runtime without a builder; install the whole of it to build")
+    trt = capabilities.trt
+    if not capabilities.can_build:
+        raise TargetError(f"{capabilities.version} is a runtime without a builder; install the whole of it to build")
     logger = make_logger(trt)
     builder = trt.Builder(logger)
     half = info.precision in HALVES
-    definition = dialect.create_network(builder)
+    definition = capabilities.create_network(builder)
     definition.name = MARK + info.to_text()
     quantized = any(isinstance(tensor.operation, QuantizeDequantize) for tensor in network)
     batch = max(options.batches, default=1)
-    lowering = TensorRtLowering(dialect, definition, logger.errors, half=half, quantized=quantized, batch=batch)
+    lowering = TensorRtLowering(capabilities, definition, logger.errors, half=half, quantized=quantized, batch=batch)
     *_, (_, output) = lowering.lower(network)
     definition.mark_output(output)
-    config = configure(dialect, builder, info, options, bound=lowering.bound, quantized=quantized)
+    config = configure(capabilities, builder, info, options, bound=lowering.bound, quantized=quantized)
     for shortest, best, longest in profile_ranges(options.batches):
         profile = builder.create_optimization_profile()
         profile.set_shape(network.input.name, *((size, *network.input.shape) for size in (shortest, best, longest)))
@@ -66,8 +66,10 @@ def build_plan(dialect: Dialect, network: Network, info: EngineInfo, options: Bu
     if plan is None:
         fault = last_fault(logger.errors)
         if "nvinfer_lean" in fault:
-            raise TargetError(f"{dialect.version} makes no version-compatible plans without its lean runtime ({fault})")
-        raise EngineError(f"{dialect.version} cannot build the network: {fault}")
+            raise TargetError(
+                f"{capabilities.version} makes no version-compatible plans without its lean runtime ({fault})"
+            )
+        raise EngineError(f"{capabilities.version} cannot build the network: {fault}")
     if cache is not None and options.timing_cache is not None:
         _save_timing_cache(config, options.timing_cache)
     return bytes(plan)
@@ -86,12 +88,12 @@ def profile_ranges(batches: Sequence[int]) -> list[tuple[int, int, int]]:
 
 
 def configure(
-    dialect: Dialect, builder: Trt, info: EngineInfo, options: BuildOptions, *, bound: bool, quantized: bool
+    capabilities: Capabilities, builder: Trt, info: EngineInfo, options: BuildOptions, *, bound: bool, quantized: bool
 ) -> Trt:
     """A builder's configuration, to which profiles and timings are to come.
 
     Args:
-        dialect: the TensorRT.
+        capabilities: the TensorRT.
         builder: its builder.
         info: of the engine.
         options: of the build.
@@ -99,7 +101,7 @@ def configure(
         quantized: whether any are in eight bits. An engine in int8 may have kept all of them from it, and told of int8
             TensorRT 8 would look for scales.
     """
-    trt = dialect.trt
+    trt = capabilities.trt
     config = builder.create_builder_config()
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, WORKSPACE)
     config.avg_timing_iterations = TIMINGS
@@ -109,7 +111,7 @@ def configure(
         config.set_flag(flags.TF32)
     else:
         config.clear_flag(flags.TF32)
-    if not dialect.strongly_typed:
+    if not capabilities.strongly_typed:
         if info.precision in ("fp16", "int8"):
             config.set_flag(flags.FP16)
         if quantized:
@@ -128,18 +130,18 @@ def configure(
     if options.hardware_compatible:
         config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
     if options.compute_capabilities:
-        _set_capabilities(dialect, config, options.compute_capabilities)
+        _set_capabilities(capabilities, config, options.compute_capabilities)
     return config
 
 
-def _set_capabilities(dialect: Dialect, config: Trt, names: Sequence[str]) -> None:
-    known = getattr(dialect.trt, "ComputeCapability", None)
+def _set_capabilities(capabilities: Capabilities, config: Trt, names: Sequence[str]) -> None:
+    known = getattr(capabilities.trt, "ComputeCapability", None)
     if known is None:
-        raise TargetError(f"{dialect.version} builds for the GPU at hand alone; tensorrt-rtx builds for others")
+        raise TargetError(f"{capabilities.version} builds for the GPU at hand alone; tensorrt-rtx builds for others")
     config.num_compute_capabilities = len(names)
     for i, name in enumerate(names):
         if not hasattr(known, name.upper()):
-            raise TargetError(f"{dialect.version} knows no compute capability {name}")
+            raise TargetError(f"{capabilities.version} knows no compute capability {name}")
         config.set_compute_capability(getattr(known, name.upper()), i)
 
 

@@ -1,4 +1,4 @@
-"""A loaded plan: picks the profile, pads the batch, and keeps two lanes busy."""
+"""A loaded plan: picks the profile, pads the batch, and keeps two execution slots busy."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from fastrt.errors import EngineError, ImageError
 from fastrt.targets.base import Runner
 from fastrt.targets.engine_info import EngineInfo
 from fastrt.targets.tensorrt import cuda
-from fastrt.targets.tensorrt.capabilities import Dialect, Trt
+from fastrt.targets.tensorrt.capabilities import Capabilities, Trt
 from fastrt.targets.tensorrt.device_array import DeviceArray, is_on_device, view_device_array, view_host_array
-from fastrt.targets.tensorrt.execution_slot import Lane, Ports
+from fastrt.targets.tensorrt.execution_slot import ExecutionSlot, Ports
 from fastrt.targets.tensorrt.profiler import make_profiler
 
-LANES = 2
+SLOTS = 2
 """Batches in flight: while one is computed, the other is copied. A third gains nothing."""
 
 STEPS = (4, 5, 6, 7)
@@ -35,42 +35,42 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Flight(Generic[T]):
-    """A batch on its way through a lane: how it is asked for, and how what comes of it is collected."""
+    """A batch on its way through an execution slot: how it is asked for, and how what comes of it is collected."""
 
-    submit: Callable[[Lane], None]
-    collect: Callable[[Lane], T]
+    submit: Callable[[ExecutionSlot], None]
+    collect: Callable[[ExecutionSlot], T]
 
 
 class TensorRtRunner(Runner):
-    """Runs a plan on one GPU. Threads share its lanes; each batch has one for itself."""
+    """Runs a plan on one GPU. Threads share its slots; each batch has one for itself."""
 
-    def __init__(self, dialect: Dialect, engine: Trt, info: EngineInfo, ports: Ports, device: int) -> None:
+    def __init__(self, capabilities: Capabilities, engine: Trt, info: EngineInfo, ports: Ports, device: int) -> None:
         self.info = info
         self.device = device
-        self._dialect = dialect
+        self._capabilities = capabilities
         self._engine = engine
         self._ports = ports
         self._profiles = _profiles(engine, ports.input_name)
         self.batch = max(longest for _, _, longest in self._profiles)
         self._sizes = _sizes([(shortest, longest) for shortest, _, longest in self._profiles])
-        self._idle: LifoQueue[Lane | None] = LifoQueue()  # None is a lane that is not made yet
-        for _ in range(LANES):
+        self._idle: LifoQueue[ExecutionSlot | None] = LifoQueue()  # None is an execution slot that is not made yet
+        for _ in range(SLOTS):
             self._idle.put(None)
         self._lock = threading.Lock()
 
     def run(self, batch: Array) -> Embeddings:
-        with self._lane() as lane:
-            lane.submit(self._address(batch, lane), len(batch), self._padded(len(batch)), pinned=True)
-            return lane.collect(len(batch))
+        with self._slot() as slot:
+            slot.submit(self._address(batch, slot), len(batch), self._padded(len(batch)), pinned=True)
+            return slot.collect(len(batch))
 
     def run_all(self, batches: Iterable[Array]) -> Iterator[Embeddings]:
         """The embeddings of each batch in turn; while one is computed, the next is made and copied."""
 
         def flight(batch: Array) -> Flight[Embeddings]:
-            def submit(lane: Lane) -> None:
-                lane.submit(self._address(batch, lane), len(batch), self._padded(len(batch)), pinned=True)
+            def submit(slot: ExecutionSlot) -> None:
+                slot.submit(self._address(batch, slot), len(batch), self._padded(len(batch)), pinned=True)
 
-            return Flight(submit, lambda lane: lane.collect(len(batch)))
+            return Flight(submit, lambda slot: slot.collect(len(batch)))
 
         return self._fly(map(flight, batches))
 
@@ -101,14 +101,14 @@ class TensorRtRunner(Runner):
         def flight(start: int) -> Flight[None]:
             part = min(self.batch, count - start)
 
-            def submit(lane: Lane) -> None:
-                lane.submit(view.pointer + start * self._ports.input_bytes, part, self._padded(part), stay=stay)
+            def submit(slot: ExecutionSlot) -> None:
+                slot.submit(view.pointer + start * self._ports.input_bytes, part, self._padded(part), stay=stay)
 
-            def collect(lane: Lane) -> None:
+            def collect(slot: ExecutionSlot) -> None:
                 if result is None:
-                    rows[start : start + part] = lane.collect(part)
+                    rows[start : start + part] = slot.collect(part)
                 else:
-                    lane.collect_on_device(result.pointer + start * self._ports.output_bytes, part)
+                    slot.collect_on_device(result.pointer + start * self._ports.output_bytes, part)
 
             return Flight(submit, collect)
 
@@ -128,12 +128,12 @@ class TensorRtRunner(Runner):
 
         The layers run one by one, without a graph, so their sum is more than a batch takes.
         """
-        profiler = make_profiler(self._dialect.trt)
-        with self._lane() as lane:
-            context = lane.prepare(size, stay=True)
+        profiler = make_profiler(self._capabilities.trt)
+        with self._slot() as slot:
+            context = slot.prepare(size, stay=True)
             context.profiler = profiler
             for _ in range(runs):
-                lane.run(context, size)
+                slot.run(context, size)
             del context
         return {name: statistics.median(values) for name, values in profiler.times.items()}
 
@@ -145,91 +145,91 @@ class TensorRtRunner(Runner):
             if self._engine is None:
                 return
             cuda.set_device(self.device)
-            lanes = [self._idle.get() for _ in range(LANES)]  # waits for whoever still runs
-            for lane in lanes:
-                if lane is not None:
-                    lane.close()
+            slots = [self._idle.get() for _ in range(SLOTS)]  # waits for whoever still runs
+            for slot in slots:
+                if slot is not None:
+                    slot.close()
             self._engine = None
-            for _ in range(LANES):
-                self._idle.put(None)  # whoever waits for a lane finds the engine closed
+            for _ in range(SLOTS):
+                self._idle.put(None)  # whoever waits for an execution slot finds the engine closed
 
     @contextmanager
-    def _lane(self) -> Iterator[Lane]:
-        lane = self._take(wait=True)
-        assert lane is not None
+    def _slot(self) -> Iterator[ExecutionSlot]:
+        slot = self._take(wait=True)
+        assert slot is not None
         try:
-            yield lane
+            yield slot
         finally:
-            self._idle.put(lane)
+            self._idle.put(slot)
 
-    def _take(self, *, wait: bool) -> Lane | None:
-        """An idle lane, for the calling thread; None if there is none and it is not to wait."""
+    def _take(self, *, wait: bool) -> ExecutionSlot | None:
+        """An idle slot, for the calling thread; None if there is none and it is not to wait."""
         try:
-            lane = self._idle.get(block=wait)
+            slot = self._idle.get(block=wait)
         except Empty:
             return None
         try:
             engine = self._open()
             cuda.set_device(self.device)
-            if lane is None:
-                lane = Lane(self._ports, self.batch, _scratch(engine), self._create_context)
+            if slot is None:
+                slot = ExecutionSlot(self._ports, self.batch, _scratch(engine), self._create_context)
         except BaseException:
-            self._idle.put(lane)
+            self._idle.put(slot)
             raise
-        return lane
+        return slot
 
     def _fly(self, flights: Iterable[Flight[T]]) -> Iterator[T]:
         """What each flight brings, in turn; while one is computed, the next is made and copied."""
-        flying: deque[tuple[Lane, Flight[T]]] = deque()
+        flying: deque[tuple[ExecutionSlot, Flight[T]]] = deque()
         try:
             for flight in flights:
-                if len(flying) == LANES:
+                if len(flying) == SLOTS:
                     yield self._land(flying)
-                # With a batch of one's own in flight, waiting for other threads' lanes could go on for ever.
-                lane = self._take(wait=not flying)
-                while lane is None:
+                # With a batch of one's own in flight, waiting for other threads' slots could go on for ever.
+                slot = self._take(wait=not flying)
+                while slot is None:
                     if flying:
                         yield self._land(flying)
-                    lane = self._take(wait=not flying)
-                flying.append((lane, flight))
-                flight.submit(lane)
+                    slot = self._take(wait=not flying)
+                flying.append((slot, flight))
+                flight.submit(slot)
             while flying:
                 yield self._land(flying)
         finally:
-            for lane, _ in flying:  # only after an error, which may have come from the stream itself
+            for slot, _ in flying:  # only after an error, which may have come from the stream itself
                 with suppress(EngineError):
-                    lane.stream.wait()
-                self._idle.put(lane)
+                    slot.stream.wait()
+                self._idle.put(slot)
 
-    def _land(self, flying: deque[tuple[Lane, Flight[T]]]) -> T:
-        lane, flight = flying[0]
-        brought = flight.collect(lane)
+    def _land(self, flying: deque[tuple[ExecutionSlot, Flight[T]]]) -> T:
+        slot, flight = flying[0]
+        brought = flight.collect(slot)
         flying.popleft()
-        self._idle.put(lane)
+        self._idle.put(slot)
         return brought
 
-    def _address(self, batch: Array, lane: Lane) -> int:
-        """Where the lane can copy a batch from: where it lies, if that is page-locked, or the lane's own memory."""
+    def _address(self, batch: Array, slot: ExecutionSlot) -> int:
+        """Where the slot can copy a batch from: where it lies, if that is page-locked, or the slot's own memory."""
         if cuda.is_pinned(batch):
             return int(batch.ctypes.data)
-        return lane.stage(batch)
+        return slot.stage(batch)
 
     def _padded(self, count: int) -> int:
         return next(size for size in self._sizes if size >= count)
 
-    def _create_context(self, size: int, lane: Lane) -> Trt:
+    def _create_context(self, size: int, slot: ExecutionSlot) -> Trt:
         engine = self._open()
         profile = min(
             (i for i, (low, _, high) in enumerate(self._profiles) if low <= size <= high),
             key=lambda i: self._profiles[i][2],
         )
-        context = _create_context(self._dialect.trt, engine, lane.scratch)
-        if context is None or not context.set_optimization_profile_async(profile, int(lane.stream.handle)):
+        context = _create_context(self._capabilities.trt, engine, slot.scratch)
+        if context is None or not context.set_optimization_profile_async(profile, int(slot.stream.handle)):
             raise EngineError(
                 f"tensorrt makes no context for a batch of {size}; a plan of TensorRT 8 that fastrt did not build may"
                 " allow one context only, and so one size of batch"
             )
-        lane.stream.wait()
+        slot.stream.wait()
         return context
 
     def _open(self) -> Trt:

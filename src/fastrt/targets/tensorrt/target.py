@@ -14,8 +14,9 @@ from fastrt.ir.network import Network
 from fastrt.passes.quantize import Placement
 from fastrt.targets.base import BuildOptions, Layer, Mode, Runner, Target
 from fastrt.targets.engine_info import EngineInfo, read_info
+from fastrt.targets.table import ROWS
 from fastrt.targets.tensorrt import cuda
-from fastrt.targets.tensorrt.capabilities import Dialect, Trt, find_dialect
+from fastrt.targets.tensorrt.capabilities import Capabilities, Trt, find_capabilities
 from fastrt.targets.tensorrt.execution_slot import Ports
 from fastrt.targets.tensorrt.inspection import list_layers
 from fastrt.targets.tensorrt.lowering import FEW
@@ -24,43 +25,38 @@ from fastrt.targets.tensorrt.plan import build_plan, description_of, find_descri
 from fastrt.targets.tensorrt.runner import TensorRtRunner
 
 
-class TensorRtTarget(Target):
+class TensorRtTarget(Target, row=ROWS["tensorrt"]):
     """TensorRT 8.6 and later, on an NVIDIA GPU."""
 
-    name: ClassVar[str] = "tensorrt"
-    suffix: ClassVar[str] = ".engine"
-    typed: ClassVar[bool] = True
-    batches: ClassVar[tuple[int, ...]] = (1, 8, 32)
     whole_up_to: ClassVar[float] = FEW
     placement: ClassVar[Placement] = Placement(
         unsigned=False, signed="int8", both_sides=False, pairs_in_int16=False, bias_in_int32=False
     )
-    device: ClassVar[str] = "cuda:0"
     measures: ClassVar[bool] = True
 
     def precisions(self) -> tuple[str, ...]:
-        return find_dialect(self.name).precisions()
+        return find_capabilities(self.name).precisions()
 
     def version(self) -> str:
-        return find_dialect(self.name).version
+        return find_capabilities(self.name).version
 
     def built_for(self, options: BuildOptions) -> str | None:
         return cuda.describe_device(0) if cuda.count_devices() else None
 
     def build(self, network: Network, path: Path, info: EngineInfo, options: BuildOptions) -> None:
-        dialect = find_dialect(self.name)
+        capabilities = find_capabilities(self.name)
         if self.name == "tensorrt" and cuda.count_devices() == 0:
             raise TargetError("tensorrt builds on the GPU that the engine is for, and there is none here")
-        path.write_bytes(build_plan(dialect, network, info, options))
+        path.write_bytes(build_plan(capabilities, network, info, options))
 
     def load(self, path: Path, device: str, taps: bool | Collection[str] = False, mode: Mode = "latency") -> Runner:
         if taps:
             raise TargetError("tensorrt fuses layers, so a plan has no tensors inside to compare; verify it whole")
         index = cuda.find_device(device)
         cuda.set_device(index)
-        dialect, engine = self._open(path, index)
-        info, ports = _read_ports(dialect, engine, self.name, path)
-        return TensorRtRunner(dialect, engine, info, ports, index)
+        capabilities, engine = self._open(path, index)
+        info, ports = _read_ports(capabilities, engine, self.name, path)
+        return TensorRtRunner(capabilities, engine, info, ports, index)
 
     def describe(self, path: Path) -> EngineInfo:
         text = find_description(path.read_bytes())
@@ -70,22 +66,22 @@ class TensorRtTarget(Target):
             except ValueError:
                 raise EngineError(f"{path} describes itself in a way this fastrt cannot read; build it again") from None
         cuda.set_device(cuda.find_device("cuda:0"))
-        dialect, engine = self._open(path, 0)
-        return _read_ports(dialect, engine, self.name, path)[0]
+        capabilities, engine = self._open(path, 0)
+        return _read_ports(capabilities, engine, self.name, path)[0]
 
     def layers(self, path: Path) -> list[Layer]:
         cuda.set_device(cuda.find_device("cuda:0"))
-        dialect, engine = self._open(path, 0)
-        return list_layers(dialect, engine)
+        capabilities, engine = self._open(path, 0)
+        return list_layers(capabilities, engine)
 
-    def _open(self, path: Path, device: int) -> tuple[Dialect, Trt]:
+    def _open(self, path: Path, device: int) -> tuple[Capabilities, Trt]:
         """The engine of a plan.
 
         Raises:
             EngineError: the plan is damaged, or of another version or GPU; the message says what to do.
         """
-        dialect = find_dialect(self.name)
-        trt = dialect.trt
+        capabilities = find_capabilities(self.name)
+        trt = capabilities.trt
         logger = make_logger(trt)
         runtime = trt.Runtime(logger)
         plan = path.read_bytes()
@@ -96,7 +92,7 @@ class TensorRtTarget(Target):
         engine = runtime.deserialize_cuda_engine(plan)
         if engine is None:
             made = f"{info.built_with} for {info.device or 'a GPU it does not name'}" if info is not None else None
-            here = f"{dialect.version} on {cuda.describe_device(device)}"
+            here = f"{capabilities.version} on {cuda.describe_device(device)}"
             what = (
                 f"{path} was built with {made}; this is {here}" if made else f"{path} is no plan that {here} can read"
             )
@@ -104,14 +100,12 @@ class TensorRtTarget(Target):
                 f"{what} ({last_fault(logger.errors)}); build it again here"
                 " (--version-compatible and --hardware-compatible make plans that travel)"
             )
-        return dialect, engine
+        return capabilities, engine
 
 
-class TensorRtRtxTarget(TensorRtTarget):
+class TensorRtRtxTarget(TensorRtTarget, row=ROWS["tensorrt-rtx"]):
     """TensorRT-RTX, for GPUs of people's own computers; it builds without a GPU at hand."""
 
-    name: ClassVar[str] = "tensorrt-rtx"
-    suffix: ClassVar[str] = ".rtx"
     measures: ClassVar[bool] = False
     builds_elsewhere: ClassVar[bool] = True
 
@@ -124,16 +118,16 @@ def _peek(plan: bytes) -> EngineInfo | None:
         return None
 
 
-def _read_ports(dialect: Dialect, engine: Trt, target: str, path: Path) -> tuple[EngineInfo, Ports]:
+def _read_ports(capabilities: Capabilities, engine: Trt, target: str, path: Path) -> tuple[EngineInfo, Ports]:
     names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
-    mode = dialect.trt.TensorIOMode
+    mode = capabilities.trt.TensorIOMode
     inputs = [name for name in names if engine.get_tensor_mode(name) == mode.INPUT]
     outputs = [name for name in names if engine.get_tensor_mode(name) == mode.OUTPUT]
-    described = [(name, _shape(engine, name), _dtype(dialect, engine, name)) for name in inputs]
+    described = [(name, _shape(engine, name), _dtype(capabilities, engine, name)) for name in inputs]
     text = description_of(engine.name or "")
     info = read_info(text, target, path, described, [_shape(engine, name) for name in outputs])
-    if _dtype(dialect, engine, outputs[0]) != "float32":
-        raise EngineError(f"{path} gives {outputs[0]} as {_dtype(dialect, engine, outputs[0])}; float32 is wanted")
+    if _dtype(capabilities, engine, outputs[0]) != "float32":
+        raise EngineError(f"{path} gives {outputs[0]} as {_dtype(capabilities, engine, outputs[0])}; float32 is wanted")
     (name, shape, dtype) = described[0]
     item = int(np.prod(shape[1:])) * np.dtype(dtype).itemsize
     return info, Ports(name, outputs[0], item, info.embedding_dim, shape[1:])
@@ -143,11 +137,11 @@ def _shape(engine: Trt, name: str) -> Shape:
     return tuple(engine.get_tensor_shape(name))
 
 
-def _dtype(dialect: Dialect, engine: Trt, name: str) -> str:
+def _dtype(capabilities: Capabilities, engine: Trt, name: str) -> str:
     kind = engine.get_tensor_dtype(name)
     known = {
-        dialect.trt.DataType.FLOAT: "float32",
-        dialect.trt.DataType.HALF: "float16",
-        dialect.trt.DataType.UINT8: "uint8",
+        capabilities.trt.DataType.FLOAT: "float32",
+        capabilities.trt.DataType.HALF: "float16",
+        capabilities.trt.DataType.UINT8: "uint8",
     }
     return known.get(kind, str(kind))

@@ -25,7 +25,13 @@ def write_network(network: Network, path: Path, info: str) -> None:
     for i, tensor in enumerate(network):
         operation = tensor.operation
         lines.append(
-            {"name": tensor.name, "kind": operation.kind, "inputs": tensor.inputs, **_prefixed(operation.attributes())}
+            {
+                "name": tensor.name,
+                "kind": operation.kind,
+                "inputs": tensor.inputs,
+                **({"exact": True} if tensor.exact else {}),
+                **_prefixed(operation.attributes()),
+            }
         )
         entries |= {f"{i}.{field}": array for field, array in operation.arrays().items()}
     texts = {OPERATIONS_ENTRY: json.dumps(lines), INFO_ENTRY: info}
@@ -58,7 +64,8 @@ def read_network(path: Path) -> Network:
             arrays = {key.partition(".")[2]: array for key, array in entries.items() if key.startswith(f"{i}.")}
             attributes = {key[1:]: _tuples(value) for key, value in line.items() if key.startswith("@")}
             operation = OPERATIONS[line["kind"]](**attributes, **arrays)
-            tensors[line["name"]] = make_tensor(line["name"], operation, [tensors[name] for name in line["inputs"]])
+            inputs = [tensors[name] for name in line["inputs"]]
+            tensors[line["name"]] = make_tensor(line["name"], operation, inputs, exact=line.get("exact", False))
         return Network(tuple(tensors.values()))
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, FastrtError, RecursionError) as error:
         raise EngineError(

@@ -1,0 +1,1 @@
+"""The targets: one package for each runtime, one table of them all."""

@@ -1,0 +1,172 @@
+"""Each operation as ONNX nodes, under its tensor's name."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+from fastrt.arrays import Array
+from fastrt.ir.network import Tensor
+from fastrt.ir.ops import (
+    Add,
+    Cast,
+    Clamp,
+    Concat,
+    Convolution,
+    Input,
+    InstanceNorm,
+    L2Normalize,
+    LeakyRelu,
+    MatMul,
+    MaxPool,
+    Multiply,
+    Power,
+    QuantizeDequantize,
+    ReduceMax,
+    ReduceMean,
+    Relu,
+    Reshape,
+    ScaleShift,
+    Sigmoid,
+    Slice,
+    Transpose,
+)
+from fastrt.targets.base import Lowering
+
+PIXELS = (2, 3)
+
+
+class OnnxLowering(Lowering[str]):
+    """A network as ONNX nodes; values are their names."""
+
+    target: ClassVar[str] = "onnx"
+
+    def __init__(self) -> None:
+        import onnx
+
+        self._onnx = onnx
+        self.nodes: list[Any] = []
+        self.initializers: list[Any] = []
+        self.ranks: dict[str, int] = {}
+
+    def named(self, tensor: Tensor, value: str) -> str:
+        if self.nodes and self.nodes[-1].output[0] == value:
+            self.nodes[-1].output[0] = self.nodes[-1].name = tensor.name
+        self.ranks[tensor.name] = len(tensor.shape) + 1
+        return tensor.name
+
+    def _node(self, kind: str, *inputs: str, **attributes: Any) -> str:
+        output = f"value{len(self.nodes)}"
+        self.nodes.append(self._onnx.helper.make_node(kind, inputs, [output], output, **attributes))
+        return output
+
+    def _constant(self, array: Array) -> str:
+        name = f"constant{len(self.initializers)}"
+        self.initializers.append(self._onnx.numpy_helper.from_array(np.asarray(array, order="C"), name))
+        return name
+
+    def _integers(self, *values: int) -> str:
+        return self._constant(np.asarray(values, np.int64))
+
+    def _float(self, value: float) -> str:
+        return self._constant(np.asarray(value, np.float32))
+
+    def _scale_shift(self, scale: Array, shift: Array, x: str, rank: int) -> str:
+        scale, shift = (array.astype(np.float32).reshape(1, -1, *(1,) * (rank - 2)) for array in (scale, shift))
+        return self._node("Add", self._node("Mul", x, self._constant(scale)), self._constant(shift))
+
+    def input(self, _: Input) -> str:
+        return ""  # named after the tensor; a graph's input is no node
+
+    def cast(self, op: Cast, x: str) -> str:
+        return self._node("Cast", x, to=self._onnx.helper.np_dtype_to_tensor_dtype(np.dtype(op.dtype)))
+
+    def transpose(self, op: Transpose, x: str) -> str:
+        return self._node("Transpose", x, perm=[0, *(axis + 1 for axis in op.axes)])
+
+    def reshape(self, op: Reshape, x: str) -> str:
+        return self._node("Reshape", x, self._integers(-1, *op.shape))
+
+    def slice(self, op: Slice, x: str) -> str:
+        return self._node("Slice", x, *(self._integers(value) for value in (op.start, op.stop, op.axis + 1)))
+
+    def concat(self, _: Concat, *xs: str) -> str:
+        return self._node("Concat", *xs, axis=1)
+
+    def scale_shift(self, op: ScaleShift, x: str) -> str:
+        return self._scale_shift(op.scale, op.shift, x, self.ranks[x])
+
+    def convolution(self, op: Convolution, x: str) -> str:
+        weight = self._constant(op.weight)
+        if op.scale is not None:
+            zero = self._constant(np.zeros(len(op.scale), np.int8))
+            weight = self._node("DequantizeLinear", weight, self._constant(op.scale), zero, axis=0)
+        arrays = [weight] + ([] if op.bias is None else [self._constant(op.bias)])
+        attributes: dict[str, Any] = {} if op.groups == 1 else {"group": op.groups}
+        if op.dilation != 1:
+            attributes["dilations"] = [op.dilation] * 2
+        return self._node(
+            "Conv",
+            x,
+            *arrays,
+            strides=[op.stride] * 2,
+            pads=[op.padding] * 4,
+            kernel_shape=op.weight.shape[2:],
+            **attributes,
+        )
+
+    def quantize_dequantize(self, op: QuantizeDequantize, x: str) -> str:
+        grid = self._float(op.scale), self._constant(np.asarray(op.zero_point, op.grid))
+        return self._node("DequantizeLinear", self._node("QuantizeLinear", x, *grid), *grid)
+
+    def max_pool(self, op: MaxPool, x: str) -> str:
+        return self._node(
+            "MaxPool",
+            x,
+            kernel_shape=[op.kernel] * 2,
+            strides=[op.stride] * 2,
+            pads=[op.padding] * 4,
+            ceil_mode=int(op.ceil),
+        )
+
+    def instance_norm(self, op: InstanceNorm, x: str) -> str:
+        return self._node(
+            "InstanceNormalization", x, self._constant(op.weight), self._constant(op.bias), epsilon=op.eps
+        )
+
+    def relu(self, _: Relu, x: str) -> str:
+        return self._node("Relu", x)
+
+    def leaky_relu(self, op: LeakyRelu, x: str) -> str:
+        return self._node("LeakyRelu", x, alpha=op.slope)
+
+    def sigmoid(self, _: Sigmoid, x: str) -> str:
+        return self._node("Sigmoid", x)
+
+    def clamp(self, op: Clamp, x: str) -> str:
+        return self._node("Clip", x, *("" if value is None else self._float(value) for value in (op.low, op.high)))
+
+    def power(self, op: Power, x: str) -> str:
+        return self._node("Pow", x, self._float(op.exponent))
+
+    def add(self, _: Add, a: str, b: str) -> str:
+        return self._node("Add", a, b)
+
+    def multiply(self, _: Multiply, a: str, b: str) -> str:
+        return self._node("Mul", a, b)
+
+    def mat_mul(self, op: MatMul, a: str, b: str) -> str:
+        a = self._node("Transpose", a, perm=[0, 2, 1]) if op.transpose_a else a
+        b = self._node("Transpose", b, perm=[0, 2, 1]) if op.transpose_b else b
+        return self._node("MatMul", a, b)
+
+    def reduce_mean(self, _: ReduceMean, x: str) -> str:
+        return self._node("ReduceMean", x, axes=PIXELS, keepdims=1)
+
+    def reduce_max(self, _: ReduceMax, x: str) -> str:
+        return self._node("ReduceMax", x, axes=PIXELS, keepdims=1)
+
+    def l2_normalize(self, op: L2Normalize, x: str) -> str:
+        length = self._node("ReduceL2", x, axes=[1], keepdims=1)
+        return self._node("Div", x, self._node("Max", length, self._float(op.eps)))

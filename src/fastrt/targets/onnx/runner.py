@@ -1,0 +1,60 @@
+"""A loaded ONNX file: an onnxruntime session."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fastrt.arrays import Array, Embeddings
+from fastrt.errors import EngineError, TargetError
+from fastrt.targets.base import Runner
+from fastrt.targets.engine_info import EngineInfo
+
+
+class OnnxRunner(Runner):
+    """An onnxruntime session, which any number of threads may share."""
+
+    def __init__(self, session: Any, info: EngineInfo, names: list[str]) -> None:
+        self.info = info
+        self._session: Any | None = session
+        self._names = names
+        self._input = session.get_inputs()[0].name
+
+    def run(self, batch: Array) -> Embeddings:
+        embeddings: Embeddings = self._run(batch, [self._open().get_outputs()[0].name])[0]
+        return embeddings.reshape(len(batch), -1)
+
+    def run_tapped(self, batch: Array) -> Mapping[str, Array]:
+        return dict(zip(self._names, self._run(batch, self._names), strict=True))
+
+    def _run(self, batch: Array, names: list[str]) -> list[Array]:
+        try:
+            results: list[Array] = self._open().run(names, {self._input: batch})
+        except EngineError:
+            raise
+        except Exception as error:  # onnxruntime's own exceptions have no common base but this
+            raise EngineError(f"onnxruntime failed on a batch of shape {batch.shape}: {error}") from error
+        return results
+
+    def _open(self) -> Any:
+        if self._session is None:
+            raise EngineError("the session is closed; load the engine again")
+        return self._session
+
+    def close(self) -> None:
+        self._session = None
+
+
+def open_session(model: str | bytes, path: Path) -> Any:
+    """An onnxruntime session of a file's path or content."""
+    try:
+        import onnxruntime
+    except ImportError:
+        raise TargetError("onnxruntime is not installed; to run ONNX files: pip install 'fastrt[onnx]'") from None
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    try:
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's own exceptions have no common base but this
+        raise EngineError(f"{path} is not an ONNX engine, or is damaged: {str(error).splitlines()[0]}") from None

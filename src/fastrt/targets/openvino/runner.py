@@ -1,0 +1,96 @@
+"""A loaded IR: a compiled model and its inference requests."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from queue import Empty, LifoQueue
+from typing import Any
+
+import numpy as np
+
+from fastrt.arrays import Array, Embeddings
+from fastrt.errors import EngineError
+from fastrt.targets.base import Runner
+from fastrt.targets.engine_info import EngineInfo
+
+
+class OpenVinoRunner(Runner):
+    """A compiled model; each thread that calls takes an inference request of its own from a pool."""
+
+    def __init__(self, compiled: Any, info: EngineInfo, names: list[str]) -> None:
+        self.info = info
+        self._compiled: Any | None = compiled
+        self._names = names
+        self._idle: LifoQueue[Any] = LifoQueue()
+        self._at_once = max(2, int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")))
+        if "INFERENCE_NUM_THREADS" in compiled.get_property("SUPPORTED_PROPERTIES"):
+            self.threads = int(compiled.get_property("INFERENCE_NUM_THREADS"))
+
+    def run(self, batch: Array) -> Embeddings:
+        return self._infer(batch)[0].reshape(len(batch), -1)
+
+    def run_tapped(self, batch: Array) -> Mapping[str, Array]:
+        return dict(zip(self._names, self._infer(batch), strict=True))
+
+    def run_all(self, batches: Iterable[Array]) -> Iterator[Embeddings]:
+        """The embeddings of each batch in turn; others wait in line or are computed beside it, as the mode has it."""
+        flying: deque[tuple[Any, Array]] = deque()
+        try:
+            for batch in batches:
+                if len(flying) == self._at_once:
+                    yield self._collect(flying)
+                request = self._take()
+                flying.append((request, batch))  # which must live as long as the request
+                request.start_async([batch], share_inputs=True)
+            while flying:
+                yield self._collect(flying)
+        finally:
+            for request, _ in flying:  # only after an error, or when nobody wants more
+                with suppress(RuntimeError):
+                    request.wait()
+                self._idle.put(request)
+
+    def _collect(self, flying: deque[tuple[Any, Array]]) -> Embeddings:
+        request, batch = flying[0]
+        try:
+            request.wait()
+            rows = np.array(request.output_tensors[0].data).reshape(len(batch), -1)
+        except RuntimeError as error:
+            raise _failed(batch, error) from error
+        flying.popleft()
+        self._idle.put(request)
+        return rows
+
+    def _infer(self, batch: Array) -> list[Array]:
+        request = self._take()
+        try:
+            request.infer([batch], share_inputs=True)
+            return [np.array(tensor.data) for tensor in request.output_tensors]
+        except RuntimeError as error:
+            raise _failed(batch, error) from error
+        finally:
+            self._idle.put(request)
+
+    def _take(self) -> Any:
+        if self._compiled is None:
+            raise EngineError("the session is closed; load the engine again")
+        try:
+            return self._idle.get_nowait()
+        except Empty:
+            return self._compiled.create_infer_request()
+
+    def close(self) -> None:
+        self._compiled = None
+        self._idle = LifoQueue()
+
+
+def _failed(batch: Array, error: Exception) -> EngineError:
+    return EngineError(f"openvino failed on a batch of shape {batch.shape}: {first_line(error)}")
+
+
+def first_line(error: Exception) -> str:
+    """The sentence of an openvino error that says what happened: its last line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

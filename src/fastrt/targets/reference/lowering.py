@@ -1,0 +1,158 @@
+"""Each operation in NumPy, in float64: what every target is compared with."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+from fastrt.arrays import Array, Embeddings
+from fastrt.ir.network import Network
+from fastrt.ir.ops import (
+    Add,
+    Cast,
+    Clamp,
+    Concat,
+    Convolution,
+    Input,
+    InstanceNorm,
+    L2Normalize,
+    LeakyRelu,
+    MatMul,
+    MaxPool,
+    Multiply,
+    Power,
+    QuantizeDequantize,
+    ReduceMax,
+    ReduceMean,
+    Relu,
+    Reshape,
+    ScaleShift,
+    Sigmoid,
+    Slice,
+    Transpose,
+)
+from fastrt.targets.base import Lowering
+
+PIXELS = (2, 3)
+
+
+def run_reference(network: Network, batch: Array) -> Embeddings:
+    """The embeddings ``(n, D)`` float32 of a batch in the network's input profile."""
+    *_, (_, embeddings) = Reference(batch).lower(network)
+    return np.asarray(embeddings, np.float32)
+
+
+def trace_reference(network: Network, batch: Array) -> dict[str, Array]:
+    """Every tensor of the network by name, ``(n, ...)`` each."""
+    return {tensor.name: value for tensor, value in Reference(batch).lower(network)}
+
+
+class Reference(Lowering[Array]):
+    """Computes a network for one batch; values are ``(n, ...)`` arrays.
+
+    They are float64, so that its own rounding never shows, unless ``dtype`` is float32, to see what rounding does.
+    """
+
+    target: ClassVar[str] = "reference"
+
+    def __init__(self, batch: Array, dtype: type[np.floating[Any]] = np.float64) -> None:
+        self.batch = batch
+        self.dtype = dtype
+
+    def input(self, op: Input) -> Array:
+        return self._compute(np.asarray(self.batch, op.dtype))
+
+    def cast(self, op: Cast, x: Array) -> Array:
+        return self._compute(x.astype(op.dtype))
+
+    def transpose(self, op: Transpose, x: Array) -> Array:
+        return x.transpose(0, *(axis + 1 for axis in op.axes))
+
+    def reshape(self, op: Reshape, x: Array) -> Array:
+        return x.reshape(len(x), *op.shape)
+
+    def slice(self, op: Slice, x: Array) -> Array:
+        return np.asarray(np.take(x, range(op.start, op.stop), op.axis + 1))
+
+    def concat(self, _: Concat, *xs: Array) -> Array:
+        return np.concatenate(xs, axis=1)
+
+    def scale_shift(self, op: ScaleShift, x: Array) -> Array:
+        return x * self._per_channel(op.scale, x) + self._per_channel(op.shift, x)
+
+    def convolution(self, op: Convolution, x: Array) -> Array:
+        windows = cut_windows(op, x)
+        height, width = windows.shape[2:4]
+        outputs = len(op.weight)
+        weight = op.dequantized().reshape(op.groups, outputs // op.groups, -1).astype(self.dtype)
+        y = np.empty((len(x), *weight.shape[:2], height * width), self.dtype)
+        for image, rows in zip(windows, y, strict=True):  # one image at a time bounds the memory
+            columns = image.transpose(0, 3, 4, 1, 2).reshape(op.groups, weight.shape[2], -1)
+            for group, row in enumerate(rows):
+                np.matmul(weight[group], columns[group], out=row)
+        y = y.reshape(len(x), outputs, height, width)
+        return y if op.bias is None else y + self._per_channel(op.bias, y)
+
+    def quantize_dequantize(self, op: QuantizeDequantize, x: Array) -> Array:
+        return np.asarray(np.clip(np.rint(x / op.scale) * op.scale, *op.limits))
+
+    def max_pool(self, op: MaxPool, x: Array) -> Array:
+        after = [(op.padding, op.padding_after(size)) for size in x.shape[2:]]
+        x = np.pad(x, ((0, 0), (0, 0), *after), constant_values=-np.inf)
+        windows = np.lib.stride_tricks.sliding_window_view(x, (op.kernel, op.kernel), PIXELS)
+        return np.asarray(windows[:, :, :: op.stride, :: op.stride].max((4, 5)))
+
+    def instance_norm(self, op: InstanceNorm, x: Array) -> Array:
+        centred = x - x.mean(PIXELS, keepdims=True)
+        normed = centred / np.sqrt(np.square(centred).mean(PIXELS, keepdims=True) + op.eps)
+        return np.asarray(normed * self._per_channel(op.weight, x) + self._per_channel(op.bias, x))
+
+    def relu(self, _: Relu, x: Array) -> Array:
+        return np.maximum(x, 0)
+
+    def leaky_relu(self, op: LeakyRelu, x: Array) -> Array:
+        return np.where(x > 0, x, x * op.slope)
+
+    def sigmoid(self, _: Sigmoid, x: Array) -> Array:
+        return 0.5 * (np.tanh(0.5 * x) + 1)
+
+    def clamp(self, op: Clamp, x: Array) -> Array:
+        return np.asarray(np.clip(x, op.low, op.high))
+
+    def power(self, op: Power, x: Array) -> Array:
+        return np.asarray(np.power(x, op.exponent))
+
+    def add(self, _: Add, a: Array, b: Array) -> Array:
+        return np.asarray(a + b)
+
+    def multiply(self, _: Multiply, a: Array, b: Array) -> Array:
+        return np.asarray(a * b)
+
+    def mat_mul(self, op: MatMul, a: Array, b: Array) -> Array:
+        return np.asarray(
+            np.matmul(a.swapaxes(1, 2) if op.transpose_a else a, b.swapaxes(1, 2) if op.transpose_b else b)
+        )
+
+    def reduce_mean(self, _: ReduceMean, x: Array) -> Array:
+        return np.asarray(x.mean(PIXELS, keepdims=True))
+
+    def reduce_max(self, _: ReduceMax, x: Array) -> Array:
+        return np.asarray(x.max(PIXELS, keepdims=True))
+
+    def l2_normalize(self, op: L2Normalize, x: Array) -> Array:
+        return np.asarray(x / np.maximum(np.sqrt(np.square(x).sum(1, keepdims=True)), op.eps))
+
+    def _compute(self, x: Array) -> Array:
+        return x.astype(self.dtype) if x.dtype.kind == "f" else x
+
+    def _per_channel(self, array: Array, x: Array) -> Array:
+        return array.astype(self.dtype).reshape(1, -1, *(1,) * (x.ndim - 2))
+
+
+def cut_windows(op: Convolution, x: Array) -> Array:
+    """The pixels under each tap of a convolution's kernel: ``(n, C, H, W, kh, kw)``, a view."""
+    x = np.pad(x, ((0, 0), (0, 0), (op.padding, op.padding), (op.padding, op.padding)))
+    spans = [op.dilation * (size - 1) + 1 for size in op.weight.shape[2:]]
+    windows = np.lib.stride_tricks.sliding_window_view(x, spans, PIXELS)
+    return windows[:, :, :: op.stride, :: op.stride, :: op.dilation, :: op.dilation]

@@ -1,0 +1,94 @@
+"""References that round as engines do: to FP16 or BF16 tensors, at random, or while they add up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from fastrt.arrays import Array
+from fastrt.ir.network import Network, Tensor
+from fastrt.ir.ops import Convolution
+from fastrt.targets.reference.lowering import Reference, cut_windows
+
+
+class RoundingReference(Reference):
+    """Computes in float32, and rounds what the network has in half: feature maps, and convolutions' weights.
+
+    So it shows what half precision alone does to a network, whatever the runtime.
+    """
+
+    def __init__(self, batch: Array) -> None:
+        super().__init__(batch, np.float32)
+
+    def lower(self, network: Network) -> Iterator[tuple[Tensor, Array]]:
+        return super().lower(round_weights(network))
+
+    def named(self, tensor: Tensor, value: Array) -> Array:
+        return _round(value, tensor.dtype) if tensor.dtype in HALVES else value
+
+
+class DrawnReference(RoundingReference):
+    """Rounds every value to either neighbour of its type at random, the nearer one more often.
+
+    Several seeds show how far the rounding of any runtime may move a network. A quantized network amplifies it: a value
+    at the edge of a step falls to one side or the other.
+    """
+
+    def __init__(self, batch: Array, seed: int) -> None:
+        super().__init__(batch)
+        self._random = np.random.default_rng(seed)
+
+    def named(self, tensor: Tensor, value: Array) -> Array:
+        if value.dtype.kind == "f":
+            dtype = HALVES.get(tensor.dtype, np.float32)
+            step = np.spacing(np.abs(value).astype(dtype)).astype(np.float32)
+            value = value + step * (self._random.random(value.shape, np.float32) - np.float32(0.5))
+        return super().named(tensor, value)
+
+
+SUMMED = 16
+"""Products that a tensor core adds up before it rounds."""
+
+
+class HalfSumsReference(RoundingReference):
+    """Also rounds a convolution's sum to float16 after every `SUMMED` products, as kernels do that add up in half.
+
+    Such a kernel takes the channels of one place in the filter after the other, each group's on their own.
+    """
+
+    def convolution(self, op: Convolution, x: Array) -> Array:
+        windows = cut_windows(op, x)
+        outputs = len(op.weight)
+        weight = op.weight.transpose(0, 2, 3, 1).reshape(op.groups, outputs // op.groups, -1).astype(np.float32)
+        y = np.zeros((len(x), outputs, *windows.shape[2:4]), np.float32)
+        for image, rows in zip(windows, y.reshape(len(x), *weight.shape[:2], -1), strict=True):
+            for group, (filters, channels) in enumerate(zip(weight, np.split(image, op.groups), strict=True)):
+                columns = channels.transpose(3, 4, 0, 1, 2).reshape(filters.shape[1], -1)
+                for start in range(0, len(columns), SUMMED):
+                    part = slice(start, start + SUMMED)
+                    rows[group] = _round(rows[group] + filters[:, part] @ columns[part], "float16")
+        return y if op.bias is None else y + self._per_channel(op.bias, y)
+
+
+HALVES: dict[str, Any] = {"float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
+
+
+def _round(array: Array, dtype: str) -> Array:
+    with np.errstate(over="ignore"):  # what half cannot hold becomes infinity, as it does everywhere
+        return array.astype(HALVES[dtype]).astype(np.float32)
+
+
+def round_weights(network: Network) -> Network:
+    """The same network, the weights of each convolution rounded to the type of its output."""
+    return replace(network, tensors=tuple(map(_round_weights, network)))
+
+
+def _round_weights(tensor: Tensor) -> Tensor:
+    operation = tensor.operation
+    if not isinstance(operation, Convolution) or operation.scale is not None or tensor.dtype not in HALVES:
+        return tensor
+    return replace(tensor, operation=replace(operation, weight=_round(operation.weight, tensor.dtype)))

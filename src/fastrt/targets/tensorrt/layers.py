@@ -1,0 +1,127 @@
+"""Adds layers to an `INetworkDefinition`, and the constants that they read."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+from fastrt.arrays import Array
+from fastrt.errors import EngineError
+from fastrt.ir.ops import Convolution
+from fastrt.targets.base import Lowering
+from fastrt.targets.tensorrt.capabilities import Capabilities, Trt
+from fastrt.targets.tensorrt.messages import last_fault
+
+PIXELS = 1 << 2 | 1 << 3
+"""Axes 2 and 3, as a bit mask."""
+
+
+class LayerWriter(Lowering[Trt]):
+    """Base of the lowering: one method for each group of layers that several operations share.
+
+    Attributes:
+        bound: whether a layer was bound to a type, so that the builder must be told to obey.
+    """
+
+    target: ClassVar[str] = "tensorrt"
+
+    def __init__(
+        self, capabilities: Capabilities, network: Trt, errors: list[str], *, half: bool, quantized: bool, batch: int
+    ) -> None:
+        self.bound = False
+        self._capabilities = capabilities
+        self._trt = capabilities.trt
+        self._network = network
+        self._errors = errors
+        self._half = half and not capabilities.strongly_typed
+        self._quantized = quantized
+        self._batch = batch
+        self._kept: list[Array] = []  # TensorRT reads arrays at the build, and copies none
+        self._layers: list[Trt] = []
+        self._borders: set[str] = set()  # casts that the builder is to place
+
+    def _layer(self, add: str, *arguments: Any) -> Trt:
+        layer = getattr(self._network, add)(*arguments)
+        if layer is None:
+            raise EngineError(f"tensorrt refuses a layer: {last_fault(self._errors)}")
+        self._layers.append(layer)
+        return layer
+
+    def _add(self, add: str, *arguments: Any) -> Trt:
+        return self._layer(add, *arguments).get_output(0)
+
+    def _elementwise(self, operation: str, a: Trt, b: Trt) -> Trt:
+        return self._add("add_elementwise", a, b, getattr(self._trt.ElementWiseOperation, operation))
+
+    def _at_least(self, low: float, x: Trt) -> Trt:
+        """The larger of the two, by a choice.
+
+        Of all operations here TensorRT 8 takes some in its fusing compiler alone, with all that stands around them:
+        choices, casts of bytes, and instance norms. So what a choice stands in becomes one kernel.
+        """
+        bound = self._scalar(low, x)
+        return self._add("add_select", self._elementwise("GREATER", x, bound), x, bound)
+
+    def _fence(self, x: Trt) -> Trt:
+        """The same, where what TensorRT 8's fusing compiler makes one kernel of ends: it takes no pooling.
+
+        Of single pixels it costs nothing, as the builder drops it later.
+        """
+        return self._add("add_pooling_nd", x, self._trt.PoolingType.MAX, (1, 1))
+
+    def _dequantized_weight(self, op: Convolution, like: Trt) -> Trt:
+        assert op.scale is not None
+        scale = self._scale(op.scale)
+        # TensorRT 8 takes no constants of int8, and rounds these to the very same integers.
+        weight = op.dequantized().astype(np.float32)
+        constant = self._add("add_constant", weight.shape, self._weights(weight))
+        return self._dequantize(self._quantize(constant, scale, axis=0), scale, like, axis=0)
+
+    def _scale(self, scale: Array) -> Trt:
+        return self._add("add_constant", scale.shape, self._weights(scale.astype(np.float32)))
+
+    def _quantize(self, x: Trt, scale: Trt, axis: int | None = None) -> Trt:
+        int8 = (self._trt.DataType.INT8,) if self._capabilities.strongly_typed else ()
+        layer = self._layer("add_quantize", x, scale, *int8)
+        if axis is not None:
+            layer.axis = axis
+        return layer.get_output(0)
+
+    def _dequantize(self, x: Trt, scale: Trt, like: Trt, axis: int | None = None) -> Trt:
+        dtype = (like.dtype,) if self._capabilities.strongly_typed else ()
+        layer = self._layer("add_dequantize", x, scale, *dtype)
+        if axis is not None:
+            layer.axis = axis
+        return layer.get_output(0)
+
+    def _numpy_dtype(self, x: Trt) -> Any:
+        if x.dtype == getattr(self._trt.DataType, "BF16", None):
+            import ml_dtypes
+
+            return np.dtype(ml_dtypes.bfloat16)
+        half = self._capabilities.strongly_typed and x.dtype == self._trt.DataType.HALF
+        return np.dtype(np.float16 if half else np.float32)
+
+    def _weights(self, array: Array) -> Trt:
+        array = np.asarray(array, order="C")
+        self._kept.append(array)
+        return self._capabilities.weights(array)
+
+    def _constant(self, array: Array, like: Trt) -> Trt:
+        """An array as a tensor of the type of ``like``."""
+        array = array.astype(self._numpy_dtype(like))
+        return self._add("add_constant", array.shape, self._weights(array))
+
+    def _scalar(self, value: float, like: Trt) -> Trt:
+        return self._constant(np.full([1] * len(like.shape), value), like)
+
+    def _size(self, x: Trt, rest: list[int]) -> Trt:
+        """The shape ``(batch, *rest)`` as a tensor, the batch being that of ``x``."""
+        shape = self._add("add_shape", x)
+        batch = self._add("add_slice", shape, [0], [1], [1])
+        fixed = np.asarray(rest, self._capabilities.shape_dtype())
+        constant = self._add("add_constant", fixed.shape, self._weights(fixed))
+        layer = self._layer("add_concatenation", [batch, constant])
+        layer.axis = 0
+        return layer.get_output(0)

@@ -1,0 +1,218 @@
+"""Convolutions with groups and dilation go through every pass."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import fastrt
+from fastrt.arrays import Array
+from fastrt.ir.network import INPUT, OUTPUT, Network, Tensor, make_tensor
+from fastrt.ir.ops import Add, Convolution, Input, Multiply, Operation, ReduceMean, Relu, Reshape, ScaleShift, Slice
+from fastrt.passes.fold import fold_scales
+from fastrt.passes.half import compute_in_half
+from fastrt.passes.instance_norm import split_before_slices
+from fastrt.passes.non_local import join_single_channels
+from fastrt.passes.outside import take_bytes
+from fastrt.passes.quantize import Placement, list_convolutions, list_sites, quantize, quantize_weights
+from fastrt.targets.reference import HalfSumsReference, Reference
+from fastrt.targets.reference.network_file import read_network, write_network
+
+RNG = np.random.default_rng(3)
+PAIRS = Placement(unsigned=True, signed="int8", both_sides=False, pairs_in_int16=True, bias_in_int32=False)
+BATCH = RNG.normal(0, 1, (2, 16, 9, 7)).astype(np.float32)
+
+
+def _floats(*shape: int) -> Array:
+    return RNG.normal(0, 1, shape).astype(np.float32)
+
+
+def _chain(*operations: Operation, shape: tuple[int, ...] = (16, 9, 7)) -> Network:
+    tensors = [make_tensor(INPUT, Input(shape), [])]
+    for i, operation in enumerate(operations):
+        tensors.append(make_tensor(f"t{i}", operation, tensors[-1:]))
+    return _finish(tensors)
+
+
+def _finish(tensors: list[Tensor]) -> Network:
+    last = tensors[-1]
+    return Network((*tensors, make_tensor(OUTPUT, Reshape((int(np.prod(last.shape)),)), [last])))
+
+
+def _compute(network: Network, batch: Array = BATCH) -> Array:
+    *_, (_, embeddings) = Reference(batch).lower(network)
+    return np.asarray(embeddings)
+
+
+GROUPED = Convolution(_floats(8, 4, 3, 3), _floats(8), 1, 2, groups=4, dilation=2)
+DEPTHWISE = Convolution(_floats(16, 1, 3, 3), _floats(16), 1, 1, groups=16)
+
+
+def test_a_group_sees_its_own_channels() -> None:
+    apart = []
+    for group in range(4):
+        rows = slice(2 * group, 2 * group + 2)
+        assert GROUPED.bias is not None
+        one = Convolution(GROUPED.weight[rows], GROUPED.bias[rows], 1, 2, dilation=2)
+        batch = BATCH[:, 4 * group : 4 * group + 4]
+        apart.append(_compute(_chain(one, shape=batch.shape[1:]), batch).reshape(2, 2, 9, 7))
+    together = _compute(_chain(GROUPED)).reshape(2, 8, 9, 7)
+    np.testing.assert_allclose(together, np.concatenate(apart, 1), rtol=1e-12)
+
+
+def test_a_dilated_kernel_is_one_with_zeros_between() -> None:
+    spread = np.zeros((8, 4, 5, 5), np.float32)
+    spread[:, :, ::2, ::2] = GROUPED.weight
+    same = Convolution(spread, GROUPED.bias, 1, 2, groups=4)
+    np.testing.assert_allclose(_compute(_chain(GROUPED)), _compute(_chain(same)), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize(("groups", "dilation"), [(3, 1), (0, 1), (4, 0)])
+def test_groups_that_do_not_divide_the_channels_are_refused(groups: int, dilation: int) -> None:
+    with pytest.raises(fastrt.NetworkError, match="expected groups that divide the channels"):
+        _chain(Convolution(_floats(8, 4, 3, 3), groups=groups, dilation=dilation))
+
+
+def test_groups_of_other_channels_are_refused() -> None:
+    with pytest.raises(fastrt.NetworkError, match="convolution of 8 channels to 8 does not fit a feature map"):
+        _chain(Convolution(_floats(8, 4, 3, 3), groups=2))
+
+
+@pytest.mark.parametrize("operation", [GROUPED, DEPTHWISE])
+def test_scales_fold(operation: Convolution) -> None:
+    channels = len(operation.weight)
+    network = _chain(operation, ScaleShift(RNG.normal(1, 1, channels), RNG.normal(0, 1, channels)))
+    folded = fold_scales(network)
+    assert len(folded) == len(network) - 1
+    np.testing.assert_allclose(_compute(folded), _compute(network), rtol=1e-5, atol=1e-5)
+
+
+def test_slices_do_not_split_groups() -> None:
+    network = _chain(GROUPED, Slice(0, 0, 3))
+    assert str(split_before_slices(network)) == str(network)
+
+
+def test_a_split_keeps_the_dilation() -> None:
+    network = _chain(Convolution(_floats(8, 16, 3, 3), None, 1, 2, dilation=2), Slice(0, 0, 3))
+    split = split_before_slices(network)
+    assert len(split) == len(network) - 1
+    np.testing.assert_allclose(_compute(split), _compute(network), rtol=1e-12)
+
+
+def test_single_channels_of_another_dilation_are_not_joined() -> None:
+    image = make_tensor(INPUT, Input((16, 9, 7)), [])
+    one, two, three = (
+        make_tensor(f"c{i}", Convolution(_floats(1, 16, 3, 3), None, 1, 2, dilation=dilation), [image])
+        for i, dilation in enumerate((2, 2, 2))
+    )
+    other = make_tensor("other", Convolution(_floats(1, 16, 3, 3), None, 1, 2, dilation=1), [image])
+    mean = make_tensor("mean", ReduceMean(), [other])
+    tensors = [image, one, two, three, other, mean]
+    for tensor in (two, three, mean):
+        tensors.append(make_tensor(f"{tensor.name}.sum", Add(), [tensors[-1] if tensor is not two else one, tensor]))
+    network = _finish(tensors)
+    joined = join_single_channels(network)
+    assert [t.name for t in joined if isinstance(t.operation, Convolution)] == ["c0.joined", "other"]
+    np.testing.assert_allclose(_compute(joined), _compute(network), rtol=1e-12)
+
+
+def test_bytes_do_not_go_into_groups() -> None:
+    network = _chain(
+        ScaleShift(np.ones(3), np.zeros(3)), Convolution(_floats(3, 1, 3, 3), None, 1, 1, groups=3), shape=(3, 9, 7)
+    )
+    with pytest.raises(fastrt.NetworkError, match="t1: a convolution of pixels in 3 groups; expected one without"):
+        take_bytes(network)
+
+
+def test_bytes_go_into_a_dilated_convolution() -> None:
+    network = _chain(
+        ScaleShift(np.arange(1, 4), np.arange(3)), Convolution(_floats(4, 3, 3, 3), None, 1, 2, dilation=2),
+        shape=(3, 9, 7),
+    )  # fmt: skip
+    images = RNG.integers(0, 256, (2, 9, 7, 3)).astype(np.uint8)
+    want = _compute(network, images[..., ::-1].transpose(0, 3, 1, 2).astype(np.float32))
+    np.testing.assert_allclose(_compute(take_bytes(network), images), want, rtol=1e-10, atol=1e-9)
+
+
+@pytest.mark.parametrize("operation", [GROUPED, DEPTHWISE])
+def test_means_and_sums_are_those_of_a_group(operation: Convolution) -> None:
+    """A constant map is convolved without a mean error, whatever rounding the weights does."""
+    mean = RNG.normal(0, 1, 16)
+    quantized = quantize_weights(operation, mean, 0.1, PAIRS)
+    constant = np.broadcast_to(mean[None, :, None, None], (1, 16, 15, 15))
+    got, want = (
+        _compute(_chain(one, shape=(16, 15, 15)), constant).reshape(1, len(one.weight), 15, 15)[..., 7, 7]
+        for one in (quantized, operation)
+    )
+    np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
+    outputs, inputs = quantized.weight.shape[:2]
+    taps = quantized.weight.astype(int).reshape(outputs, inputs, -1)
+    # Of a depthwise filter, neighbours in the window are added.
+    sums = taps[..., 1:] + taps[..., :-1] if inputs == 1 else taps[:, ::2] + taps[:, 1::2]
+    assert np.abs(sums).max() * 255 < 2**15
+
+
+def test_a_network_with_groups_is_quantized() -> None:
+    network = _chain(DEPTHWISE, GROUPED, Relu())
+    ranges = dict.fromkeys(list_sites(network), SimpleNamespace(low=-8.0, high=8.0, amax=8.0, saturated=0))
+    means = {INPUT: np.zeros(16), "t0": np.zeros(16)}
+    quantized = quantize(network, ranges, PAIRS, means=means)
+    int8 = [t.operation for t in quantized if isinstance(t.operation, Convolution) and t.operation.scale is not None]
+    assert [operation.groups for operation in int8] == [16, 4]
+    want = _compute(network)
+    assert np.abs(_compute(quantized) - want).mean() < 0.1 * np.abs(want).mean()
+    with pytest.raises(fastrt.CalibrationError, match="has 4 means of t0; expected one for each of its 16 channels"):
+        quantize(network, ranges, PAIRS, means={"t0": np.zeros(4)})
+
+
+@pytest.mark.parametrize("operation", [GROUPED, DEPTHWISE])
+def test_sums_in_half_are_those_of_a_group(operation: Convolution) -> None:
+    network = _chain(operation)
+    *_, (_, got) = HalfSumsReference(BATCH).lower(compute_in_half(network, "float16"))
+    np.testing.assert_allclose(got, _compute(network), atol=0.05)
+
+
+def test_files_keep_groups_and_need_none(tmp_path: Path) -> None:
+    network = _chain(DEPTHWISE, GROUPED, Convolution(_floats(2, 8, 1, 1)))
+    path = tmp_path / "network.npz"
+    write_network(network, path, "")
+    assert read_network(path).fingerprint() == network.fingerprint()
+    with zipfile.ZipFile(path) as file:
+        lines = json.loads(np.load(io.BytesIO(file.read("network.npy"))).tobytes())
+    assert [("@groups" in line, "@dilation" in line) for line in lines[1:4]] == [
+        (True, False), (True, True), (False, False),
+    ]  # fmt: skip
+
+
+def test_files_keep_marks(tmp_path: Path) -> None:
+    image = make_tensor(INPUT, Input((16, 9, 7)), [])
+    network = _finish([image, make_tensor("relu", Relu(), [image], exact=True)])
+    path = tmp_path / "network.npz"
+    write_network(network, path, "")
+    assert [tensor.exact for tensor in read_network(path)] == [False, True, False]
+
+
+def test_a_convolution_beside_a_mark_is_not_quantized() -> None:
+    image = make_tensor(INPUT, Input((16, 9, 7)), [])
+    for exact in (False, True):
+        convolution = make_tensor("conv", GROUPED, [image])
+        relu = make_tensor("relu", Relu(), [convolution], exact=exact)
+        assert list_convolutions(_finish([image, convolution, relu])) == ([] if exact else ["conv"])
+
+
+def test_products_of_groups_are_shrunk_for_half() -> None:
+    image = make_tensor(INPUT, Input((16, 9, 7)), [])
+    one, two = (make_tensor(name, DEPTHWISE, [image]) for name in ("one", "two"))
+    mean = make_tensor("mean", ReduceMean(), [make_tensor("product", Multiply(), [one, two])])
+    product = make_tensor("product", Multiply(), [one, two])
+    again = make_tensor("again", Multiply(), [image, mean])
+    last = make_tensor("last", GROUPED, [again])
+    network = _finish([image, one, two, product, mean, again, last])
+    *_, (_, got) = Reference(BATCH).lower(compute_in_half(network, "float16"))
+    np.testing.assert_allclose(got, _compute(network), atol=0.2)
