@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from fastrt.errors import SpecError
+from fastrt.models.meta_architectures import META_ARCHITECTURES, TRAINING_ONLY
 from fastrt.models.spec import ModelSpec
 
 MAX_BYTES = 1 << 20
@@ -65,9 +66,6 @@ GROUPS = (
     "SEED",
     "VERSION",
 )
-
-META_ARCHITECTURES = ("Baseline", "Distiller", "DistillerOverhaul", "MoCo")
-"""Those whose inference is a backbone and a head."""
 
 OLD_POOLS = {
     "identity": "Identity",
@@ -207,8 +205,9 @@ def _decode(value: object) -> object:
 
 def _to_spec(config: dict[str, object]) -> ModelSpec:
     meta = config.get("MODEL.META_ARCHITECTURE", "Baseline")
-    if meta not in META_ARCHITECTURES:
-        raise SpecError(f"MODEL.META_ARCHITECTURE is {meta!r}; fastrt builds {', '.join(META_ARCHITECTURES)}")
+    known = [*META_ARCHITECTURES, *TRAINING_ONLY]
+    if meta not in known:
+        raise SpecError(f"MODEL.META_ARCHITECTURE is {meta!r}; fastrt builds {', '.join(known)}")
     if config.get("INPUT.CROP.ENABLED"):
         raise SpecError(
             "INPUT.CROP.ENABLED is True; fastrt resizes to INPUT.SIZE_TEST without a centre crop: crop the images, then"
@@ -218,7 +217,9 @@ def _to_spec(config: dict[str, object]) -> ModelSpec:
         raise SpecError("MODEL.HEADS.NORM is 'GN'; fastrt knows BN, syncBN, GhostBN and FrozenBN")
     values: dict[str, object] = {}
     for key, value in config.items():
-        if key in FIELDS:
+        if key == "MODEL.META_ARCHITECTURE":
+            values["meta_architecture"] = TRAINING_ONLY.get(str(value), value)
+        elif key in FIELDS:
             values[FIELDS[key]] = value
         elif key in ModelSpec.model_fields:
             values[key] = value

@@ -7,22 +7,16 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fastrt.errors import SpecError
+from fastrt.models.heads import HEADS, POOLS
+from fastrt.models.meta_architectures import META_ARCHITECTURES
+from fastrt.models.named import name_in
 
 Backbone = Literal["build_resnet_backbone", "build_resnet_backbone_distill"]
-Head = Literal["EmbeddingHead", "BNneckHead", "ReductionHead", "LinearHead"]
+Head = Annotated[str, name_in(HEADS)]
 Depth = Literal["18x", "34x", "50x", "101x", "152x"]
 Norm = Literal["BN", "syncBN", "GhostBN", "FrozenBN"]
-Pool = Literal[
-    "Identity",
-    "Flatten",
-    "GlobalAvgPool",
-    "FastGlobalAvgPool",
-    "GlobalMaxPool",
-    "GeneralizedMeanPooling",
-    "GeneralizedMeanPoolingP",
-    "AdaptiveAvgMaxPool",
-    "ClipGlobalAvgPool",
-]
+Pool = Annotated[str, name_in(POOLS)]
+MetaArchitecture = Annotated[str, name_in(META_ARCHITECTURES)]
 Pixels = Annotated[int, Field(ge=1, le=8192)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -35,6 +29,7 @@ class ModelSpec(BaseModel):
     cannot tell is decided and said aloud.
 
     Attributes:
+        meta_architecture: how backbone and head are joined.
         backbone: the topology, by FastReID's builder.
         depth: ``18x`` to ``152x``.
         last_stride: stride of layer4.
@@ -57,6 +52,7 @@ class ModelSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    meta_architecture: MetaArchitecture = "Baseline"
     backbone: Backbone = "build_resnet_backbone"
     depth: Depth = "50x"
     last_stride: Literal[1, 2] = 1
