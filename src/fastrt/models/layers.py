@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from fastrt.arrays import Array
@@ -103,6 +105,15 @@ def non_local(b: Builder, x: Tensor, name: str, width: int) -> Tensor:
         y = b.add(f"{name}.y", Reshape((width, height, width_pixels)), y)
     expanded = batch_norm(b, convolve(b, y, f"{name}.W.0", channels, 1, bias=True), f"{name}.W.1")
     return b.add(name, Add(), expanded, x)
+
+
+def non_local_width(arrays: Mapping[str, Array], weight: str) -> int:
+    """The inner width of a non-local block, read from its ``g.weight`` or ``theta.weight``, ``(I, C, 1, 1)``.
+
+    A format without shapes tells it too: ``g`` has a bias for each inner channel.
+    """
+    bias = arrays.get(weight.replace(".weight", ".bias"))
+    return int(bias.size) if bias is not None else 1
 
 
 def _uniform(channels: int, scale: float) -> tuple[Array, Array]:

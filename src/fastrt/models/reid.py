@@ -15,7 +15,6 @@ from fastrt.ir.builder import Builder
 from fastrt.ir.network import INPUT, OUTPUT, Network
 from fastrt.ir.ops import Reshape, ScaleShift
 from fastrt.ir.parameters import Parameters
-from fastrt.models.backbones.resnet import build_backbone
 from fastrt.models.heads import Head
 from fastrt.models.meta_architectures import META_ARCHITECTURES
 from fastrt.models.spec import ModelSpec
@@ -51,7 +50,7 @@ def assemble(b: Builder, spec: ModelSpec, notes: tuple[str, ...] = ()) -> Networ
     x = b.input(INPUT, (3, *spec.image_size))
     x = b.add("images.standardised", standardise(spec.pixel_mean, spec.pixel_std), x)
     head = Head(spec.head, spec.pool_layer, spec.embedding_dim, bool(spec.with_bnneck))
-    x = META_ARCHITECTURES[spec.meta_architecture](b, x, lambda b, x: build_backbone(b, x, spec), head)
+    x = META_ARCHITECTURES[spec.meta_architecture](b, x, spec.backbone, head)
     b.add(OUTPUT, Reshape((x.shape[0],)), x)
     return b.network(spec.model_dump(mode="json"), notes)
 

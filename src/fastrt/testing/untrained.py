@@ -63,7 +63,7 @@ def draw_weights(spec: ModelSpec, seed: int = 0) -> dict[str, Array]:
     Returns:
         FastReID's arrays, by name, float32; the classifier and the norms' counters are there too.
     """
-    spec = spec.replace(maxpool="ceil", basic_block_se="applied", with_bnneck=spec.with_bnneck is not False)
+    spec = spec.replace(backbone=spec.backbone.settle(), with_bnneck=spec.with_bnneck is not False)
     drawn = _Drawn({}, rng=np.random.default_rng(seed))
     network = assemble(Builder(drawn), spec)
     _measure_norms(network, drawn.made)
