@@ -1,4 +1,4 @@
-"""FastReID's configs of every age as a ModelSpec: YAML, ``_BASE_`` inheritance, ``KEY VALUE`` overrides, presets."""
+"""FastReID configs of every version as a ModelSpec: YAML, ``_BASE_`` inheritance, ``KEY VALUE`` overrides, presets."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def load_spec(
     """A spec from a FastReID config, a preset, or a mapping.
 
     Args:
-        source: a YAML file of FastReID of any age, with ``_BASE_``; or a preset's name (see `preset_names`); or a
+        source: a YAML file of FastReID of any version, with ``_BASE_``; or a preset's name (see `preset_names`); or a
             mapping of FastReID's keys, nested or dotted, or of a spec's own fields; None for FastReID's defaults.
         overrides: ``[key, value, key, value, ...]`` laid over it, as on FastReID's command line.
 
@@ -245,7 +245,7 @@ def _read_backbone(config: Mapping[str, object]) -> tuple[type[Backbone], dict[s
 
 
 def _is_setting(key: str, family: type[Backbone]) -> bool:
-    """Whether a key sets a backbone's field: FastReID's, ``backbone.depth``, or ``depth`` as in flat specs."""
+    """True if a key sets a backbone's field: FastReID's, ``backbone.depth``, or ``depth`` as in flat specs."""
     return key.startswith((f"{GROUP}.", "backbone.")) or (key in family.model_fields and key != "name")
 
 
@@ -253,7 +253,7 @@ OLD_HEADS = ("BNneckHead", "ReductionHead", "LinearHead")
 
 
 def _old_head(head: str, values: dict[str, object], pool: object) -> dict[str, object]:
-    """What an old head's name says of keys that then had other meanings, or none.
+    """Translate an old head's name and the keys whose meaning changed since.
 
     Source: fastreid/modeling/heads and meta_arch/baseline.py at v0.1.1.
     """

@@ -1,4 +1,4 @@
-"""A spec from a checkpoint's names alone, with what was guessed and what names cannot tell."""
+"""A spec from a checkpoint's names alone, with notes on what was inferred and what was assumed."""
 
 from __future__ import annotations
 

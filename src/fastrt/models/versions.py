@@ -1,4 +1,6 @@
-"""Checkpoints of every age of FastReID: recognised by their names, brought to today's names and architecture.
+"""Checkpoints of every version of FastReID: recognised by their names, brought to today's names and architecture.
+
+Changes of a backbone stand in its family's file.
 
 ========  =========================  ==================  =====================================  ====================
 era       dates                      batch norm neck     max pooling                            SE of depth 18, 34
@@ -37,7 +39,7 @@ class Migration:
     Attributes:
         spec: nothing left open: ``maxpool`` and the like are decided.
         arrays: under today's names.
-        notes: what was decided, in sentences to be said aloud.
+        notes: the decisions, in sentences to be logged as warnings.
     """
 
     spec: ModelSpec
@@ -46,7 +48,7 @@ class Migration:
 
 
 def is_unused(name: str) -> bool:
-    """Whether an array may be in a checkpoint without being part of the network at inference."""
+    """True if an array may be in a checkpoint without being part of the network at inference."""
     return UNUSED.fullmatch(name) is not None
 
 

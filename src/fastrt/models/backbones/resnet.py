@@ -31,9 +31,9 @@ PLANES = (64, 128, 256, 512)
 
 @dataclass(frozen=True)
 class Stages:
-    """How many blocks each of the four layers has, of which kind, and how many end in a non-local block.
+    """The four layers of a depth: number and variant of blocks, number of non-local blocks.
 
-    None for the non-local blocks where FastReID knows no number, so that the checkpoint's is taken.
+    None for the non-local blocks where FastReID has no number; the checkpoint's is taken.
     """
 
     blocks: tuple[int, int, int, int]
@@ -113,7 +113,7 @@ class ResNet(Backbone):
 
     @property
     def distill(self) -> bool:
-        """Whether blocks take their ReLU first, as in FastReID's FastDistill project."""
+        """True if blocks apply their ReLU first, as in FastReID's FastDistill project."""
         return self.name == "build_resnet_backbone_distill"
 
     @property
