@@ -46,7 +46,7 @@ from fastrt.passes.quantize import list_convolutions
 from fastrt.quantization.sensitivity import find_mix
 from fastrt.similarity import centred_cosines, nearest_agreement
 from fastrt.targets.base import BuildOptions
-from fastrt.targets.openvino import OpenVinoTarget
+from fastrt.targets.openvino.target import OpenVinoTarget
 from fastrt.targets.reference import HalfSumsReference, Reference, RoundingReference, round_weights, run_reference
 from fastrt.testing.untrained import draw_weights
 

@@ -73,7 +73,7 @@ def test_overrides_may_be_repeated_and_joined(run: Run, small: Small, tmp_path: 
     assert built.code == 0, built.err
     spec = fastrt.describe(tmp_path / "e.npz").spec
     assert spec is not None
-    assert (spec["image_size"], spec["last_stride"], spec["pixel_std"]) == ([96, 32], 2, [50, 51, 52])
+    assert (spec["image_size"], spec["backbone"]["last_stride"], spec["pixel_std"]) == ([96, 32], 2, [50, 51, 52])
 
 
 def test_a_safetensors_carries_its_spec(run: Run, small: Small, tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_convert_keeps_everything(suffix: str, run: Run, small: Small, tmp_path:
 def test_inspect_a_checkpoint(run: Run, small: Small) -> None:
     found = json.loads(run("inspect", small.checkpoint, "--json", "--layers").out)
     assert found["arrays"] == len(small.arrays) == len(found["layers"])
-    assert found["spec"]["depth"] == "18x"
+    assert found["spec"]["backbone"]["depth"] == "18x"
     assert found["era"] == "C"
     assert any("names do not tell" in note for note in found["notes"])
     text = run("inspect", small.checkpoint, "--layers").out

@@ -20,7 +20,7 @@ from fastrt.quantization import exclusion, report
 from fastrt.quantization.layer_timing import Pace
 from fastrt.quantization.sensitivity import Mix
 from fastrt.targets.engine_info import EngineInfo, Precision
-from fastrt.targets.openvino import OpenVinoTarget
+from fastrt.targets.openvino.target import OpenVinoTarget
 
 SEEN = [draw_person(i // 2, i % 2, 64, 32) for i in range(24)]
 UNSEEN = [draw_person(i // 2, i % 2, 64, 32) for i in range(24, 36)]

@@ -1,5 +1,6 @@
 """``fastrt inspect``."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -71,7 +72,7 @@ def _print(found: dict[str, Any]) -> None:
     layers = found.pop("layers", None)
     table = Table(box=None, show_header=False, pad_edge=False)
     for key, value in found.items():
-        for i, (name, text) in enumerate(value.items() if isinstance(value, dict) else [("", value)]):
+        for i, (name, text) in enumerate(_rows(value)):
             table.add_row(key if i == 0 else "", name, _text(text))
     console = result_console()
     console.print(table)
@@ -82,6 +83,16 @@ def _print(found: dict[str, Any]) -> None:
         for layer in layers:
             listing.add_row(*(_text(value) for value in layer.values()))
         console.print(listing)
+
+
+def _rows(value: object) -> Iterator[tuple[str, object]]:
+    """Name and value of each line; a nested value's name has a dot: ``backbone.depth``."""
+    if not isinstance(value, dict):
+        yield "", value
+        return
+    for name, inner in value.items():
+        for below, text in _rows(inner):
+            yield f"{name}.{below}" if below else name, text
 
 
 def _text(value: object) -> str:

@@ -1,4 +1,4 @@
-"""FastReID's configs of every age as a ModelSpec: YAML, ``_BASE_`` inheritance, ``KEY VALUE`` overrides, presets."""
+"""FastReID configs of every version as a ModelSpec: YAML, ``_BASE_`` inheritance, ``KEY VALUE`` overrides, presets."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ from typing import Any
 import yaml
 
 from fastrt.errors import SpecError
+from fastrt.models.backbones.base import GROUP, Backbone
+from fastrt.models.backbones.table import BACKBONES, DEFAULT
+from fastrt.models.meta_architectures import META_ARCHITECTURES, TRAINING_ONLY
+from fastrt.models.named import list_names
 from fastrt.models.spec import ModelSpec
 
 MAX_BYTES = 1 << 20
@@ -21,15 +25,6 @@ MAX_BYTES = 1 << 20
 MAX_BASES = 16
 
 FIELDS = {
-    "MODEL.BACKBONE.NAME": "backbone",
-    "MODEL.BACKBONE.DEPTH": "depth",
-    "MODEL.BACKBONE.LAST_STRIDE": "last_stride",
-    "MODEL.BACKBONE.NORM": "norm",
-    "MODEL.BACKBONE.WITH_IBN": "with_ibn",
-    "MODEL.BACKBONE.WITH_SE": "with_se",
-    "MODEL.BACKBONE.WITH_NL": "with_nl",
-    "MODEL.BACKBONE.MAXPOOL": "maxpool",
-    "MODEL.BACKBONE.BASIC_BLOCK_SE": "basic_block_se",
     "MODEL.HEADS.NAME": "head",
     "MODEL.HEADS.POOL_LAYER": "pool_layer",
     "MODEL.HEADS.EMBEDDING_DIM": "embedding_dim",
@@ -39,17 +34,14 @@ FIELDS = {
     "MODEL.PIXEL_STD": "pixel_std",
     "INPUT.SIZE_TEST": "image_size",
 }
-"""FastReID's keys and the spec's; MAXPOOL and BASIC_BLOCK_SE are fastrt's own."""
+"""FastReID's keys and the spec's; those of MODEL.BACKBONE stand in the backbone's class."""
 
 HARMLESS = {
-    "MODEL.BACKBONE": (
-        "FEAT_DIM NORM_SPLIT PRETRAIN PRETRAIN_PATH SIE_COE STRIDE_SIZE DROP_PATH_RATIO DROP_RATIO ATT_DROP_RATE"
-    ),
     "MODEL.HEADS": "CLS_LAYER IN_FEAT MARGIN NECK_FEAT NORM NORM_SPLIT NUM_CLASSES SCALE",
 }
-"""Keys that say nothing about inference, or nothing that the weights do not say too.
+"""Keys without effect at inference, or with one that the weights show too.
 
-NECK_FEAT chooses what the training loss sees, never what is returned; FEAT_DIM follows from the backbone.
+NECK_FEAT chooses the input of the training loss, never what is returned.
 """
 
 GROUPS = (
@@ -65,9 +57,6 @@ GROUPS = (
     "SEED",
     "VERSION",
 )
-
-META_ARCHITECTURES = ("Baseline", "Distiller", "DistillerOverhaul", "MoCo")
-"""Those whose inference is a backbone and a head."""
 
 OLD_POOLS = {
     "identity": "Identity",
@@ -89,7 +78,7 @@ def load_spec(
     """A spec from a FastReID config, a preset, or a mapping.
 
     Args:
-        source: a YAML file of FastReID of any age, with ``_BASE_``; or a preset's name (see `preset_names`); or a
+        source: a YAML file of FastReID of any version, with ``_BASE_``; or a preset's name (see `preset_names`); or a
             mapping of FastReID's keys, nested or dotted, or of a spec's own fields; None for FastReID's defaults.
         overrides: ``[key, value, key, value, ...]`` laid over it, as on FastReID's command line.
 
@@ -207,8 +196,9 @@ def _decode(value: object) -> object:
 
 def _to_spec(config: dict[str, object]) -> ModelSpec:
     meta = config.get("MODEL.META_ARCHITECTURE", "Baseline")
-    if meta not in META_ARCHITECTURES:
-        raise SpecError(f"MODEL.META_ARCHITECTURE is {meta!r}; fastrt builds {', '.join(META_ARCHITECTURES)}")
+    known = [*META_ARCHITECTURES, *TRAINING_ONLY]
+    if meta not in known:
+        raise SpecError(f"MODEL.META_ARCHITECTURE is {meta!r}; fastrt builds {', '.join(known)}")
     if config.get("INPUT.CROP.ENABLED"):
         raise SpecError(
             "INPUT.CROP.ENABLED is True; fastrt resizes to INPUT.SIZE_TEST without a centre crop: crop the images, then"
@@ -216,16 +206,19 @@ def _to_spec(config: dict[str, object]) -> ModelSpec:
         )
     if config.get("MODEL.HEADS.NORM", "BN") == "GN":
         raise SpecError("MODEL.HEADS.NORM is 'GN'; fastrt knows BN, syncBN, GhostBN and FrozenBN")
-    values: dict[str, object] = {}
+    family, backbone = _read_backbone(config)
+    values: dict[str, object] = {"backbone": backbone}
     for key, value in config.items():
-        if key in FIELDS:
+        if key == "MODEL.META_ARCHITECTURE":
+            values["meta_architecture"] = TRAINING_ONLY.get(str(value), value)
+        elif key in FIELDS:
             values[FIELDS[key]] = value
+        elif key == "backbone" or _is_setting(key, family):
+            pass  # read above
         elif key in ModelSpec.model_fields:
             values[key] = value
         else:
-            _check_harmless(key)
-    if isinstance(depth := values.get("depth"), int) or (isinstance(depth, str) and depth.isdigit()):
-        values["depth"] = f"{depth}x"
+            _check_harmless(key, family)
     pool = values.get("pool_layer")
     if isinstance(pool, str):
         values["pool_layer"] = OLD_POOLS.get(pool, pool)
@@ -235,11 +228,32 @@ def _to_spec(config: dict[str, object]) -> ModelSpec:
     return ModelSpec(**values)
 
 
+def _read_backbone(config: Mapping[str, object]) -> tuple[type[Backbone], dict[str, object]]:
+    """The backbone's family and its settings; of two keys for one setting the later one counts."""
+    names = [config[key] for key in config if key in ("MODEL.BACKBONE.NAME", "backbone", "backbone.name")]
+    name = names[-1] if names else DEFAULT
+    if not isinstance(name, str) or name not in BACKBONES:
+        raise SpecError(f"spec: backbone is {name!r}, but must be {list_names(BACKBONES)}")
+    family = BACKBONES[name]
+    settings: dict[str, object] = {}
+    for key, value in config.items():
+        if key.startswith(f"{GROUP}."):
+            settings |= family.read_key(key.removeprefix(f"{GROUP}."), value)
+        elif key != "backbone" and _is_setting(key, family):
+            settings[key.removeprefix("backbone.")] = value
+    return family, {**settings, "name": name}
+
+
+def _is_setting(key: str, family: type[Backbone]) -> bool:
+    """True if a key sets a backbone's field: FastReID's, ``backbone.depth``, or ``depth`` as in flat specs."""
+    return key.startswith((f"{GROUP}.", "backbone.")) or (key in family.model_fields and key != "name")
+
+
 OLD_HEADS = ("BNneckHead", "ReductionHead", "LinearHead")
 
 
 def _old_head(head: str, values: dict[str, object], pool: object) -> dict[str, object]:
-    """What an old head's name says of keys that then had other meanings, or none.
+    """Translate an old head's name and the keys whose meaning changed since.
 
     Source: fastreid/modeling/heads and meta_arch/baseline.py at v0.1.1.
     """
@@ -250,17 +264,18 @@ def _old_head(head: str, values: dict[str, object], pool: object) -> dict[str, o
     return {**values, "embedding_dim": 0, "with_bnneck": head == "BNneckHead"}  # REDUCTION_DIM had a default, unused
 
 
-def _check_harmless(key: str) -> None:
+def _check_harmless(key: str, family: type[Backbone]) -> None:
     """Refuse a key that FastReID does not know where a typing mistake would change the embeddings."""
     group, _, leaf = key.rpartition(".")
+    keys = [*FIELDS, *(f"{GROUP}.{name}" for name in family.config_keys())]
     if group in HARMLESS and leaf not in HARMLESS[group].split():
         known = [field for field in FIELDS if field.rpartition(".")[0] == group]
-    elif key.split(".", maxsplit=1)[0] not in GROUPS and not key.isupper() and "." not in key:
-        known = [*FIELDS, *ModelSpec.model_fields]
-    elif key.split(".", maxsplit=1)[0] not in GROUPS:
-        known = list(FIELDS)
-    else:
+    elif key.split(".", maxsplit=1)[0] in GROUPS:
         return
+    elif not key.isupper() and "." not in key:
+        known = [*keys, *ModelSpec.model_fields, *family.model_fields]
+    else:
+        known = keys
     near = difflib.get_close_matches(key, known, 1, 0.5)
     raise SpecError(
         f"{key} is not a key of a config; " + (f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from fastrt.arrays import Array
@@ -10,14 +12,11 @@ from fastrt.ir.builder import Builder
 from fastrt.ir.network import Tensor
 from fastrt.ir.ops import (
     Add,
-    Clamp,
     Concat,
     Convolution,
     InstanceNorm,
     MatMul,
     Multiply,
-    Power,
-    ReduceMax,
     ReduceMean,
     Relu,
     Reshape,
@@ -108,55 +107,14 @@ def non_local(b: Builder, x: Tensor, name: str, width: int) -> Tensor:
     return b.add(name, Add(), expanded, x)
 
 
+def non_local_width(arrays: Mapping[str, Array], weight: str) -> int:
+    """The inner width of a non-local block, read from its ``g.weight`` or ``theta.weight``, ``(I, C, 1, 1)``.
+
+    A format without shapes tells it too: ``g`` has a bias for each inner channel.
+    """
+    bias = arrays.get(weight.replace(".weight", ".bias"))
+    return int(bias.size) if bias is not None else 1
+
+
 def _uniform(channels: int, scale: float) -> tuple[Array, Array]:
     return np.full(channels, scale), np.zeros(channels)
-
-
-def average_pool(b: Builder, x: Tensor, name: str) -> Tensor:
-    """GlobalAvgPool and FastGlobalAvgPool: the mean over the pixels."""
-    return b.add(name, ReduceMean(), x)
-
-
-def max_pool(b: Builder, x: Tensor, name: str) -> Tensor:
-    """GlobalMaxPool: the largest pixel."""
-    return b.add(name, ReduceMax(), x)
-
-
-def average_max_pool(b: Builder, x: Tensor, name: str) -> Tensor:
-    """AdaptiveAvgMaxPool: mean plus maximum."""
-    return b.add(name, Add(), b.add(f"{name}.gap", ReduceMean(), x), b.add(f"{name}.gmp", ReduceMax(), x))
-
-
-def clip_average_pool(b: Builder, x: Tensor, name: str) -> Tensor:
-    """ClipGlobalAvgPool: the mean over the pixels, held between 0 and 1."""
-    return b.add(name, Clamp(0.0, 1.0), b.add(f"{name}.avgpool", ReduceMean(), x))
-
-
-def generalized_mean_pool(b: Builder, x: Tensor, name: str, p: float = 3.0) -> Tensor:
-    """GeneralizedMeanPooling: ``mean(max(x, 1e-6) ** p) ** (1 / p)``.
-
-    Source: fastreid/layers/pooling.py.
-    """
-    clamped = b.add(f"{name}.clamp", Clamp(low=1e-6), x, exact=True)
-    powered = b.add(f"{name}.power", Power(p), clamped, exact=True)
-    return b.add(name, Power(1.0 / p), b.add(f"{name}.mean", ReduceMean(), powered))
-
-
-def learnt_generalized_mean_pool(b: Builder, x: Tensor, name: str) -> Tensor:
-    """GeneralizedMeanPoolingP: the same with a learnt exponent, ``name.p``."""
-    p = float(b.take(f"{name}.p", (1,))[0])
-    # A missing or misread exponent is reported with all other faults; until then any number that computes will do.
-    return generalized_mean_pool(b, x, name, p or 3.0)
-
-
-def flatten(b: Builder, x: Tensor, name: str) -> Tensor:
-    """Flatten: every pixel of every channel, channels first."""
-    return b.add(name, Reshape((int(np.prod(x.shape)), 1, 1)), x)
-
-
-def keep(b: Builder, x: Tensor, name: str) -> Tensor:
-    """Identity: the feature map itself, of which FastReID's head goes on to return the top left pixel."""
-    for axis in (1, 2):
-        if x.shape[axis] > 1:
-            x = b.add(f"{name}.{'rows' if axis == 1 else 'columns'}", Slice(axis, 0, 1), x)
-    return x

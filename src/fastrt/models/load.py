@@ -22,7 +22,7 @@ class Model:
     Attributes:
         spec: the model.
         weights: its checkpoint.
-        notes: what was decided without being asked, in sentences to be said aloud.
+        notes: decisions taken for the caller, in sentences to be logged as warnings.
     """
 
     spec: ModelSpec

@@ -1,4 +1,4 @@
-"""A re-identification model: pixels, standardise, backbone, head.
+"""A re-identification model: pixels, standardisation, meta-architecture.
 
 Source: fastreid/modeling/meta_arch/baseline.py, modeling/heads/embedding_head.py.
 """
@@ -6,44 +6,21 @@ Source: fastreid/modeling/meta_arch/baseline.py, modeling/heads/embedding_head.p
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
 from fastrt.arrays import Array
 from fastrt.ir.builder import Builder
-from fastrt.ir.network import INPUT, OUTPUT, Network, Tensor
-from fastrt.ir.ops import LeakyRelu, Reshape, ScaleShift
+from fastrt.ir.network import INPUT, OUTPUT, Network
+from fastrt.ir.ops import Reshape, ScaleShift
 from fastrt.ir.parameters import Parameters
-from fastrt.models.backbones.resnet import build_backbone
-from fastrt.models.layers import (
-    average_max_pool,
-    average_pool,
-    batch_norm,
-    clip_average_pool,
-    convolve,
-    flatten,
-    generalized_mean_pool,
-    keep,
-    learnt_generalized_mean_pool,
-    max_pool,
-)
+from fastrt.models.heads import Head
+from fastrt.models.meta_architectures import META_ARCHITECTURES
 from fastrt.models.spec import ModelSpec
 from fastrt.models.versions import is_unused, migrate
 
 logger = logging.getLogger("fastrt")
-
-POOLS: dict[str, Callable[[Builder, Tensor, str], Tensor]] = {
-    "Identity": keep,
-    "Flatten": flatten,
-    "GlobalAvgPool": average_pool,
-    "FastGlobalAvgPool": average_pool,
-    "GlobalMaxPool": max_pool,
-    "GeneralizedMeanPooling": generalized_mean_pool,
-    "GeneralizedMeanPoolingP": learnt_generalized_mean_pool,
-    "AdaptiveAvgMaxPool": average_max_pool,
-    "ClipGlobalAvgPool": clip_average_pool,
-}
 
 
 def build_network(spec: ModelSpec, weights: Mapping[str, Array]) -> Network:
@@ -72,8 +49,8 @@ def assemble(b: Builder, spec: ModelSpec, notes: tuple[str, ...] = ()) -> Networ
     """The network of a spec that leaves nothing open, of the builder's arrays. Raises as `build_network`."""
     x = b.input(INPUT, (3, *spec.image_size))
     x = b.add("images.standardised", standardise(spec.pixel_mean, spec.pixel_std), x)
-    x = build_backbone(b, x, spec)
-    x = _head(b, x, spec)
+    head = Head(spec.head, spec.pool_layer, spec.embedding_dim, bool(spec.with_bnneck))
+    x = META_ARCHITECTURES[spec.meta_architecture](b, x, spec.backbone, head)
     b.add(OUTPUT, Reshape((x.shape[0],)), x)
     return b.network(spec.model_dump(mode="json"), notes)
 
@@ -84,17 +61,3 @@ def standardise(mean: tuple[float, ...], std: tuple[float, ...]) -> ScaleShift:
     mean_held, std_held = (np.asarray(values, np.float32).astype(np.float64) for values in (mean, std))
     scale = 1.0 / std_held
     return ScaleShift(scale, -mean_held * scale)
-
-
-def _head(b: Builder, x: Tensor, spec: ModelSpec) -> Tensor:
-    x = POOLS[spec.pool_layer](b, x, "heads.pool_layer")
-    index = 0
-    if spec.embedding_dim:
-        x = convolve(b, x, "heads.bottleneck.0", spec.embedding_dim, 1)
-        index = 1
-    if spec.with_bnneck:
-        x = batch_norm(b, x, f"heads.bottleneck.{index}")
-    if spec.head == "ReductionHead":
-        x = b.add("heads.bottleneck.2", LeakyRelu(0.1), x)
-        x = batch_norm(b, x, "heads.bnneck")
-    return x

@@ -1,28 +1,22 @@
-"""ModelSpec: what a network is described by, whatever age and dialect the description has."""
+"""ModelSpec: the description of a model. It stands above the backbones; no backbone imports it."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError
 
 from fastrt.errors import SpecError
+from fastrt.models.backbones.base import Backbone
+from fastrt.models.backbones.table import BACKBONES, DEFAULT, list_families
+from fastrt.models.heads import HEADS, POOLS
+from fastrt.models.meta_architectures import META_ARCHITECTURES
+from fastrt.models.named import list_names, name_in
 
-Backbone = Literal["build_resnet_backbone", "build_resnet_backbone_distill"]
-Head = Literal["EmbeddingHead", "BNneckHead", "ReductionHead", "LinearHead"]
-Depth = Literal["18x", "34x", "50x", "101x", "152x"]
-Norm = Literal["BN", "syncBN", "GhostBN", "FrozenBN"]
-Pool = Literal[
-    "Identity",
-    "Flatten",
-    "GlobalAvgPool",
-    "FastGlobalAvgPool",
-    "GlobalMaxPool",
-    "GeneralizedMeanPooling",
-    "GeneralizedMeanPoolingP",
-    "AdaptiveAvgMaxPool",
-    "ClipGlobalAvgPool",
-]
+Head = Annotated[str, name_in(HEADS)]
+Pool = Annotated[str, name_in(POOLS)]
+MetaArchitecture = Annotated[str, name_in(META_ARCHITECTURES)]
 Pixels = Annotated[int, Field(ge=1, le=8192)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -31,39 +25,32 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 class ModelSpec(BaseModel):
     """A re-identification model, in FastReID's terms.
 
-    ``auto`` and None leave a question to the checkpoint: its names answer it when the network is built, and what they
-    cannot tell is decided and said aloud.
+    ``auto`` and None are left to the checkpoint: inferred from its parameter names when the network is built; defaults
+    are logged.
+
+    A backbone's settings may stand beside the others: ``ModelSpec(depth="34x")`` is
+    ``ModelSpec(backbone={"depth": "34x"})``. Engines and ``.safetensors`` written before backbones were nested have
+    this form.
 
     Attributes:
-        backbone: the topology, by FastReID's builder.
-        depth: ``18x`` to ``152x``.
-        last_stride: stride of layer4.
-        norm: all four are the same affine map at inference.
-        with_ibn: IBN-a in layer1 to layer3.
-        with_se: squeeze-and-excitation in every block.
-        with_nl: non-local blocks in layer2 and layer3 of depth 50 and more.
+        meta_architecture: how backbone and head are joined.
+        backbone: the backbone and its settings, of the class that `fastrt.models.backbones.table` has for its name.
+            Given as a mapping, as a name alone, or as an instance.
         head: the three old names are those of before 2020-09-10.
         pool_layer: how a feature map becomes a vector.
         embedding_dim: width of the head's reducing convolution; 0 for none.
         with_bnneck: a batch norm at the end of the head; None for what the checkpoint has.
         image_size: ``(H, W)`` of the network's input, in pixels.
         pixel_mean: subtracted from the pixels, 0 to 255, R, G, B.
-        pixel_std: what they are then divided by, R, G, B.
-        maxpool: the stem's max pooling: ``ceil`` (FastReID since 2020-11-06) or ``pad1`` (before).
-        basic_block_se: whether depths 18 and 34 apply their SE layers, as FastReID does since 2021-01-04.
+        pixel_std: divisor of the pixels after that, R, G, B.
 
     Source: fastreid/config/defaults.py.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    backbone: Backbone = "build_resnet_backbone"
-    depth: Depth = "50x"
-    last_stride: Literal[1, 2] = 1
-    norm: Norm = "BN"
-    with_ibn: bool = False
-    with_se: bool = False
-    with_nl: bool = False
+    meta_architecture: MetaArchitecture = "Baseline"
+    backbone: SerializeAsAny[Backbone]
     head: Head = "EmbeddingHead"
     pool_layer: Pool = "GlobalAvgPool"
     embedding_dim: Annotated[int, Field(ge=0, le=1 << 16)] = 0
@@ -71,39 +58,59 @@ class ModelSpec(BaseModel):
     image_size: tuple[Pixels, Pixels] = (256, 128)
     pixel_mean: tuple[Finite, Finite, Finite] = (123.675, 116.28, 103.53)
     pixel_std: tuple[Positive, Positive, Positive] = (58.395, 57.12, 57.375)
-    maxpool: Literal["auto", "ceil", "pad1"] = "auto"
-    basic_block_se: Literal["auto", "applied", "ignored"] = "auto"
 
     def __init__(self, **values: Any) -> None:
         """Validate.
 
         Raises:
-            SpecError: a value that is none of what is known; the message says which and what is.
+            SpecError: an unknown key or a value out of range; the message names it and what is accepted.
         """
+        own = {key: value for key, value in values.items() if key in type(self).model_fields}
+        beside = {key: value for key, value in values.items() if key not in own}
+        errors: list[str] = []
         try:
-            super().__init__(**values)
+            own["backbone"] = choose_backbone(own.get("backbone", DEFAULT), beside)
         except ValidationError as error:
-            raise SpecError(_sentence(error)) from None
-
-    @property
-    def distill(self) -> bool:
-        """Whether blocks take their ReLU first, as in FastReID's FastDistill project."""
-        return self.backbone.endswith("_distill")
-
-    @property
-    def layers(self) -> int:
-        """The depth as a number: 50."""
-        return int(self.depth.rstrip("x"))
+            errors.append(_sentence(error))
+        except SpecError as error:
+            errors.append(str(error))
+        if errors:  # another backbone stands in, so that errors in all other fields are found too
+            own["backbone"] = BACKBONES[DEFAULT](name=DEFAULT)
+        try:
+            super().__init__(**own)
+        except ValidationError as error:
+            errors.append(_sentence(error))
+        if errors:
+            raise SpecError(f"spec: {'; '.join(errors)}") from None
 
     @property
     def title(self) -> str:
         """A name for messages: ``resnet 50 distill ibn nl``."""
-        parts = {"distill": self.distill, "ibn": self.with_ibn, "se": self.with_se, "nl": self.with_nl}
-        return " ".join([f"resnet {self.layers}", *(name for name, present in parts.items() if present)])
+        return self.backbone.title
 
     def replace(self, **values: Any) -> ModelSpec:
-        """The same spec with some values changed, validated again."""
-        return ModelSpec(**{**self.model_dump(), **values})
+        """The same spec with some values changed, validated again; a backbone's name alone keeps its settings."""
+        if isinstance(name := values.get("backbone"), str):
+            values["backbone"] = {**self.backbone.model_dump(), "name": name}
+        return ModelSpec(**{**dict(self), **values})
+
+
+def choose_backbone(backbone: object, beside: Mapping[str, Any]) -> Backbone:
+    """The backbone of a spec: an instance, a mapping or a name, with the settings that stand beside it.
+
+    Raises:
+        SpecError: no row of the table has its name.
+        ValidationError: its family refuses a setting.
+    """
+    if isinstance(backbone, Backbone):
+        if not beside:
+            return backbone
+        backbone = backbone.model_dump()
+    settings = {**backbone, **beside} if isinstance(backbone, Mapping) else {"name": backbone, **beside}
+    name = settings.setdefault("name", DEFAULT)
+    if not isinstance(name, str) or name not in BACKBONES:
+        raise SpecError(f"backbone is {name!r}, but must be {list_names(BACKBONES)}")
+    return BACKBONES[name](**settings)
 
 
 def _sentence(error: ValidationError) -> str:
@@ -111,9 +118,14 @@ def _sentence(error: ValidationError) -> str:
     for fault in error.errors(include_url=False):
         where = ".".join(map(str, fault["loc"]))
         if fault["type"] == "extra_forbidden":
-            known = ", ".join(ModelSpec.model_fields)
+            known = ", ".join([*ModelSpec.model_fields, *_settings(error.title)])
             found.append(f"{where} is not a key of a spec; known are {known}")
         else:
             message = fault["msg"].removeprefix("Input ").replace("should be", "must be")
             found.append(f"{where} is {fault['input']!r}, but {message}")
-    return "spec: " + "; ".join(found)
+    return "; ".join(found)
+
+
+def _settings(family: str) -> list[str]:
+    """The fields of the family whose class is called so, without its name."""
+    return [key for row in list_families() if row.__name__ == family for key in row.model_fields if key != "name"]

@@ -1,4 +1,6 @@
-"""Checkpoints of every age of FastReID: recognised by their names, brought to today's names and architecture.
+"""Checkpoints of every version of FastReID: recognised by their names, brought to today's names and architecture.
+
+Changes of a backbone stand in its family's file.
 
 ========  =========================  ==================  =====================================  ====================
 era       dates                      batch norm neck     max pooling                            SE of depth 18, 34
@@ -37,7 +39,7 @@ class Migration:
     Attributes:
         spec: nothing left open: ``maxpool`` and the like are decided.
         arrays: under today's names.
-        notes: what was decided, in sentences to be said aloud.
+        notes: the decisions, in sentences to be logged as warnings.
     """
 
     spec: ModelSpec
@@ -46,7 +48,7 @@ class Migration:
 
 
 def is_unused(name: str) -> bool:
-    """Whether an array may be in a checkpoint without being part of the network at inference."""
+    """True if an array may be in a checkpoint without being part of the network at inference."""
     return UNUSED.fullmatch(name) is not None
 
 
@@ -74,15 +76,12 @@ def migrate(spec: ModelSpec, arrays: Mapping[str, Array]) -> Migration:
     values: dict[str, object] = {}
     values |= _head(spec, arrays, notes)
     values |= _pool(spec, arrays, notes)
-    values |= _non_local(spec, arrays, notes)
-    values |= _max_pool(spec, arrays, era, notes)
-    values |= _basic_block_se(spec, era, notes)
+    backbone, renamed = spec.backbone.migrate(arrays, era, notes)
     values |= _pixels(spec, arrays, notes)
-    renamed = dict(arrays)
     if values["head"] == "EmbeddingHead" and "heads.bnneck.weight" in arrays:
         notes.append("the checkpoint is of before 2020-09-10: heads.bnneck is read as heads.bottleneck.0")
-        renamed = {name.replace("heads.bnneck.", "heads.bottleneck.0."): array for name, array in arrays.items()}
-    return Migration(spec.replace(**values), renamed, tuple(notes))
+        renamed = {name.replace("heads.bnneck.", "heads.bottleneck.0."): array for name, array in renamed.items()}
+    return Migration(spec.replace(backbone=backbone, **values), dict(renamed), tuple(notes))
 
 
 def _head(spec: ModelSpec, arrays: Mapping[str, Array], notes: list[str]) -> dict[str, object]:
@@ -111,70 +110,6 @@ def _pool(spec: ModelSpec, arrays: Mapping[str, Array], notes: list[str]) -> dic
     return {"pool_layer": learnt}
 
 
-def _non_local(spec: ModelSpec, arrays: Mapping[str, Array], notes: list[str]) -> dict[str, object]:
-    if not spec.distill:  # a plain ResNet has what its config says; anything else is an error
-        return {}
-    stored = any(name.startswith("backbone.NL_") for name in arrays)
-    if stored and not spec.with_nl:
-        notes.append("the checkpoint has non-local blocks, which the config does not: they are built, as in FastRT")
-    if spec.with_nl and not stored and spec.layers >= 50:
-        notes.append(
-            "WITH_NL is True, but the checkpoint has no non-local blocks: none are built, as in FastReID's distill"
-            " ResNet"
-        )
-    return {"with_nl": stored}
-
-
-def _max_pool(spec: ModelSpec, arrays: Mapping[str, Array], era: str, notes: list[str]) -> dict[str, object]:
-    if spec.maxpool != "auto":
-        return {}
-    if era == "A":
-        notes.append(
-            "max pooling is padded by one (pad1), as in FastReID before 2020-11-06, when the checkpoint was trained"
-        )
-        return {"maxpool": "pad1"}
-    if era == "C":
-        return {"maxpool": "ceil"}
-    widths = {
-        non_local_width(arrays, name) for name in arrays if re.fullmatch(r"backbone\.NL_\d\.\d+\.g\.weight", name)
-    }
-    if era == "B" and widths and widths != {1}:  # 2020-09-10 to 2020-12-07, most of it before 2020-11-06
-        notes.append(
-            "the checkpoint is of autumn 2020, and its names do not tell whether max pooling was padded (until"
-            " 2020-11-06): it is taken as pad1; if embeddings look wrong, set maxpool to ceil"
-        )
-        return {"maxpool": "pad1"}
-    # One inner channel proves 2020-12-07 and later only beside a neck that was named so since 2020-09-10.
-    if era == "B" and not (widths and "heads.bottleneck.0.running_var" in arrays):
-        notes.append(
-            "the checkpoint is of before 2021-03-23, and its names do not tell whether max pooling was padded"
-            " (until 2020-11-06): it is taken as ceil; if it was trained before, set maxpool to pad1"
-        )
-    if era == "?":
-        notes.append(
-            "the checkpoint has no classifier to tell its age: max pooling is taken as ceil; if it was trained before"
-            " 2020-11-06, set maxpool to pad1"
-        )
-    return {"maxpool": "ceil"}
-
-
-def _basic_block_se(spec: ModelSpec, era: str, notes: list[str]) -> dict[str, object]:
-    if spec.basic_block_se != "auto":
-        return {}
-    if not spec.with_se or spec.layers >= 50 or spec.distill or era == "C":
-        return {"basic_block_se": "applied"}
-    if era == "A":
-        notes.append(
-            "SE layers are stored but not applied, as in FastReID before 2021-01-04, when the checkpoint was trained"
-        )
-        return {"basic_block_se": "ignored"}
-    notes.append(
-        "names do not tell whether SE layers were applied (since 2021-01-04): they are; if it was trained before, set"
-        " basic_block_se to ignored"
-    )
-    return {"basic_block_se": "applied"}
-
-
 def _pixels(spec: ModelSpec, arrays: Mapping[str, Array], notes: list[str]) -> dict[str, object]:
     """The mean and std that an old checkpoint carries: FastReID of that day loaded them over the config's."""
     values: dict[str, object] = {}
@@ -191,12 +126,3 @@ def _pixels(spec: ModelSpec, arrays: Mapping[str, Array], notes: list[str]) -> d
                 " the checkpoint's is taken"
             )
     return values
-
-
-def non_local_width(arrays: Mapping[str, Array], weight: str) -> int:
-    """The inner width of a non-local block, read from its ``g.weight`` or ``theta.weight``, ``(I, C, 1, 1)``.
-
-    A format without shapes tells it too: ``g`` has a bias for each inner channel.
-    """
-    bias = arrays.get(weight.replace(".weight", ".bias"))
-    return int(bias.size) if bias is not None else 1

@@ -23,9 +23,9 @@ PEOPLE = 8
 
 NON_LOCAL_NORM = ".W.1"
 NON_LOCAL_SHARE = np.float32(0.02)
-"""What a non-local block adds at most, on the pictures that norms are measured on.
+"""The most that a non-local block adds, on the images that norms are measured on.
 
-It grows with the cube, so block after block a picture that stands out a little would leave all bounds. FastReID begins
+It grows with the cube, so block after block an image that stands out a little would leave all bounds. FastReID begins
 with 0, which would show nothing.
 """
 
@@ -57,13 +57,13 @@ class _Drawn(Parameters):
 def draw_weights(spec: ModelSpec, seed: int = 0) -> dict[str, Array]:
     """An untrained checkpoint for ``spec``: convolutions drawn by He, every batch norm's statistics measured.
 
-    They are measured on drawn pictures, as training would, so that activations keep their size and embeddings are
+    They are measured on drawn images, as training would, so that activations keep their size and embeddings are
     centred.
 
     Returns:
         FastReID's arrays, by name, float32; the classifier and the norms' counters are there too.
     """
-    spec = spec.replace(maxpool="ceil", basic_block_se="applied", with_bnneck=spec.with_bnneck is not False)
+    spec = spec.replace(backbone=spec.backbone.settle(), with_bnneck=spec.with_bnneck is not False)
     drawn = _Drawn({}, rng=np.random.default_rng(seed))
     network = assemble(Builder(drawn), spec)
     _measure_norms(network, drawn.made)

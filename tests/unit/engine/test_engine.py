@@ -9,6 +9,7 @@ import fastrt
 from conftest import Small
 from fastrt.engine.checks import Check
 from fastrt.engine.load import list_layers
+from fastrt.models.backbones.resnet import ResNet
 from fastrt.targets.base import BuildOptions
 from fastrt.targets.engine_info import Precision
 from fastrt.targets.registry import find_target
@@ -27,7 +28,9 @@ def test_an_engine_file_says_what_it_is(suffix: str, small: Small, tmp_path: Pat
     assert info.embedding_dim == 512
     assert info.normalized is False
     assert info.spec is not None
-    assert fastrt.ModelSpec(**info.spec).with_ibn
+    backbone = fastrt.ModelSpec(**info.spec).backbone
+    assert isinstance(backbone, ResNet)
+    assert backbone.with_ibn
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 import fastrt
+from fastrt.models.backbones.resnet import ResNet
 
 MODERN = """\
 _BASE_: Base-SBS.yml
@@ -78,10 +79,11 @@ def test_bases_are_laid_under_one_another(configs: Path) -> None:
 def test_overrides_are_laid_over_everything(configs: Path) -> None:
     words = ["MODEL.BACKBONE.WITH_NL", "False", "INPUT.SIZE_TEST", "(256, 128)", "MODEL.PIXEL_MEAN", [127.5] * 3]
     spec = fastrt.load_spec(configs / "sbs_R50-ibn.yml", [*words, "maxpool", "pad1", "MODEL.BACKBONE.LAST_STRIDE", 2])
-    assert not spec.with_nl
+    assert isinstance(spec.backbone, ResNet)
+    assert not spec.backbone.with_nl
     assert spec.image_size == (256, 128)
     assert spec.pixel_mean == (127.5, 127.5, 127.5)
-    assert (spec.maxpool, spec.last_stride) == ("pad1", 2)
+    assert (spec.backbone.maxpool, spec.backbone.last_stride) == ("pad1", 2)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +110,7 @@ def test_overrides_are_laid_over_everything(configs: Path) -> None:
 )
 def test_keys_of_every_age_are_understood(config: dict[str, Any], fields: dict[str, object]) -> None:
     spec = fastrt.load_spec(config)
-    assert {name: getattr(spec, name) for name in fields} == fields
+    assert {**dict(spec.backbone), **dict(spec)}.items() >= fields.items()
 
 
 PRESETS = {
@@ -123,8 +125,10 @@ PRESETS = {
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets_are_the_examples_of_fastrts_readme(name: str) -> None:
     spec = fastrt.load_spec(name)
-    assert (spec.backbone, spec.depth, spec.with_ibn, spec.with_nl) == PRESETS[name]
-    assert (spec.image_size, spec.last_stride, spec.pool_layer) == ((384, 128), 1, "GeneralizedMeanPoolingP")
+    backbone = spec.backbone
+    assert isinstance(backbone, ResNet)
+    assert (backbone.name, backbone.depth, backbone.with_ibn, backbone.with_nl) == PRESETS[name]
+    assert (spec.image_size, backbone.last_stride, spec.pool_layer) == ((384, 128), 1, "GeneralizedMeanPoolingP")
 
 
 def test_there_are_five_presets() -> None:

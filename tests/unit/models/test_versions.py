@@ -5,6 +5,7 @@ import pytest
 
 import fastrt
 from fastrt.arrays import Array
+from fastrt.models.backbones.resnet import ResNet
 from fastrt.models.versions import migrate, recognise_era
 from fastrt.testing.untrained import draw_weights
 
@@ -24,6 +25,11 @@ def _arrays(era: str, non_local: bool = True) -> dict[str, Array]:
     return arrays
 
 
+def _resnet(spec: fastrt.ModelSpec) -> ResNet:
+    assert isinstance(spec.backbone, ResNet)
+    return spec.backbone
+
+
 @pytest.mark.parametrize("era", ["A", "B", "C", "?"])
 def test_names_tell_the_era(era: str) -> None:
     assert recognise_era(SPEC, _arrays(era)) == era
@@ -41,7 +47,7 @@ def test_names_tell_the_era(era: str) -> None:
 )
 def test_the_max_pooling_is_that_of_the_era(era: str, non_local: bool, maxpool: str, said: str | None) -> None:
     migration = migrate(SPEC.replace(with_nl=non_local, with_bnneck=True), _arrays(era, non_local))
-    assert migration.spec.maxpool == maxpool
+    assert _resnet(migration.spec).maxpool == maxpool
     about_padding = [note for note in migration.notes if "max pool" in note]
     assert len(about_padding) == (said is not None)
     assert said is None or said in about_padding[0]
@@ -50,7 +56,7 @@ def test_the_max_pooling_is_that_of_the_era(era: str, non_local: bool, maxpool: 
 @pytest.mark.parametrize("era", ["A", "B", "C"])
 def test_the_callers_word_on_max_pooling_is_the_last(era: str) -> None:
     for maxpool in ("ceil", "pad1"):
-        assert migrate(SPEC.replace(maxpool=maxpool), _arrays(era)).spec.maxpool == maxpool
+        assert _resnet(migrate(SPEC.replace(maxpool=maxpool), _arrays(era)).spec).maxpool == maxpool
 
 
 def test_a_neck_without_its_batch_norm_leaves_the_age_open() -> None:
@@ -70,7 +76,7 @@ def test_a_wide_non_local_block_is_of_autumn_2020() -> None:
         elif part == "W.0.weight":
             arrays[name] = np.full((channels, channels // 2, 1, 1), 0.01, np.float32)
     migration = migrate(SPEC.replace(with_bnneck=True), arrays)
-    assert migration.spec.maxpool == "pad1"
+    assert _resnet(migration.spec).maxpool == "pad1"
     network = fastrt.build_network(SPEC, arrays)
     assert network["backbone.NL_2.0.g"].shape[0] == 256
 
@@ -116,7 +122,7 @@ def test_se_in_basic_blocks_was_stored_before_it_was_applied(era: str, treatment
         {"A": "heads.bnneck.weight", "B": "heads.classifier.weight", "C": "heads.weight"}[era]: np.ones(1)
     }
     migration = migrate(spec, names)
-    assert migration.spec.basic_block_se == treatment
+    assert _resnet(migration.spec).basic_block_se == treatment
     assert any("SE layers" in note for note in migration.notes) == (era != "C")
 
 

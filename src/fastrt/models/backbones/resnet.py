@@ -6,24 +6,34 @@ Source: fastreid/modeling/backbones/resnet.py; projects/FastDistill/fastdistill/
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import ClassVar, Literal, Self
 
+from pydantic import field_validator
+
+from fastrt.arrays import Array
 from fastrt.ir.builder import Builder
 from fastrt.ir.network import Tensor
 from fastrt.ir.ops import Add, MaxPool, Relu
-from fastrt.models.layers import batch_norm, convolve, instance_batch_norm, non_local, squeeze_excite
-from fastrt.models.spec import ModelSpec
-from fastrt.models.versions import non_local_width
+from fastrt.models.backbones.base import Backbone, count_blocks
+from fastrt.models.layers import (
+    batch_norm,
+    convolve,
+    instance_batch_norm,
+    non_local,
+    non_local_width,
+    squeeze_excite,
+)
 
 PLANES = (64, 128, 256, 512)
 
 
 @dataclass(frozen=True)
 class Stages:
-    """How many blocks each of the four layers has, of which kind, and how many end in a non-local block.
+    """The four layers of a depth: number and variant of blocks, number of non-local blocks.
 
-    None for the non-local blocks where FastReID knows no number, so that the checkpoint's is taken.
+    None for the non-local blocks where FastReID has no number; the checkpoint's is taken.
     """
 
     blocks: tuple[int, int, int, int]
@@ -50,71 +60,238 @@ STAGES = {
 }
 
 
-def build_backbone(b: Builder, x: Tensor, spec: ModelSpec) -> Tensor:
-    """The feature map ``(C, H / 16, W / 16)``, or ``/ 32`` with last stride 2, of standardised pixels ``(3, H, W)``."""
-    stages = STAGES[spec.depth]
-    x = convolve(b, x, "backbone.conv1", 64, 7, stride=2, padding=3)
-    x = b.add("backbone.relu", Relu(), batch_norm(b, x, "backbone.bn1"))
-    pool = MaxPool(3, 2, padding=1) if spec.maxpool == "pad1" else MaxPool(3, 2, ceil=True)
-    x = b.add("backbone.maxpool", pool, x)
-    non_locals = _non_locals(stages, spec, b.parameters.arrays)
-    for layer, blocks in enumerate(stages.blocks, 1):
-        for i in range(blocks):
-            stride = (1, 2, 2, spec.last_stride)[layer - 1] if i == 0 else 1
-            x = _block(
-                b, x, f"backbone.layer{layer}.{i}", spec, PLANES[layer - 1], stride, ibn=spec.with_ibn and layer < 4
-            )
-            nth = i - (blocks - non_locals[layer - 1])
-            if nth >= 0:
-                name = f"backbone.NL_{layer}.{nth}"
-                x = non_local(b, x, name, non_local_width(b.parameters.arrays, f"{name}.g.weight"))
-    return b.add("backbone.last_relu", Relu(), x) if spec.distill else x
+Name = Literal["build_resnet_backbone", "build_resnet_backbone_distill"]
+Depth = Literal["18x", "34x", "50x", "101x", "152x"]
+NON_LOCAL = re.compile(r"backbone\.NL_([1-4])\.(\d+)\.")
 
 
-def _non_locals(stages: Stages, spec: ModelSpec, names: Iterable[str]) -> tuple[int, ...]:
-    if not spec.with_nl:
-        return (0, 0, 0, 0)
-    if stages.non_locals is not None:
-        return stages.non_locals
-    counts = [0, 0, 0, 0]
-    for name in names:
-        if match := re.match(r"backbone\.NL_([1-4])\.(\d+)\.", name):
-            layer = int(match[1]) - 1
-            counts[layer] = max(counts[layer], min(int(match[2]) + 1, stages.blocks[layer]))
-    return tuple(counts) if any(counts) else (0, 0, 1, 0)  # none at all: let the first one be reported as missing
+class ResNet(Backbone):
+    """A ResNet of FastReID.
+
+    ``auto`` leaves a question to the checkpoint, see `migrate`.
+
+    Attributes:
+        name: the plain ResNet, or the one of FastReID's FastDistill project, whose blocks take their ReLU first.
+        norm: all four are the same affine map at inference.
+        depth: ``18x`` to ``152x``.
+        last_stride: stride of layer4.
+        with_ibn: IBN-a in layer1 to layer3.
+        with_se: squeeze-and-excitation in every block.
+        with_nl: non-local blocks in layer2 and layer3 of depth 50 and more.
+        maxpool: the stem's max pooling: ``ceil`` (FastReID since 2020-11-06) or ``pad1`` (before).
+        basic_block_se: whether depths 18 and 34 apply their SE layers, as FastReID does since 2021-01-04.
+    """
+
+    FAMILY: ClassVar[str] = "ResNet"
+    KEYS: ClassVar[Mapping[str, str]] = {
+        "DEPTH": "depth",
+        "LAST_STRIDE": "last_stride",
+        "WITH_IBN": "with_ibn",
+        "WITH_SE": "with_se",
+        "WITH_NL": "with_nl",
+        "MAXPOOL": "maxpool",
+        "BASIC_BLOCK_SE": "basic_block_se",
+    }
+    """MAXPOOL and BASIC_BLOCK_SE are fastrt's own."""
+    IGNORED: ClassVar[Mapping[str, object]] = {"STRIDE_SIZE": (16, 16)}
+
+    name: Name = "build_resnet_backbone"
+    depth: Depth = "50x"
+    last_stride: Literal[1, 2] = 1
+    with_ibn: bool = False
+    with_se: bool = False
+    with_nl: bool = False
+    maxpool: Literal["auto", "ceil", "pad1"] = "auto"
+    basic_block_se: Literal["auto", "applied", "ignored"] = "auto"
+
+    @field_validator("depth", mode="before")
+    @classmethod
+    def _name_depth(cls, depth: object) -> object:
+        """``50x`` for the integer 50, as configs before 2020-07-30 have it."""
+        whole = (isinstance(depth, int) and not isinstance(depth, bool)) or (isinstance(depth, str) and depth.isdigit())
+        return f"{depth}x" if whole else depth
+
+    @property
+    def distill(self) -> bool:
+        """True if blocks apply their ReLU first, as in FastReID's FastDistill project."""
+        return self.name == "build_resnet_backbone_distill"
+
+    @property
+    def title(self) -> str:
+        """A name for messages: ``resnet 50 distill ibn nl``."""
+        parts = {"distill": self.distill, "ibn": self.with_ibn, "se": self.with_se, "nl": self.with_nl}
+        return " ".join([f"resnet {self.depth.rstrip('x')}", *(name for name, present in parts.items() if present)])
+
+    @property
+    def stages(self) -> Stages:
+        """The depth's row of the table."""
+        return STAGES[self.depth]
+
+    @property
+    def channels(self) -> int:
+        """Channels of the feature map."""
+        return self.stages.channels
+
+    @property
+    def assumptions(self) -> tuple[str, ...]:
+        """Settings that names do not tell."""
+        return (f"last_stride {self.last_stride}", "distill" if self.distill else "not distill")
+
+    @classmethod
+    def recognise(cls, arrays: Mapping[str, Array]) -> Self | None:
+        """The ResNet that names describe: its depth, IBN, SE and non-local blocks."""
+        bottleneck = any(re.fullmatch(r"backbone\.layer\d\.\d+\.conv3\.weight", name) for name in arrays)
+        blocks = count_blocks(arrays)
+        for depth, stages in STAGES.items():
+            if stages.blocks == blocks and stages.bottleneck == bottleneck:
+                return cls(
+                    depth=depth,
+                    with_ibn=any(".bn1.IN." in name for name in arrays),
+                    with_se=any(".se.fc." in name for name in arrays),
+                    with_nl=any(name.startswith("backbone.NL_") for name in arrays),
+                )
+        return None
+
+    def settle(self) -> ResNet:
+        """The same backbone as today's FastReID builds it."""
+        return self.replace(maxpool="ceil", basic_block_se="applied")
+
+    def migrate(self, arrays: Mapping[str, Array], era: str, notes: list[str]) -> tuple[Backbone, Mapping[str, Array]]:
+        """Decide non-local blocks, max pooling and SE from the checkpoint; its names never changed."""
+        settled = self.replace(
+            with_nl=_find_non_local(self, arrays, notes),
+            maxpool=_find_max_pool(self, arrays, era, notes),
+            basic_block_se=_find_basic_block_se(self, era, notes),
+        )
+        return settled, arrays
+
+    def build(self, b: Builder, x: Tensor) -> Tensor:
+        """The feature map ``(C, H / 16, W / 16)``, or ``/ 32`` with last stride 2, of pixels ``(3, H, W)``."""
+        stages = self.stages
+        x = convolve(b, x, "backbone.conv1", 64, 7, stride=2, padding=3)
+        x = b.add("backbone.relu", Relu(), batch_norm(b, x, "backbone.bn1"))
+        pool = MaxPool(3, 2, padding=1) if self.maxpool == "pad1" else MaxPool(3, 2, ceil=True)
+        x = b.add("backbone.maxpool", pool, x)
+        non_locals = self._count_non_locals(b.parameters.arrays)
+        for layer, blocks in enumerate(stages.blocks, 1):
+            for i in range(blocks):
+                stride = (1, 2, 2, self.last_stride)[layer - 1] if i == 0 else 1
+                x = self._block(
+                    b, x, f"backbone.layer{layer}.{i}", PLANES[layer - 1], stride, ibn=self.with_ibn and layer < 4
+                )
+                nth = i - (blocks - non_locals[layer - 1])
+                if nth >= 0:
+                    name = f"backbone.NL_{layer}.{nth}"
+                    x = non_local(b, x, name, non_local_width(b.parameters.arrays, f"{name}.g.weight"))
+        return b.add("backbone.last_relu", Relu(), x) if self.distill else x
+
+    def _count_non_locals(self, names: Iterable[str]) -> tuple[int, ...]:
+        stages = self.stages
+        if not self.with_nl:
+            return (0, 0, 0, 0)
+        if stages.non_locals is not None:
+            return stages.non_locals
+        counts = [0, 0, 0, 0]
+        for name in names:
+            if match := NON_LOCAL.match(name):
+                layer = int(match[1]) - 1
+                counts[layer] = max(counts[layer], min(int(match[2]) + 1, stages.blocks[layer]))
+        return tuple(counts) if any(counts) else (0, 0, 1, 0)  # none at all: let the first one be reported as missing
+
+    def _block(self, b: Builder, x: Tensor, name: str, planes: int, stride: int, *, ibn: bool) -> Tensor:
+        """A residual block. Distill takes the ReLU of its input and not of its output; plain does it the other way."""
+        stages = self.stages
+        channels = planes * stages.expansion
+        if self.distill:
+            x = b.add(f"{name}.pre_relu", Relu(), x)
+        norm = instance_batch_norm if ibn else batch_norm
+        if stages.bottleneck:
+            y = norm(b, convolve(b, x, f"{name}.conv1", planes, 1), f"{name}.bn1")
+            y = b.add(f"{name}.relu1", Relu(), y)
+            y = batch_norm(b, convolve(b, y, f"{name}.conv2", planes, 3, stride, padding=1), f"{name}.bn2")
+            y = b.add(f"{name}.relu2", Relu(), y)
+            y = batch_norm(b, convolve(b, y, f"{name}.conv3", channels, 1), f"{name}.bn3")
+        else:
+            y = norm(b, convolve(b, x, f"{name}.conv1", planes, 3, stride, padding=1), f"{name}.bn1")
+            y = b.add(f"{name}.relu1", Relu(), y)
+            y = batch_norm(b, convolve(b, y, f"{name}.conv2", planes, 3, padding=1), f"{name}.bn2")
+        if self.with_se:
+            y = self._squeeze_excite(b, y, f"{name}.se")
+        # Unlike FastRT: a stride alone asks for the downsampling convolution too, as in PyTorch.
+        if stride != 1 or x.shape[0] != channels:
+            x = convolve(b, x, f"{name}.downsample.0", channels, 1, stride)
+            x = batch_norm(b, x, f"{name}.downsample.1")
+        y = b.add(f"{name}.add", Add(), y, x)
+        return y if self.distill else b.add(f"{name}.relu", Relu(), y)
+
+    def _squeeze_excite(self, b: Builder, y: Tensor, name: str) -> Tensor:
+        if self.basic_block_se == "ignored":  # the arrays must still be there, and right
+            channels = y.shape[0]
+            b.take(f"{name}.fc.0.weight", (channels // 16, channels))
+            b.take(f"{name}.fc.2.weight", (channels, channels // 16))
+            return y
+        return squeeze_excite(b, y, name)
 
 
-def _block(b: Builder, x: Tensor, name: str, spec: ModelSpec, planes: int, stride: int, *, ibn: bool) -> Tensor:
-    """A residual block. Distill takes the ReLU of its input and not of its output; plain does it the other way."""
-    stages = STAGES[spec.depth]
-    channels = planes * stages.expansion
-    if spec.distill:
-        x = b.add(f"{name}.pre_relu", Relu(), x)
-    norm = instance_batch_norm if ibn else batch_norm
-    if stages.bottleneck:
-        y = norm(b, convolve(b, x, f"{name}.conv1", planes, 1), f"{name}.bn1")
-        y = b.add(f"{name}.relu1", Relu(), y)
-        y = batch_norm(b, convolve(b, y, f"{name}.conv2", planes, 3, stride, padding=1), f"{name}.bn2")
-        y = b.add(f"{name}.relu2", Relu(), y)
-        y = batch_norm(b, convolve(b, y, f"{name}.conv3", channels, 1), f"{name}.bn3")
-    else:
-        y = norm(b, convolve(b, x, f"{name}.conv1", planes, 3, stride, padding=1), f"{name}.bn1")
-        y = b.add(f"{name}.relu1", Relu(), y)
-        y = batch_norm(b, convolve(b, y, f"{name}.conv2", planes, 3, padding=1), f"{name}.bn2")
-    if spec.with_se:
-        y = _squeeze_excite(b, y, f"{name}.se", spec)
-    # Unlike FastRT: a stride alone asks for the downsampling convolution too, as in PyTorch.
-    if stride != 1 or x.shape[0] != channels:
-        x = convolve(b, x, f"{name}.downsample.0", channels, 1, stride)
-        x = batch_norm(b, x, f"{name}.downsample.1")
-    y = b.add(f"{name}.add", Add(), y, x)
-    return y if spec.distill else b.add(f"{name}.relu", Relu(), y)
+def _find_non_local(backbone: ResNet, arrays: Mapping[str, Array], notes: list[str]) -> bool:
+    if not backbone.distill:  # a plain ResNet has what its config says; anything else is an error
+        return backbone.with_nl
+    stored = any(name.startswith("backbone.NL_") for name in arrays)
+    if stored and not backbone.with_nl:
+        notes.append("the checkpoint has non-local blocks, which the config does not: they are built, as in FastRT")
+    if backbone.with_nl and not stored and backbone.stages.bottleneck:
+        notes.append(
+            "WITH_NL is True, but the checkpoint has no non-local blocks: none are built, as in FastReID's distill"
+            " ResNet"
+        )
+    return stored
 
 
-def _squeeze_excite(b: Builder, y: Tensor, name: str, spec: ModelSpec) -> Tensor:
-    if spec.basic_block_se == "ignored":  # the arrays must still be there, and right
-        channels = y.shape[0]
-        b.take(f"{name}.fc.0.weight", (channels // 16, channels))
-        b.take(f"{name}.fc.2.weight", (channels, channels // 16))
-        return y
-    return squeeze_excite(b, y, name)
+def _find_max_pool(backbone: ResNet, arrays: Mapping[str, Array], era: str, notes: list[str]) -> str:
+    if backbone.maxpool != "auto":
+        return backbone.maxpool
+    if era == "A":
+        notes.append(
+            "max pooling is padded by one (pad1), as in FastReID before 2020-11-06, when the checkpoint was trained"
+        )
+        return "pad1"
+    if era == "C":
+        return "ceil"
+    widths = {
+        non_local_width(arrays, name) for name in arrays if re.fullmatch(r"backbone\.NL_\d\.\d+\.g\.weight", name)
+    }
+    if era == "B" and widths and widths != {1}:  # 2020-09-10 to 2020-12-07, most of it before 2020-11-06
+        notes.append(
+            "the checkpoint is of autumn 2020, and its names do not tell whether max pooling was padded (until"
+            " 2020-11-06): it is taken as pad1; if embeddings look wrong, set maxpool to ceil"
+        )
+        return "pad1"
+    # One inner channel proves 2020-12-07 and later only beside a neck that was named so since 2020-09-10.
+    if era == "B" and not (widths and "heads.bottleneck.0.running_var" in arrays):
+        notes.append(
+            "the checkpoint is of before 2021-03-23, and its names do not tell whether max pooling was padded"
+            " (until 2020-11-06): it is taken as ceil; if it was trained before, set maxpool to pad1"
+        )
+    if era == "?":
+        notes.append(
+            "the checkpoint has no classifier to tell its age: max pooling is taken as ceil; if it was trained before"
+            " 2020-11-06, set maxpool to pad1"
+        )
+    return "ceil"
+
+
+def _find_basic_block_se(backbone: ResNet, era: str, notes: list[str]) -> str:
+    if backbone.basic_block_se != "auto":
+        return backbone.basic_block_se
+    if not backbone.with_se or backbone.stages.bottleneck or backbone.distill or era == "C":
+        return "applied"
+    if era == "A":
+        notes.append(
+            "SE layers are stored but not applied, as in FastReID before 2021-01-04, when the checkpoint was trained"
+        )
+        return "ignored"
+    notes.append(
+        "names do not tell whether SE layers were applied (since 2021-01-04): they are; if it was trained before, set"
+        " basic_block_se to ignored"
+    )
+    return "applied"

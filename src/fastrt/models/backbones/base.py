@@ -1,0 +1,145 @@
+"""The backbone: an abstract model of settings that builds its own layers.
+
+A family is one subclass in one file and its rows in `fastrt.models.backbones.table`. The file holds its settings,
+config keys and layers, how a checkpoint's names are recognised, and what changed between FastReID's versions.
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import BaseModel, ConfigDict
+
+from fastrt.arrays import Array
+from fastrt.errors import SpecError
+from fastrt.ir.builder import Builder
+from fastrt.ir.network import Tensor
+
+logger = logging.getLogger("fastrt")
+
+Norm = Literal["BN", "syncBN", "GhostBN", "FrozenBN"]
+"""FastReID's batch norms; at inference all are the same affine map."""
+
+GROUP = "MODEL.BACKBONE"
+
+UNUSED_KEYS = (
+    *("FEAT_DIM", "NORM_SPLIT", "PRETRAIN", "PRETRAIN_PATH"),
+    *("DROP_PATH_RATIO", "DROP_RATIO", "ATT_DROP_RATE", "SIE_COE"),
+)
+"""Keys of ``MODEL.BACKBONE`` without effect on any backbone at inference; FEAT_DIM follows from the backbone."""
+
+
+LAYERS = ("layer1", "layer2", "layer3", "layer4")
+
+
+class Backbone(BaseModel, ABC):
+    """A backbone's settings.
+
+    Attributes:
+        name: FastReID's builder, ``MODEL.BACKBONE.NAME``.
+        norm: the batch norm, ``MODEL.BACKBONE.NORM``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    FAMILY: ClassVar[str]
+    """The family's name in messages: ``ResNet``."""
+
+    KEYS: ClassVar[Mapping[str, str]]
+    """Keys of ``MODEL.BACKBONE`` that the family reads besides NAME and NORM, and their fields."""
+
+    IGNORED: ClassVar[Mapping[str, object]] = {}
+    """Keys that FastReID's builder of the family ignores, and their defaults; another value is logged as a warning."""
+
+    name: str
+    norm: Norm = "BN"
+
+    @property
+    @abstractmethod
+    def title(self) -> str:
+        """A name for messages: ``resnet 50 ibn``."""
+
+    @property
+    @abstractmethod
+    def channels(self) -> int:
+        """Channels of the feature map."""
+
+    @property
+    def assumptions(self) -> tuple[str, ...]:
+        """Settings that `recognise` cannot read from names, for messages: ``last_stride 1``."""
+        return ()
+
+    @abstractmethod
+    def build(self, b: Builder, x: Tensor) -> Tensor:
+        """The feature map ``(C, h, w)`` of standardised pixels ``(3, H, W)``."""
+
+    @classmethod
+    @abstractmethod
+    def recognise(cls, arrays: Mapping[str, Array]) -> Self | None:
+        """The backbone that a checkpoint's names and shapes describe; None if they are not of this family."""
+
+    def migrate(
+        self,
+        arrays: Mapping[str, Array],
+        era: str,  # noqa: ARG002
+        notes: list[str],  # noqa: ARG002
+    ) -> tuple[Backbone, Mapping[str, Array]]:
+        """Settle what the settings leave to the checkpoint, and rename its arrays to today's names.
+
+        Args:
+            arrays: the checkpoint.
+            era: its version, from `fastrt.models.versions.recognise_era`.
+            notes: receives a sentence for each decision.
+        """
+        return self, arrays
+
+    def settle(self) -> Backbone:
+        """The same backbone as today's FastReID builds it, with nothing left to a checkpoint."""
+        return self
+
+    def replace(self, **values: Any) -> Self:
+        """The same backbone with some values changed, validated again."""
+        return type(self)(**{**self.model_dump(), **values})
+
+    @classmethod
+    def config_keys(cls) -> dict[str, str]:
+        """The keys of ``MODEL.BACKBONE`` that the family reads, and their fields."""
+        return {"NAME": "name", "NORM": "norm", **cls.KEYS}
+
+    @classmethod
+    def read_key(cls, key: str, value: object) -> dict[str, object]:
+        """The field that FastReID's ``MODEL.BACKBONE.<key>`` sets; none if the key has no effect.
+
+        Raises:
+            SpecError: neither the family nor FastReID knows the key.
+        """
+        fields = cls.config_keys()
+        if key in fields:
+            return {fields[key]: value}
+        if key in cls.IGNORED:
+            if (tuple(value) if isinstance(value, list) else value) != cls.IGNORED[key]:
+                logger.warning(f"{GROUP}.{key} is {value!r}; FastReID's {cls.FAMILY} ignores this key, as fastrt does")
+            return {}
+        if key in UNUSED_KEYS:
+            return {}
+        near = difflib.get_close_matches(key, fields, 1, 0.5)
+        known = ", ".join(f"{GROUP}.{field}" for field in fields)
+        raise SpecError(
+            f"{GROUP}.{key} is not a key of a config; "
+            + (f"did you mean {GROUP}.{near[0]}?" if near else f"known for {cls.FAMILY} are {known}")
+        )
+
+
+def count_blocks(names: Mapping[str, Array]) -> tuple[int, ...]:
+    """Blocks in each of ``backbone.layer1`` to ``layer4``, from their names; zeros if there are none."""
+    blocks = [0, 0, 0, 0]
+    for name in names:
+        parts = name.split(".", 3)
+        if len(parts) == 4 and parts[0] == "backbone" and parts[1] in LAYERS and parts[2].isdecimal():
+            stage = LAYERS.index(parts[1])
+            blocks[stage] = max(blocks[stage], int(parts[2]) + 1)
+    return tuple(blocks)

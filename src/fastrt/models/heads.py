@@ -1,0 +1,116 @@
+"""Heads: a feature map ``(C, h, w)`` to an embedding ``(D, 1, 1)``; the tables of poolings and of heads.
+
+Source: fastreid/modeling/heads/embedding_head.py, fastreid/layers/pooling.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastrt.ir.builder import Builder
+from fastrt.ir.network import Tensor
+from fastrt.ir.ops import Add, Clamp, LeakyRelu, Power, ReduceMax, ReduceMean, Reshape, Slice
+from fastrt.models.layers import batch_norm, convolve
+
+
+def average_pool(b: Builder, x: Tensor, name: str) -> Tensor:
+    """GlobalAvgPool and FastGlobalAvgPool: the mean over the pixels."""
+    return b.add(name, ReduceMean(), x)
+
+
+def max_pool(b: Builder, x: Tensor, name: str) -> Tensor:
+    """GlobalMaxPool: the largest pixel."""
+    return b.add(name, ReduceMax(), x)
+
+
+def average_max_pool(b: Builder, x: Tensor, name: str) -> Tensor:
+    """AdaptiveAvgMaxPool: mean plus maximum."""
+    return b.add(name, Add(), b.add(f"{name}.gap", ReduceMean(), x), b.add(f"{name}.gmp", ReduceMax(), x))
+
+
+def clip_average_pool(b: Builder, x: Tensor, name: str) -> Tensor:
+    """ClipGlobalAvgPool: the mean over the pixels, held between 0 and 1."""
+    return b.add(name, Clamp(0.0, 1.0), b.add(f"{name}.avgpool", ReduceMean(), x))
+
+
+def generalized_mean_pool(b: Builder, x: Tensor, name: str, p: float = 3.0) -> Tensor:
+    """GeneralizedMeanPooling: ``mean(max(x, 1e-6) ** p) ** (1 / p)``."""
+    clamped = b.add(f"{name}.clamp", Clamp(low=1e-6), x, exact=True)
+    powered = b.add(f"{name}.power", Power(p), clamped, exact=True)
+    return b.add(name, Power(1.0 / p), b.add(f"{name}.mean", ReduceMean(), powered))
+
+
+def learnt_generalized_mean_pool(b: Builder, x: Tensor, name: str) -> Tensor:
+    """GeneralizedMeanPoolingP: the same with a learnt exponent, ``name.p``."""
+    p = float(b.take(f"{name}.p", (1,))[0])
+    # A missing exponent is zeros here, and reported with all other errors; until then any number that computes will do.
+    return generalized_mean_pool(b, x, name, p or 3.0)
+
+
+def flatten(b: Builder, x: Tensor, name: str) -> Tensor:
+    """Flatten: every pixel of every channel, channels first."""
+    return b.add(name, Reshape((int(np.prod(x.shape)), 1, 1)), x)
+
+
+def keep(b: Builder, x: Tensor, name: str) -> Tensor:
+    """Identity: the feature map itself; FastReID's head returns its top left pixel."""
+    for axis in (1, 2):
+        if x.shape[axis] > 1:
+            x = b.add(f"{name}.{'rows' if axis == 1 else 'columns'}", Slice(axis, 0, 1), x)
+    return x
+
+
+POOLS: dict[str, Callable[[Builder, Tensor, str], Tensor]] = {
+    "Identity": keep,
+    "Flatten": flatten,
+    "GlobalAvgPool": average_pool,
+    "FastGlobalAvgPool": average_pool,
+    "GlobalMaxPool": max_pool,
+    "GeneralizedMeanPooling": generalized_mean_pool,
+    "GeneralizedMeanPoolingP": learnt_generalized_mean_pool,
+    "AdaptiveAvgMaxPool": average_max_pool,
+    "ClipGlobalAvgPool": clip_average_pool,
+}
+"""Poolings by FastReID's ``POOL_LAYER``; each takes the builder, the feature map and its name."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """A head's settings; see `fastrt.ModelSpec`."""
+
+    kind: str
+    pool_layer: str
+    embedding_dim: int
+    with_bnneck: bool
+
+    def build(self, b: Builder, x: Tensor, name: str = "heads") -> Tensor:
+        """The embedding ``(D, 1, 1)`` of a feature map, from the arrays below ``name``."""
+        return HEADS[self.kind](b, x, name, self)
+
+
+def build_embedding_head(b: Builder, x: Tensor, name: str, head: Head) -> Tensor:
+    """EmbeddingHead: pooling, then a reducing convolution and a batch norm if it has them."""
+    x = POOLS[head.pool_layer](b, x, f"{name}.pool_layer")
+    index = 0
+    if head.embedding_dim:
+        x = convolve(b, x, f"{name}.bottleneck.0", head.embedding_dim, 1)
+        index = 1
+    return batch_norm(b, x, f"{name}.bottleneck.{index}") if head.with_bnneck else x
+
+
+def build_reduction_head(b: Builder, x: Tensor, name: str, head: Head) -> Tensor:
+    """ReductionHead, until 2020-08-20: EmbeddingHead, then a leaky ReLU and another batch norm."""
+    x = b.add(f"{name}.bottleneck.2", LeakyRelu(0.1), build_embedding_head(b, x, name, head))
+    return batch_norm(b, x, f"{name}.bnneck")
+
+
+HEADS: dict[str, Callable[[Builder, Tensor, str, Head], Tensor]] = {
+    "EmbeddingHead": build_embedding_head,
+    "BNneckHead": build_embedding_head,
+    "LinearHead": build_embedding_head,
+    "ReductionHead": build_reduction_head,
+}
+"""Heads by FastReID's ``MODEL.HEADS.NAME``; the last three are names from before 2020-09-10."""
