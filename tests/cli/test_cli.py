@@ -146,7 +146,7 @@ def test_embed_names_and_counts_what_it_could_not_read(run: Run, small: Small, t
     assert done.code == 1
     assert "note: 1 files are no images by their suffix" in done.err
     assert "note: 1 of 2 images could not be read:" in done.err
-    assert f"note: {tmp_path / 'bad.png'} is not an image" in done.err
+    assert f"note: {tmp_path / 'bad.png'}: unknown content; expected an image" in done.err
     assert len(np.load(tmp_path / "e.npy")) == 1
 
 
@@ -252,13 +252,19 @@ def _bad_inputs(small: Small, tmp_path: Path) -> dict[str, tuple[Sequence[object
         "no config": (("build", small.checkpoint, "--config", "nope", *out), "error: there is no config file nope"),
         "override": (("build", small.checkpoint, *out, "--set", "KEY"), "error: --set KEY has no value"),
         "image": (("embed", small.engine, picture, "-o", tmp_path / "e.npy"), "error: none of 1 images could be read"),
-        "no image": (("embed", small.engine, tmp_path / "none.png"), "error: there is no image or folder"),
+        "no image": (
+            ("embed", small.engine, tmp_path / "none.png"),
+            f"error: {tmp_path / 'none.png'}: does not exist;",
+        ),
         "engine": (("embed", small.checkpoint, picture), "model_best.pth is not named as an engine"),
         "convert": (
             ("convert", small.checkpoint, tmp_path / "out.zip"),
             "out.zip is named .zip; weights are written as",
         ),
-        "folder": (("convert", small.checkpoint, tmp_path / "no" / "out.wts"), "there is no folder"),
+        "folder": (
+            ("convert", small.checkpoint, tmp_path / "no" / "out.wts"),
+            "no does not exist; expected an",
+        ),
         "inspect": (
             ("inspect", unknown),
             "unknown.yml is named .yml; engines are .xml, .onnx, .npz, .engine, .plan, .trt, .rtx, checkpoints .pth",
@@ -317,7 +323,7 @@ def test_calibrate_and_build_int8(run: Run, small: Small, crops: Path, tmp_path:
     result = run("calibrate", *model, "--images", crops, "--count", 30, "-o", table)
     assert (result.code, result.out) == (0, f"{table}: ranges of 28 tensors by entropy, 30 images of 32\n")
     assert "Thumbs.db: left out" in result.err
-    assert "broken.jpg is not an image" in result.err
+    assert "broken.jpg: unknown content; expected an image" in result.err
 
     result = run("build", *model, "--precision", "int8", "--calibration", table, "-o", engine)
     assert result.code == 0, result.err
@@ -363,8 +369,8 @@ def test_int8_asked_for_wrongly(run: Run, small: Small, tmp_path: Path, words: t
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--count", "500"), "where 500 are wanted"),
-        (("--images", "nowhere"), "there is no image or folder nowhere"),
+        (("--count", "500"), "images; expected 500. Give more images"),
+        (("--images", "nowhere"), "nowhere: does not exist; expected an image, a folder or a pattern"),
         (("--count", "0"), "greater than or equal to 1"),
         (("--method", "magic"), "magic"),
     ],

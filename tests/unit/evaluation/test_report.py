@@ -77,7 +77,7 @@ def test_a_report_is_written_whole_to_a_new_folder(
     info = fastrt.describe(small.engine)
     with pytest.raises(fastrt.OutputError, match="it exists; name a folder that does not"):
         write_report(page.parent, scores, data_set, info)
-    with pytest.raises(fastrt.OutputError, match="there is no folder"):
+    with pytest.raises(fastrt.OutputError, match="nowhere does not exist"):
         write_report(tmp_path / "nowhere" / "report", scores, data_set, info)
     assert not list(tmp_path.iterdir())
 

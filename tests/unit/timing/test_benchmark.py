@@ -119,7 +119,7 @@ def test_the_command_prints_writes_and_draws(run: Run, small: Small, tmp_path: P
         (["--batch", "none"], "is no list of numbers"),
         (["--batch", "0"], "below 1"),
         (["--plot", "speed.txt"], "plots are .png, .svg or .pdf"),
-        (["--plot", "nowhere/speed.png"], "there is no folder"),
+        (["--plot", "nowhere/speed.png"], "folder nowhere does not exist"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(words: list[str], sentence: str, run: Run, small: Small) -> None:

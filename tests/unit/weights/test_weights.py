@@ -80,5 +80,5 @@ def test_an_unknown_suffix_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_a_folder_that_is_not_there_is_refused(suffix: str, tmp_path: Path) -> None:
-    with pytest.raises(fastrt.OutputError, match=r"there is no folder .*nowhere; make it first"):
+    with pytest.raises(fastrt.OutputError, match=r"folder .*nowhere does not exist"):
         fastrt.save_weights(ARRAYS, tmp_path / "nowhere" / f"m{suffix}")
