@@ -53,12 +53,14 @@ def split_pairs(overrides: Sequence[str] | None) -> list[str]:
 
 
 def split_numbers(text: str) -> tuple[int, ...]:
-    """``--batch 1,8,32`` as numbers.
+    """Parse the numbers of ``--batch 1,8,32``.
 
     Raises:
-        TargetError: it is no list of numbers.
+        TargetError: ``text`` is not a list of numbers.
     """
     try:
         return tuple(int(word) for word in text.split(","))
     except ValueError:
-        raise TargetError(f"--batch {text} is no list of numbers; write --batch 1,8,32") from None
+        raise TargetError(
+            f"--batch {text}: not a list of numbers; expected numbers with commas. Write --batch 1,8,32."
+        ) from None
