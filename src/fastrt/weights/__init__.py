@@ -22,7 +22,7 @@ READERS: dict[str, Callable[[Path], Weights]] = {
     ".wts": read_wts,
     ".safetensors": read_safetensors,
 }
-SPEC_KEY = "fastrt.models.spec"
+SPEC_KEY = "fastrt.spec"
 """Where a ``.safetensors`` carries the model's spec, as JSON."""
 
 

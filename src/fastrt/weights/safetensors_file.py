@@ -61,7 +61,7 @@ def read_safetensors(path: Path) -> Weights:
 
 
 def _read_spec(path: Path, metadata: Mapping[str, str]) -> dict[str, Any] | None:
-    text = metadata.get("fastrt.models.spec")
+    text = metadata.get("fastrt.spec")
     if text is None:
         return None
     try:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fastrt
+from fastrt.demo.demonstrate import load_demo_model
 from fastrt.weights.safetensors_file import DTYPES
 
 ARRAYS = {
@@ -66,7 +67,7 @@ def test_the_spec_travels_along(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["no json", "[1]", "null"])
 def test_a_spec_that_is_none_is_refused(text: str, tmp_path: Path) -> None:
     path = tmp_path / "m.safetensors"
-    safetensors.numpy.save_file(ARRAYS, path, {"fastrt.models.spec": text})
+    safetensors.numpy.save_file(ARRAYS, path, {"fastrt.spec": text})
     with pytest.raises(fastrt.CheckpointError) as caught:
         fastrt.load_weights(path)
     assert (
@@ -114,3 +115,8 @@ def test_the_header_is_json_and_all_is_aligned(tmp_path: Path) -> None:
     assert list(header) == list(ARRAYS)
     for key, entry in header.items():
         assert (8 + length + entry["data_offsets"][0]) % ARRAYS[key].itemsize == 0
+
+
+def test_the_demo_model_says_its_spec() -> None:
+    model = load_demo_model()
+    assert model.spec.image_size == (256, 128)
