@@ -226,9 +226,9 @@ def _bad_inputs(small: Small, tmp_path: Path) -> dict[str, tuple[Sequence[object
     picture.write_bytes(b"")
     config, out = ("--config", small.config), ("-o", tmp_path / "out.xml")
     return {
-        "no checkpoint": (("build", tmp_path / "no.pth", *out), f"error: there is no checkpoint {tmp_path / 'no.pth'}"),
-        "text": (("build", text, *config, *out), f"error: {text} is not a .pth of torch, or is damaged ("),
-        "cut": (("build", cut, *config, *out), f"error: {cut} is not a .pth of torch, or is damaged ("),
+        "no checkpoint": (("build", tmp_path / "no.pth", *out), f"error: {tmp_path / 'no.pth'}: does not exist;"),
+        "text": (("build", text, *config, *out), f"error: {text}: damaged or not a .pth ("),
+        "cut": (("build", cut, *config, *out), f"error: {cut}: damaged or not a .pth ("),
         "missing": (
             ("build", missing, *config, *out),
             (
@@ -259,7 +259,7 @@ def _bad_inputs(small: Small, tmp_path: Path) -> dict[str, tuple[Sequence[object
         "engine": (("embed", small.checkpoint, picture), "model_best.pth is not named as an engine"),
         "convert": (
             ("convert", small.checkpoint, tmp_path / "out.zip"),
-            "out.zip is named .zip; weights are written as",
+            "out.zip: suffix .zip; expected .pth",
         ),
         "folder": (
             ("convert", small.checkpoint, tmp_path / "no" / "out.wts"),
