@@ -251,7 +251,10 @@ def _bad_inputs(small: Small, tmp_path: Path) -> dict[str, tuple[Sequence[object
         "yaml": (("build", small.checkpoint, "--config", broken, *out), f"error: {broken} is not YAML: "),
         "no config": (("build", small.checkpoint, "--config", "nope", *out), "error: there is no config file nope"),
         "override": (("build", small.checkpoint, *out, "--set", "KEY"), "error: --set KEY has no value"),
-        "image": (("embed", small.engine, picture, "-o", tmp_path / "e.npy"), "error: none of 1 images could be read"),
+        "image": (
+            ("embed", small.engine, picture, "-o", tmp_path / "e.npy"),
+            "error: embed: 0 of 1 images could be read",
+        ),
         "no image": (
             ("embed", small.engine, tmp_path / "none.png"),
             f"error: {tmp_path / 'none.png'}: does not exist;",
