@@ -404,8 +404,8 @@ def test_int8_for_other_machines_is_built_without_a_comparison(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--report", "."), "it exists; name a folder that does not"),
-        (("--false-matches", "0"), "above 0 and below 1 is wanted"),
+        (("--report", "."), "exists; expected a new folder for the report"),
+        (("--false-matches", "0"), "expected a fraction above 0 and below 1"),
     ],
 )
 def test_evaluate_refuses_before_it_embeds(run: Run, small: Small, words: tuple[str, ...], message: str) -> None:
