@@ -125,7 +125,7 @@ def test_verify_by_layers_and_as_json(run: Run, small: Small) -> None:
     assert found["verified"] is True
 
 
-def test_verify_exits_with_1_when_found_wanting(run: Run, small: Small, tmp_path: Path) -> None:
+def test_verify_exits_with_1_when_a_check_fails(run: Run, small: Small, tmp_path: Path) -> None:
     other = dict(small.arrays)
     other["backbone.layer4.1.conv2.weight"] = -other["backbone.layer4.1.conv2.weight"]
     fastrt.save_weights(other, tmp_path / "other.pth")
@@ -187,7 +187,10 @@ def test_demo_without_the_packages_of_reports_skips_the_report(
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "matplotlib" else find_spec(name))
     done = run("demo", "-o", tmp_path / "demo")
     assert done.code == 0, done.err
-    assert "note: no report is written, as matplotlib is not installed; for reports: pip install" in done.err
+    assert (
+        "note: no report is written: report: matplotlib is not installed; expected matplotlib. Run pip install"
+        in done.err
+    )
     assert (tmp_path / "demo" / "demo-fp32.xml").exists()
     assert not (tmp_path / "demo" / "report").exists()
 
@@ -250,7 +253,7 @@ def _bad_inputs(small: Small, tmp_path: Path) -> dict[str, tuple[Sequence[object
         ),
         "yaml": (("build", small.checkpoint, "--config", broken, *out), f"error: {broken} is not YAML: "),
         "no config": (("build", small.checkpoint, "--config", "nope", *out), "error: there is no config file nope"),
-        "override": (("build", small.checkpoint, *out, "--set", "KEY"), "error: --set KEY has no value"),
+        "override": (("build", small.checkpoint, *out, "--set", "KEY"), "error: --set KEY: no value;"),
         "image": (
             ("embed", small.engine, picture, "-o", tmp_path / "e.npy"),
             "error: embed: 0 of 1 images could be read",
@@ -270,7 +273,7 @@ def _bad_inputs(small: Small, tmp_path: Path) -> dict[str, tuple[Sequence[object
         ),
         "inspect": (
             ("inspect", unknown),
-            "unknown.yml is named .yml; engines are .xml, .onnx, .npz, .engine, .plan, .trt, .rtx, checkpoints .pth",
+            "unknown.yml: suffix .yml; expected an engine (.xml, .onnx, .npz, .engine, .plan, .trt, .rtx) or",
         ),
     }
 

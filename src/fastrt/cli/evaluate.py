@@ -37,31 +37,37 @@ SETS: dict[str, Callable[[Path], DataSet]] = {
 def run(
     engine: Engine,
     dataset: Annotated[str, typer.Option("--dataset", help=f"{', '.join(SETS)}.", show_default=False)],
-    root: Annotated[Path, typer.Option("--root", help="Where it lies; of csv, the file.", show_default=False)],
+    root: Annotated[
+        Path, typer.Option("--root", help="Folder of the data set; for csv, the file.", show_default=False)
+    ],
     rerank: Annotated[
         Literal["none", "fastreid", "zhong"], typer.Option(help="Re-ranking: FastReID's, or the paper's.")
     ] = "none",
     metric: Annotated[Metric, typer.Option(help="Distance; euclidean is squared, as FastReID's.")] = "cosine",
     expand: Annotated[bool, typer.Option("--expand", help="Alpha query expansion.")] = False,
-    flip: Annotated[bool, typer.Option("--flip", help="The mean of a picture and its mirror image.")] = False,
-    roc: Annotated[bool, typer.Option("--roc", help="True positive rates too, as FastReID counts them.")] = False,
+    flip: Annotated[
+        bool, typer.Option("--flip", help="Average the embeddings of each image and its mirror image.")
+    ] = False,
+    roc: Annotated[
+        bool, typer.Option("--roc", help="Also print true positive rates, as FastReID computes them.")
+    ] = False,
     false_matches: Annotated[
         float | None,
         typer.Option(
-            help="Find the similarity at which so small a part of different people is taken for one; 0.001, say.",
+            help="Find the similarity threshold for this fraction of false matches, for example 0.001.",
             show_default=False,
         ),
     ] = None,
     report: Annotated[
         Path | None,
-        typer.Option("--report", help="A folder to make, with a page of curves and rank lists.", show_default=False),
+        typer.Option("--report", help="Output folder for a page with curves and rank lists.", show_default=False),
     ] = None,
     device: Device = None,
     as_json: AsJson = False,
 ) -> None:
-    """Score an engine on a data set: rank-1, mAP and mINP, as FastReID counts them."""
+    """Evaluate an engine on a data set: rank-1, mAP and mINP, as FastReID computes them."""
     if dataset not in SETS:
-        raise EvaluationError(f"there is no data set {dataset}; known are {', '.join(SETS)}")
+        raise EvaluationError(f"--dataset {dataset}: unknown; expected {', '.join(SETS)}. Choose one of them.")
     if report is not None:
         check_report(report)
     if false_matches is not None:
@@ -86,7 +92,7 @@ def run(
     threshold = None if false_matches is None else find_threshold(scores.pairs, false_matches)
     if threshold is not None:
         beside = threshold.save(engine, data_set.name, info.fingerprint)
-        say_note(f"the threshold is written down in {beside}")
+        say_note(f"the threshold is in {beside}")
     if report is not None:
         say_note(f"the report is {write_report(report, scores, data_set, info)}")
     if as_json:

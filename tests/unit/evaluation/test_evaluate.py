@@ -111,7 +111,7 @@ def test_the_command_prints_scores_and_json(small: Small, root: Path, capsys: py
         assert (caught.value.code or 0) == code
         out, err = capsys.readouterr()
         if code:
-            assert "there is no data set imagenet; known are market1501" in err
+            assert "--dataset imagenet: unknown; expected market1501" in err
         elif "--false-matches" in extra:
             beside = small.engine.with_suffix(".threshold.json")
             assert json.loads(beside.read_text())["data_set"] == "Market-1501"
