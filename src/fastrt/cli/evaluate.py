@@ -1,6 +1,6 @@
 """``fastrt evaluate``."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -15,9 +15,9 @@ from fastrt.datasets.synthetic import Synthetic
 from fastrt.engine.load import load
 from fastrt.errors import EvaluationError
 from fastrt.evaluation.distances import Metric
-from fastrt.evaluation.evaluate import evaluate, measure_roc
+from fastrt.evaluation.evaluate import Scores, evaluate, measure_roc
 from fastrt.evaluation.report import check_report, write_report
-from fastrt.evaluation.threshold import check_rate, find_threshold
+from fastrt.evaluation.threshold import Threshold, check_rate, find_threshold
 
 SETS: dict[str, Callable[[Path], DataSet]] = {
     "market1501": Market1501,
@@ -96,14 +96,20 @@ def run(
     if report is not None:
         say_note(f"the report is {write_report(report, scores, data_set, info)}")
     if as_json:
-        cmc = [round(float(part), 6) for part in scores.cmc]
-        found = {} if threshold is None else {"threshold": asdict(threshold)}
-        say_json(
-            {"title": scores.title, "queries": scores.ranking.valid, **scores.figures(), **rates, "cmc": cmc, **found}
-        )
+        _print_json(scores, rates, threshold)
     else:
-        say(str(scores))
-        if rates:
-            say(", ".join(f"{name} {100 * rate:.2f}" for name, rate in rates.items()))
-        if threshold is not None:
-            say(str(threshold))
+        _print_text(scores, rates, threshold)
+
+
+def _print_json(scores: Scores, rates: Mapping[str, float], threshold: Threshold | None) -> None:
+    cmc = [round(float(part), 6) for part in scores.cmc]
+    found = {} if threshold is None else {"threshold": asdict(threshold)}
+    say_json({"title": scores.title, "queries": scores.ranking.valid, **scores.figures(), **rates, "cmc": cmc, **found})
+
+
+def _print_text(scores: Scores, rates: Mapping[str, float], threshold: Threshold | None) -> None:
+    say(str(scores))
+    if rates:
+        say(", ".join(f"{name} {100 * rate:.2f}" for name, rate in rates.items()))
+    if threshold is not None:
+        say(str(threshold))

@@ -87,7 +87,7 @@ def read_folder(name: str, folder: Path, pattern: str, first_camera: int = 1) ->
         EvaluationError: the name of an image does not match ``pattern``.
     """
     named = re.compile(pattern)
-    pictures = []
+    images = []
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() not in SUFFIXES:
             continue
@@ -98,8 +98,8 @@ def read_folder(name: str, folder: Path, pattern: str, first_camera: int = 1) ->
             )
         pid, camera = map(int, match.groups())
         if pid != -1:
-            pictures.append(Picture(path, pid, camera - first_camera))
-    return pictures
+            images.append(Picture(path, pid, camera - first_camera))
+    return images
 
 
 def read_lines(path: Path) -> list[str]:

@@ -26,7 +26,7 @@ def Market1501(root: Root, *, distractors: bool = False) -> DataSet:  # noqa: N8
     name = "Market-1501+500k" if distractors else "Market-1501"
     parts = ["query", "bounding_box_test", *(["images"] if distractors else [])]
     folder = find_root(name, Path(root), ["Market-1501-v15.09.15"], parts)
-    gallery = [picture for part in parts[1:] for picture in read_folder(name, folder / part, BY_NAME)]
+    gallery = [image for part in parts[1:] for image in read_folder(name, folder / part, BY_NAME)]
     return make_data_set(
         name, read_folder(name, folder / "query", BY_NAME), gallery, None if distractors else (3368, 15913)
     )
@@ -46,10 +46,11 @@ def MSMT17(root: Root) -> DataSet:  # noqa: N802
     lists = ["list_query.txt", "list_gallery.txt"]
     versions = ["MSMT17_V2", "MSMT17_V1", "MSMT17"]
     is_second = any((Path(root) / version / "mask_test_v2").is_dir() for version in (*versions, "."))
-    pictures = "mask_test_v2" if is_second else "test"
-    folder = find_root(name, Path(root), versions, [*lists, pictures])
+    folder_name = "mask_test_v2" if is_second else "test"
+    folder = find_root(name, Path(root), versions, [*lists, folder_name])
     query, gallery = (
-        [_parse_msmt17(line, folder / pictures, folder / part) for line in read_lines(folder / part)] for part in lists
+        [_parse_msmt17(line, folder / folder_name, folder / part) for line in read_lines(folder / part)]
+        for part in lists
     )
     return make_data_set(name, query, gallery, (11659, 82161))
 

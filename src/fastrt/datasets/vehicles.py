@@ -42,25 +42,25 @@ def VehicleID(root: Root, size: str = "small", *, seed: int = 0) -> DataSet:  # 
     Arguments and errors as of `VeRi`.
     """
     _check_size(size, VEHICLE_ID)
-    vehicles, images = VEHICLE_ID[size]
+    vehicles, image_count = VEHICLE_ID[size]
     name = f"VehicleID {size}"
     source = f"train_test_split/test_list_{vehicles}.txt"
     folder = find_root(name, Path(root), ["VehicleID_V1.0", "vehicleid"], ["image", source])
-    pictures = []
+    images = []
     for line in read_lines(folder / source):
         image, _, vehicle = line.partition(" ")
         if not (image.isdigit() and vehicle.strip().isdigit()):
             raise EvaluationError(
                 f"{folder / source}: line {line!r}; expected an image and a vehicle. Restore the list."
             )
-        pictures.append(Picture(folder / "image" / f"{image}.jpg", int(vehicle), int(image)))
+        images.append(Picture(folder / "image" / f"{image}.jpg", int(vehicle), int(image)))
     query: list[Picture] = []
     gallery: list[Picture] = []
     seen: set[int] = set()
-    for i in np.random.default_rng(seed).permutation(len(pictures)):
-        (query if pictures[i].pid in seen else gallery).append(pictures[i])
-        seen.add(pictures[i].pid)
-    return make_data_set(name, query, gallery, (images - vehicles, vehicles))
+    for i in np.random.default_rng(seed).permutation(len(images)):
+        (query if images[i].pid in seen else gallery).append(images[i])
+        seen.add(images[i].pid)
+    return make_data_set(name, query, gallery, (image_count - vehicles, vehicles))
 
 
 def VERIWild(root: Root, size: str = "small") -> DataSet:  # noqa: N802
