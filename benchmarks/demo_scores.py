@@ -16,7 +16,7 @@ import fastrt
 from benchmarks.results import run_command, write_result
 from fastrt.datasets.base import DataSet
 from fastrt.datasets.synthetic import Synthetic
-from fastrt.demo.demonstrate import compare, draw, learn, load_demo_model
+from fastrt.demo.demonstrate import calibrate_on, compare, draw, load_demo_model
 from fastrt.engine.calibration_table import read_table
 from fastrt.engine.load import describe
 from fastrt.evaluation.evaluate import Scores, evaluate
@@ -46,7 +46,7 @@ def score(target: str, folder: Path) -> None:
         draw(pictures, PEOPLE, DISTRACTORS)
     network = load_demo_model().network()
     if not table.exists():
-        learn(network, pictures).save(table)
+        calibrate_on(network, pictures).save(table)
     data_set = Synthetic(pictures)
     options = BuildOptions(
         batches=(BATCH,) if chosen.batches else (), timing_cache=folder / "timing.cache" if chosen.measures else None

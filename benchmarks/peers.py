@@ -33,7 +33,7 @@ from fastrt.passes.fold import fold_scales
 from fastrt.similarity import centred_cosines
 from fastrt.timing.engines import OpenEngine
 from fastrt.timing.host import describe_machine
-from fastrt.timing.processes import Contestant, Outcome, Run, compete
+from fastrt.timing.processes import Candidate, Outcome, Run, run_interleaved
 
 TALL = "R50-NL-IBN 384x128"
 TRAINED = "R18-distill, trained"
@@ -159,7 +159,7 @@ def quantize_theirs(exported: str, images: Array, folder: Path) -> str:
     return str(folder / "nncf.xml")
 
 
-def enlist(title: str, folder: Path) -> list[Contestant]:
+def enlist(title: str, folder: Path) -> list[Candidate]:
     """All candidates, their files made in a folder."""
     network = describe(title)
     images = draw(network, 1000, CALIBRATED)
@@ -168,18 +168,18 @@ def enlist(title: str, folder: Path) -> list[Contestant]:
     fastrt.build(network, folder / "int8.xml", precision="int8", table=table)
     exported = export(title, folder)
     return [
-        Contestant(OURS, partial(OpenEngine, folder / "fp32.xml")),
-        Contestant("PyTorch eager", partial(open_torch, title, compiled=False)),
-        Contestant("torch.compile", partial(open_torch, title, compiled=True)),
-        Contestant("onnxruntime", partial(open_onnxruntime, exported)),
-        Contestant("OpenVINO of the export", partial(open_openvino, exported)),
+        Candidate(OURS, partial(OpenEngine, folder / "fp32.xml")),
+        Candidate("PyTorch eager", partial(open_torch, title, compiled=False)),
+        Candidate("torch.compile", partial(open_torch, title, compiled=True)),
+        Candidate("onnxruntime", partial(open_onnxruntime, exported)),
+        Candidate("OpenVINO of the export", partial(open_openvino, exported)),
         *(
-            [Contestant("BoxMOT", partial(open_boxmot, export_for_boxmot(title, folder)))]
+            [Candidate("BoxMOT", partial(open_boxmot, export_for_boxmot(title, folder)))]
             if network.input.shape[1:] == BOXMOT_SIZE
             else []
         ),
-        Contestant("fastrt int8", partial(OpenEngine, folder / "int8.xml")),
-        Contestant("OpenVINO int8 by NNCF", partial(open_openvino, quantize_theirs(exported, images, folder))),
+        Candidate("fastrt int8", partial(OpenEngine, folder / "int8.xml")),
+        Candidate("OpenVINO int8 by NNCF", partial(open_openvino, quantize_theirs(exported, images, folder))),
     ]
 
 
@@ -212,7 +212,7 @@ def main() -> None:
                     row[one.name] = round(float(centred_cosines(np.asarray(one.make()(images)), want).min()), 5)
             cosines.append(row)
             print(row, flush=True)
-            outcomes = compete(candidates, {str(batch): images[:batch] for batch in BATCHES}, rounds=ROUNDS)
+            outcomes = run_interleaved(candidates, {str(batch): images[:batch] for batch in BATCHES}, rounds=ROUNDS)
         for outcome in outcomes:
             if outcome.error:
                 print(outcome.name, outcome.error, flush=True)

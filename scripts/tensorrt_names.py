@@ -1,11 +1,10 @@
-"""The public names of a flavour of TensorRT, as JSON: what tests/targets/test_tensorrt_names.py reads.
+"""Lists the public names of a TensorRT module as JSON, for tests/targets/test_tensorrt_names.py.
 
-Usage, with an interpreter that can import the flavour: python scripts/tensorrt_names.py MODULE [FILE]
+Usage, with an interpreter that can import the module: python scripts/tensorrt_names.py MODULE [FILE]
 
 MODULE is ``tensorrt``, ``tensorrt_rtx`` or the module of a wheel of bindings alone (``tensorrt_bindings``). Bindings
-import without a GPU and without TensorRT, if there are shared libraries by the names that ``readelf -d`` lists, with
-the functions that ``nm -D --undefined-only`` lists. None is called while names are read: empty ones, compiled from a
-few lines of C, will do.
+import without a GPU and without TensorRT if shared libraries exist with the names of ``readelf -d`` and the functions
+of ``nm -D --undefined-only``. None of these functions is called, so empty ones, compiled from C, suffice.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from types import ModuleType
 
 
 def find_names(owner: ModuleType | type, prefix: str = "") -> Iterator[str]:
-    """``name`` for each thing in a module, ``Class.member`` for each member of its classes, inherited ones too."""
+    """Yield ``name`` for each attribute of a module, and ``Class.member`` for each class member, inherited or not."""
     for name in dir(owner):
         value = getattr(owner, name, None)
         if name.startswith("_") or isinstance(value, ModuleType):
@@ -30,7 +29,7 @@ def find_names(owner: ModuleType | type, prefix: str = "") -> Iterator[str]:
 
 
 def main() -> None:
-    """Write the names of the module that the command line gives."""
+    """Write the names of the module given on the command line."""
     module = importlib.import_module(sys.argv[1])
     text = json.dumps({"version": module.__version__, "names": sorted(set(find_names(module)))}, indent=0) + "\n"
     if len(sys.argv) > 2:

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Make a virtual environment in the folder $1, unless there is one. Debian and Ubuntu keep Python's venv in a package of its
-# own: it is installed if that may be done, and named if not.
+# Create a virtual environment in the folder $1 if there is none. Debian and Ubuntu have Python's venv in a separate package:
+# it is installed if the user has the rights, and named in the error if not.
 set -eu
 
 python="${PYTHON:-python3}"
@@ -11,9 +11,9 @@ fail() {
     exit 2
 }
 
-command -v "$python" >/dev/null || fail "there is no $python; install Python 3.10 or newer, or name one: make PYTHON=python3.12 ..."
+command -v "$python" >/dev/null || fail "$python: not found; expected Python 3.10 or newer. Install it, or name one: make PYTHON=python3.12 ..."
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
-    fail "$("$python" --version) is too old; fastrt wants 3.10 or newer: make PYTHON=python3.12 ..."
+    fail "$("$python" --version): too old; expected 3.10 or newer. Name one: make PYTHON=python3.12 ..."
 if [ -x "$folder/bin/python" ] && "$folder/bin/python" -m pip --version >/dev/null 2>&1; then
     exit 0
 fi
@@ -25,9 +25,9 @@ if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
     elif command -v sudo >/dev/null; then
         as_root="sudo"
     else
-        fail "Python's venv is missing; install it as root first: apt-get install $package"
+        fail "$python: no venv; expected the package $package. Install it as root: apt-get install $package"
     fi
-    command -v apt-get >/dev/null || fail "Python's venv and ensurepip are missing; install them first"
+    command -v apt-get >/dev/null || fail "$python: no venv and ensurepip; expected both. Install them."
     $as_root apt-get update -qq
     $as_root apt-get install -y -qq "$package"
 fi

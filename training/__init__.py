@@ -1,1 +1,1 @@
-"""How the demonstration's model is trained; needs PyTorch, and is no part of the package."""
+"""Trains the demonstration's model. Needs PyTorch; not part of the package."""

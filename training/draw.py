@@ -1,4 +1,4 @@
-"""Draw the data set of the demonstration's model: ``python -m training.draw FOLDER``."""
+"""Draws the data set of the demonstration's model: ``python -m training.draw FOLDER``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TRAIN, TEST, DISTRACTORS = 1500, 150, 500
 
 
 def main(folder: str) -> None:
-    """Draw into a folder that does not exist yet."""
+    """Draw the data set into a new folder."""
     with Progress() as progress:
         task = progress.add_task("drawing people", total=TRAIN + TEST)
         write_synthetic(

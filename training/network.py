@@ -1,4 +1,4 @@
-"""The network in PyTorch, under FastReID's names.
+"""The demonstration's network in PyTorch, with FastReID's names.
 
 Source: projects/FastDistill's resnet_distill.py and fastreid's EmbeddingHead, as described in the presets.
 """
@@ -14,7 +14,7 @@ WIDTHS = (64, 128, 256, 512)
 
 
 class Ibn(nn.Module):
-    """IBN-a: the first half of the channels normalised by instance, the rest by batch."""
+    """IBN-a: instance norm on the first half of the channels, batch norm on the rest."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -27,7 +27,7 @@ class Ibn(nn.Module):
 
 
 class Block(nn.Module):
-    """A basic block that rectifies what it takes, and not what it gives."""
+    """A basic block with ReLU on its input instead of its output."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, *, ibn: bool) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class Block(nn.Module):
 
 
 class Backbone(nn.Module):
-    """A ResNet-18 of the distill kind, last stride 1."""
+    """A ResNet-18 of FastReID's distill type, last stride 1."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class Backbone(nn.Module):
 
 
 class Pool(nn.Module):
-    """Generalised mean pooling with a learnt power."""
+    """Generalised mean pooling with a trained exponent."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ class Pool(nn.Module):
 
 
 class Head(nn.Module):
-    """Pooling, BN neck, and a classifier that is used in training alone."""
+    """Pooling, BN neck, and a classifier for training."""
 
     def __init__(self, classes: int) -> None:
         super().__init__()
@@ -89,7 +89,7 @@ class Head(nn.Module):
 
 
 class Model(nn.Module):
-    """Takes ``(n, 3, H, W)`` RGB from 0 to 255."""
+    """The whole network; input ``(n, 3, H, W)`` RGB from 0 to 255."""
 
     def __init__(self, classes: int) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ class Model(nn.Module):
         self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The pooled features, the embeddings, and the classes' scores."""
+        """Return pooled features, embeddings and class scores."""
         pooled = self.heads.pool_layer(self.backbone((pixels - self.mean) / self.std))
         embedding = self.heads.bottleneck(pooled).flatten(1)
         return pooled.flatten(1), embedding, f.linear(embedding, self.heads.weight)

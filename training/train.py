@@ -1,7 +1,7 @@
-"""Train the demonstration's model: ``python -m training.train FOLDER MODEL [EPOCHS]``.
+"""Trains the demonstration's model: ``python -m training.train FOLDER MODEL [EPOCHS]``.
 
-Identities are told apart by a classifier on the embedding and by the hardest triplets on the pooled features, as
-FastReID's strong baseline does it. All pictures lie on the device; what varies them is done there.
+The loss is a classifier on the embedding plus a hard triplet loss on the pooled features, as in FastReID's strong
+baseline. All images and their augmentation are on the device.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ WARM_UP = 0.1
 SMOOTHING = 0.1
 OVERRIDES = ["INPUT.SIZE_TEST", list(SIZE), "MODEL.BACKBONE.MAXPOOL", "ceil"]
 CLASSIFIER = "heads.weight"
-"""Of use in training alone."""
+"""Used in training only; not exported."""
 
 
 def main(folder: str, output: str, epochs: int = EPOCHS) -> None:
-    """Train on the pictures in a folder that `training.draw` made, test, and write the checkpoint."""
+    """Train on a folder of `training.draw`, evaluate, and write the checkpoint."""
     torch.manual_seed(0)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.backends.cudnn.benchmark = True
     train = read_folder("synthetic", Path(folder) / "bounding_box_train", BY_NAME)
     pixels = read_pixels(train).to(device)
-    classes = {pid: i for i, pid in enumerate(sorted({picture.pid for picture in train}))}
-    labels = torch.tensor([classes[picture.pid] for picture in train], device=device)
+    classes = {pid: i for i, pid in enumerate(sorted({image.pid for image in train}))}
+    labels = torch.tensor([classes[image.pid] for image in train], device=device)
     model = Model(len(classes)).to(device).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(model.parameters(), RATE, weight_decay=5e-4)
     steps = epochs * (len(train) // (PEOPLE * VIEWS))
@@ -56,7 +56,7 @@ def main(folder: str, output: str, epochs: int = EPOCHS) -> None:
     for step, rows in enumerate(sample_batches(labels.cpu(), steps)):
         for group in optimizer.param_groups:
             group["lr"] = RATE * schedule(step / steps)
-        batch, wanted = vary(pixels[rows.to(device)]), labels[rows.to(device)]
+        batch, wanted = augment(pixels[rows.to(device)]), labels[rows.to(device)]
         with torch.autocast(device.type, torch.bfloat16):
             pooled, _, scores = model(batch.to(memory_format=torch.channels_last))
         loss = f.cross_entropy(scores.float(), wanted, label_smoothing=SMOOTHING) + hardest_triplets(pooled, wanted)
@@ -72,20 +72,20 @@ def main(folder: str, output: str, epochs: int = EPOCHS) -> None:
 
 
 def to_array(tensor: Tensor) -> Array:
-    """Matrices and filters in half, which is where the megabytes are; vectors, as of norms, in full."""
+    """Convert matrices and filters to FP16 and vectors, such as norms, to FP32."""
     return np.asarray(tensor.to(torch.float16 if tensor.ndim > 1 else torch.float32).cpu().numpy())
 
 
-def read_pixels(pictures: list[Picture]) -> Tensor:
-    """``(n, 3, H, W)`` uint8 RGB, brought to size as sessions do."""
+def read_pixels(images: list[Picture]) -> Tensor:
+    """Read images as ``(n, 3, H, W)`` uint8 RGB, resized as in a session."""
     resample = find_resampler("pil-bicubic")
     with ThreadPoolExecutor() as readers:
-        images = readers.map(lambda picture: resample(read_image(picture.path), SIZE), pictures)
-        return torch.from_numpy(np.stack([image[..., ::-1].transpose(2, 0, 1) for image in images]))
+        resized = readers.map(lambda image: resample(read_image(image.path), SIZE), images)
+        return torch.from_numpy(np.stack([pixels[..., ::-1].transpose(2, 0, 1) for pixels in resized]))
 
 
 def sample_batches(labels: Tensor, steps: int) -> Iterator[Tensor]:
-    """Some people, and some pictures of each."""
+    """Yield batches of ``PEOPLE`` identities with ``VIEWS`` images each."""
     rng = np.random.default_rng(0)
     order = np.argsort(labels.numpy(), kind="stable")
     groups = np.split(order, np.flatnonzero(np.diff(labels.numpy()[order])) + 1)
@@ -95,12 +95,12 @@ def sample_batches(labels: Tensor, steps: int) -> Iterator[Tensor]:
 
 
 def schedule(done: float) -> float:
-    """Up in a line, then down in a cosine."""
+    """Return the learning rate factor: linear warm-up, then cosine decay."""
     return done / WARM_UP if done < WARM_UP else 0.5 * (1 + math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP)))
 
 
-def vary(pixels: Tensor) -> Tensor:
-    """Mirror, move, tint and cover pictures, each by chance."""
+def augment(pixels: Tensor) -> Tensor:
+    """Apply random flips, shifts, colour changes and erasing."""
     count, _, height, width = pixels.shape
     device = pixels.device
     x = pixels.float()
@@ -125,7 +125,7 @@ def vary(pixels: Tensor) -> Tensor:
 
 
 def hardest_triplets(features: Tensor, labels: Tensor) -> Tensor:
-    """Soft-margin triplet loss of each row's farthest match and nearest stranger."""
+    """Compute the soft-margin triplet loss with each row's hardest positive and negative."""
     features = features.float()
     distances = torch.cdist(features, features)
     same = labels[:, None] == labels
@@ -135,7 +135,7 @@ def hardest_triplets(features: Tensor, labels: Tensor) -> Tensor:
 
 
 def test(model: Model, folder: str, device: torch.device) -> Ranking:
-    """Scores on the test part."""
+    """Evaluate on the test set."""
     data_set = Synthetic(folder)
     model.eval()
     rows = []

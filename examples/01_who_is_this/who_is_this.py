@@ -1,8 +1,8 @@
-"""Who of these people is this? From a checkpoint to a ranking, in Python.
+"""Ranks the images of a folder by their similarity to one image, from a checkpoint.
 
     python who_is_this.py model_best.pth config.yml person.jpg people/
 
-The engine is built once, beside the checkpoint, and checked before it is believed.
+The engine is built once, beside the checkpoint, and verified before it is used.
 """
 
 import sys

@@ -1,9 +1,9 @@
-// A person's embedding in C++, from a plan that fastrt built, with nothing but TensorRT (8.6 to 11) and CUDA.
+// Embeds an image in C++ with a plan of fastrt. Needs only TensorRT (8.6 to 11) and CUDA.
 //
 //     embed r50.engine [pixels.bgr]
 //
-// pixels.bgr holds the pixels of one image at the engine's size, (H, W, 3) uint8 BGR, and nothing else; README.md says
-// how to make it. Without it, a white image is embedded.
+// pixels.bgr contains the raw pixels of one image at the engine's size, (H, W, 3) uint8 BGR; README.md shows how to make
+// it. Without it, a white image is embedded.
 
 #include <NvInfer.h>
 #include <cuda_runtime_api.h>
@@ -17,8 +17,8 @@
 #include <string>
 #include <vector>
 
-void check(bool good, const std::string& complaint) {
-    if (!good) throw std::runtime_error(complaint);
+void check(bool good, const std::string& message) {
+    if (!good) throw std::runtime_error(message);
 }
 
 void check(cudaError_t error) { check(error == cudaSuccess, cudaGetErrorString(error)); }
@@ -41,27 +41,27 @@ struct Buffer {
     ~Buffer() { cudaFree(data); }
 };
 
-// The embedding, (D) float32, of one image; empty pixels stand for white ones.
+// Returns the embedding, (D) float32, of one image; empty pixels mean a white image.
 std::vector<float> embed(nvinfer1::ICudaEngine& engine, std::vector<char> pixels) {
-    check(engine.getTensorDataType("images") == nvinfer1::DataType::kUINT8, "the plan was not built for u8_nhwc_bgr");
+    check(engine.getTensorDataType("images") == nvinfer1::DataType::kUINT8, "plan: input images is not uint8; expected a plan built with --io u8_nhwc_bgr");
     nvinfer1::Dims shape = engine.getTensorShape("images");  // (-1, H, W, 3)
     shape.d[0] = 1;
     const std::size_t size = shape.d[1] * shape.d[2] * shape.d[3];
     if (pixels.empty()) pixels.assign(size, '\xff');
-    check(pixels.size() == size, "the image has not " + std::to_string(size) + " bytes");
+    check(pixels.size() == size, "image: expected " + std::to_string(size) + " bytes, (H, W, 3) uint8");
     std::vector<float> embedding(engine.getTensorShape("embedding").d[1]);
 
-    const Stream stream;  // what is made last goes first: the context before the memory that it works on
+    const Stream stream;  // destroyed in reverse order: the context before its memory
     const Buffer images(size), embeddings(embedding.size() * sizeof(float));
     const std::unique_ptr<nvinfer1::IExecutionContext> context(engine.createExecutionContext());
-    check(context != nullptr, "there is not memory enough for a context");
-    // Profile 0 is the one for the smallest batches: for one image, if the plan was built with --batch 1,...
-    check(context->setOptimizationProfileAsync(0, stream.handle), "profile 0 cannot be chosen");
-    check(context->setInputShape("images", shape), "profile 0 of this plan does not take a batch of 1");
+    check(context != nullptr, "TensorRT: no context; expected more free GPU memory");
+    // Profile 0 is for the smallest batches: 1 image if the plan was built with --batch 1,...
+    check(context->setOptimizationProfileAsync(0, stream.handle), "plan: profile 0 cannot be selected");
+    check(context->setInputShape("images", shape), "plan: profile 0 rejects a batch of 1; expected a plan built with --batch 1,...");
     check(context->setTensorAddress("images", images.data) && context->setTensorAddress("embedding", embeddings.data),
-          "the plan has no images, or no embedding");
+          "plan: no tensor images or embedding; expected a plan of fastrt");
     check(cudaMemcpyAsync(images.data, pixels.data(), size, cudaMemcpyHostToDevice, stream.handle));
-    check(context->enqueueV3(stream.handle), "TensorRT could not run the plan");
+    check(context->enqueueV3(stream.handle), "TensorRT: the plan cannot be run");
     check(cudaMemcpyAsync(embedding.data(), embeddings.data, embedding.size() * sizeof(float), cudaMemcpyDeviceToHost,
                           stream.handle));
     check(cudaStreamSynchronize(stream.handle));
@@ -71,7 +71,7 @@ std::vector<float> embed(nvinfer1::ICudaEngine& engine, std::vector<char> pixels
 std::vector<char> read(const std::string& path) {
     std::ifstream file(path, std::ios::binary);
     std::vector<char> bytes{std::istreambuf_iterator<char>(file), {}};
-    check(!bytes.empty(), "there is no file " + path + ", or nothing in it");
+    check(!bytes.empty(), path + ": missing or empty; expected a file with content");
     return bytes;
 }
 
@@ -80,10 +80,10 @@ int main(int count, char** words) try {
     const std::vector<char> plan = read(words[1]);
     Logger logger;
     const std::unique_ptr<nvinfer1::IRuntime> runtime(nvinfer1::createInferRuntime(logger));
-    check(runtime != nullptr, "TensorRT does not start");
-    // A plan that was built with --version-compatible also wants: runtime->setEngineHostCodeAllowed(true);
+    check(runtime != nullptr, "TensorRT: no runtime; expected a working installation");
+    // A plan that was built with --version-compatible also needs: runtime->setEngineHostCodeAllowed(true);
     const std::unique_ptr<nvinfer1::ICudaEngine> engine(runtime->deserializeCudaEngine(plan.data(), plan.size()));
-    check(engine != nullptr, "the plan is not for this TensorRT, or not for this GPU");
+    check(engine != nullptr, "plan: cannot be loaded; expected one of this TensorRT version and GPU architecture");
     const std::vector<char> pixels = count == 3 ? read(words[2]) : std::vector<char>{};
     for (const float value : embed(*engine, pixels)) std::cout << value << '\n';
     return 0;

@@ -1,4 +1,4 @@
-"""The nouns: what goes in, what comes out, and their shapes."""
+"""Array types of inputs and outputs, with their shapes."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 Array: TypeAlias = NDArray[Any]
 """Any array: weights, feature maps."""
 
-Image: TypeAlias = NDArray[np.uint8]
-"""``(height, width, 3)`` uint8, BGR as OpenCV reads it; strided views are welcome."""
+Image: TypeAlias = np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]
+"""One image of any size: ``(height, width, 3)`` uint8, BGR as OpenCV reads it. Strided views are allowed."""
 
-Images: TypeAlias = NDArray[np.uint8]
-"""``(n, H, W, 3)`` uint8 BGR: a ready batch, already at the network's image size."""
+Images: TypeAlias = np.ndarray[tuple[int, int, int, int], np.dtype[np.uint8]]
+"""A batch of images at the network's image size: ``(n, H, W, 3)`` uint8 BGR."""
 
 Embeddings: TypeAlias = NDArray[np.float32]
-"""``(n, D)`` float32, a row an image; unit length unless the engine was built raw."""
+"""Embeddings ``(n, D)`` float32, one row per image; unit length unless the engine was built raw."""
 
 Shape: TypeAlias = tuple[int, ...]
-"""A shape per image: the batch axis is never described. Feature maps are ``(C, H, W)``."""
+"""A shape per image: it has no batch axis. Feature maps are ``(C, H, W)``."""

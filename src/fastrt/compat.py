@@ -1,4 +1,4 @@
-"""FastRT's Python class, for code that was written against it.
+"""FastRT's Python class `ReID`, for code that was written for FastRT.
 
 ::
 
@@ -8,8 +8,8 @@
     model.build("r50.engine")
     feature = model.infer(frame)
 
-For FastRT's own numbers, build the engine with ``--resampler cv2-cubic --raw``: FastRT resized with OpenCV's bicubic,
-and did not normalise. New code had better use `fastrt.load`, whose session takes many images and gives arrays.
+For FastRT's numbers, build the engine with ``--resampler cv2-cubic --raw``: FastRT resized with OpenCV's bicubic
+interpolation and did not normalise. New code should use `fastrt.load`, whose session takes batches and returns arrays.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ from fastrt.targets.registry import SUFFIXES
 
 
 class ReID:
-    """An engine behind FastRT's four names: the constructor, `build`, `infer` and `batch_infer`.
+    """An engine with FastRT's four methods: the constructor, `build`, `infer` and `batch_infer`.
 
-    Frames are resized as the engine file says: by ``pil-bicubic`` unless it was built with another ``--resampler``.
+    Frames are resized with the resampler of the engine file: ``pil-bicubic`` unless built with another ``--resampler``.
 
     Source: projects/FastRT/pybind_interface/reid.cpp.
     """
 
     def __init__(self, gpu_id: int) -> None:
-        """Choose a GPU by its number, from 0. Engines that run on the CPU take no notice of it."""
+        """Select a GPU by its number, from 0. CPU engines ignore it."""
         self.gpu_id = gpu_id
         self._session: Session | None = None
 
     def build(self, engine_file: str | os.PathLike[str]) -> int:
-        """Load an engine file; FastRT's word for it. An engine that was loaded before is let go.
+        """Load an engine file (FastRT calls this ``build``). A previously loaded engine is closed.
 
         Returns:
-            0, always. Unlike FastRT, which returned -1 for a file that it could not read, failures are errors.
+            Always 0. Unlike FastRT, which returned -1 for a file that it could not read, a failure raises an error.
 
         Raises:
-            EngineError: there is no such file, or it is no engine, or it is damaged. What was loaded before stays.
-            TargetError: the runtime or the GPU is not there.
+            EngineError: the file does not exist, is not an engine, or is damaged. The previous engine stays loaded.
+            TargetError: the runtime or the GPU is not available.
         """
         target = SUFFIXES.get(Path(engine_file).suffix.lower(), "")
         session = load(engine_file, f"cuda:{self.gpu_id}" if target.startswith("tensorrt") else None)
@@ -55,41 +55,43 @@ class ReID:
         return 0
 
     def infer(self, frame: Image) -> list[float]:
-        """The embedding of one image.
+        """Embed one image.
 
         Args:
-            frame: ``(h, w, 3)`` uint8 BGR of any size. Unlike FastRT, a strided view is what it shows.
+            frame: ``(h, w, 3)`` uint8 BGR of any size. Unlike FastRT, a strided view is read correctly.
 
         Returns:
-            D floats; of unit length unless the engine was built raw.
+            D floats, of unit length unless the engine was built with ``--raw``.
 
         Raises:
             EngineError: no engine is loaded, or the runtime failed.
-            ImageError: it is no such array.
+            ImageError: ``frame`` is not such an array.
         """
         return self.batch_infer([frame])[0]
 
     def batch_infer(self, frames: Iterable[Image]) -> list[list[float]]:
-        """The embeddings of images, in order.
+        """Embed images, in order.
 
         Args:
-            frames: ``(h, w, 3)`` uint8 BGR arrays of any size, strided views included. There may be any number: unlike
-                FastRT, which wrote beyond its memory, this runs as many batches as it takes.
+            frames: ``(h, w, 3)`` uint8 BGR arrays of any size, strided views included. Any number is allowed: unlike
+                FastRT, which wrote beyond its buffer, this runs several batches.
 
         Returns:
             A list of D floats for each image.
 
         Raises:
             EngineError: no engine is loaded, or the runtime failed.
-            ImageError: there is no image, or one is no such array; its place is named.
+            ImageError: ``frames`` is empty, or one is not such an array; its index is named.
         """
         if self._session is None:
-            raise EngineError("no engine is loaded; call build with an engine file first")
+            raise EngineError(
+                "ReID: no engine is loaded; expected a loaded engine. Call build with an engine file first."
+            )
         rows: list[list[float]] = self._session(list(frames)).tolist()
         return rows
 
     def close(self) -> None:
-        """Free the engine. Closing twice does nothing."""
+        """Free the engine. A second call does nothing."""
         if self._session is not None:
             self._session.close()
             self._session = None

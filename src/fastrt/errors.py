@@ -1,20 +1,20 @@
-"""The exceptions of fastrt, all of which say where, what was found, what was wanted and what to do.
+"""Exceptions of fastrt. Each message says where, what was found, what was expected and what to do.
 
 ::
 
-    FastrtError                  the base: catch this one to catch all
-    ├── SpecError                a config, an override or a spec that describes no network fastrt knows
+    FastrtError                  base class: catch it to catch all others
+    ├── SpecError                a config, an override or a spec that is invalid or not supported
     ├── CheckpointError          a weights file that cannot be read
-    │   └── WeightsError         weights that were read but do not fit the network
-    ├── NetworkError             a network description that does not hold together
-    ├── TargetError              a target, precision or device that this machine does not have
+    │   └── WeightsError         weights that do not fit the network
+    ├── NetworkError             an inconsistent network description
+    ├── TargetError              a target, precision or device that this host does not have
     ├── EngineError              an engine file that cannot be read, built or run
-    ├── CalibrationError         a calibration table, or images for one, that cannot be used
-    ├── EvaluationError          identities, cameras or a data set that nothing can be measured on
-    ├── ImageError               an image, or a batch of them, that no embedding can come from
+    ├── CalibrationError         a calibration table, or calibration images, that cannot be used
+    ├── EvaluationError          identities, cameras or a data set that cannot be evaluated
+    ├── ImageError               an image or a batch that cannot be embedded
     └── OutputError              an output that cannot be written
 
-The command line prints the message as one sentence and exits with 2.
+The command line prints the message and exits with 2.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ class FastrtError(Exception):
 
 
 class SpecError(FastrtError):
-    """A config, an override or a spec that describes no network fastrt knows."""
+    """A config, an override or a spec that is invalid or describes a network that fastrt does not support."""
 
 
 class CheckpointError(FastrtError):
-    """A weights file that cannot be read: missing, truncated, of another kind, or unsafe."""
+    """A weights file that cannot be read: missing, truncated, of another format, or unsafe."""
 
 
 class WeightsError(CheckpointError):
-    """Weights that were read but do not fit the network: missing, unexpected, misshapen or not finite."""
+    """Weights that do not fit the network: missing, unexpected, of another shape or not finite."""
 
 
 class NetworkError(FastrtError):
-    """A network description that does not hold together: an unknown tensor, a shape that does not fit."""
+    """An inconsistent network description: an unknown tensor, a shape that does not fit."""
 
 
 class TargetError(FastrtError):
-    """A target, precision or device that this machine does not have."""
+    """A target, precision or device that this host does not have."""
 
 
 class EngineError(FastrtError):
@@ -49,15 +49,15 @@ class EngineError(FastrtError):
 
 
 class CalibrationError(FastrtError):
-    """A calibration table, or images for one, that cannot be used: of another network, too few, damaged."""
+    """A calibration table, or calibration images, that cannot be used: of another network, too few, damaged."""
 
 
 class EvaluationError(FastrtError):
-    """Identities, cameras or a data set that nothing can be measured on: missing, partial, without a true match."""
+    """Identities, cameras or a data set that cannot be evaluated: missing, incomplete, without a true match."""
 
 
 class ImageError(FastrtError):
-    """An image, or a batch of them, that no embedding can come from."""
+    """An image or a batch that cannot be embedded."""
 
 
 class OutputError(FastrtError):

@@ -1,4 +1,4 @@
-"""Outputs that appear whole or not at all."""
+"""Atomic outputs: a file appears completely written or not at all."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from pathlib import Path
 from fastrt.errors import OutputError
 
 ESCAPED = "backslashreplace"
-"""What becomes, in a text, of names of files that are no UTF-8; JSON escapes them in the same way."""
+"""Codec error handler for file names that are not valid UTF-8. JSON escapes them in the same way."""
 
 
 def check_place(path: Path) -> None:
-    """Raise `OutputError` if no file can come to stand there; before work that would be lost."""
+    """Raise `OutputError` if ``path`` cannot be created. Call it before work whose result would be lost."""
     if not path.parent.is_dir():
-        raise OutputError(f"cannot write {path}: there is no folder {path.parent}; make it first")
+        raise OutputError(f"{path}: folder {path.parent} does not exist; expected an existing folder. Create it first.")
     if path.is_dir():
-        raise OutputError(f"cannot write {path}: it is a folder; name a file")
+        raise OutputError(f"{path}: is a folder; expected a file. Name a file in it.")
 
 
 @contextmanager
 def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give a path of that name in an empty folder, and move what was written there into place if the block ends well.
+    """Yield a path in a temporary folder; move what was written there to ``path`` when the block ends without error.
 
-    For a file that others may come beside. If they do, an old file of that name goes first and the new one comes last,
-    so no old file ever stands beside another's new one.
+    Companion files written beside the temporary path are moved too. In that case an old ``path`` is deleted first and
+    the new one is moved last, so an old file never stands beside a new companion.
 
     Raises:
         OutputError: the folder does not exist, or a file cannot be written or moved.
@@ -45,4 +45,6 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
                 file.replace(path.parent / file.name)
             temporary.replace(path)
     except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+        raise OutputError(
+            f"{path}: cannot be written ({error.strerror or error}); expected a writable folder with free space."
+        ) from error

@@ -1,7 +1,7 @@
-"""How alike two engines' embeddings of the same images are: pure functions.
+"""Similarity of two sets of embeddings of the same images.
 
-Raw cosines hide breakage, since all embeddings of a network point in much the same direction: what tells people apart
-is what is left when their mean is taken away. And what is asked of embeddings in the end is who is nearest.
+A raw cosine hides errors, because all embeddings of a network point in similar directions. The mean-centred cosine
+removes the common part, and the agreement functions compare neighbours, which is how embeddings are used.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from fastrt.arrays import Array
 
 
 def centred_cosines(got: Array, want: Array, centre: Array | None = None) -> Array:
-    """The cosine of each row with the wanted one, after the centre is taken from both: ``(n,)``.
+    """Compute the mean-centred cosine of each row of ``got`` with the same row of ``want``: ``(n,)``.
 
-    The centre is the mean of the wanted rows, unless another is given.
+    ``centre`` is subtracted from both. By default it is the mean of ``want``.
 
     >>> want = np.array([[10.0, 1.0], [10.0, -1.0]])
     >>> got = np.array([[10.0, 0.1], [10.0, 0.3]])  # raw cosines 0.996 and 0.991
@@ -26,7 +26,7 @@ def centred_cosines(got: Array, want: Array, centre: Array | None = None) -> Arr
 
 
 def nearest_agreement(got: Array, want: Array) -> float:
-    """Which part of the images has the same image nearest, by cosine, among the others.
+    """Compute the fraction of images with the same nearest other image, by cosine.
 
     >>> rows = np.array([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0]])
     >>> nearest_agreement(rows, rows)
@@ -36,9 +36,9 @@ def nearest_agreement(got: Array, want: Array) -> float:
 
 
 def rank_agreement(got: Array, want: Array) -> float:
-    """Kendall's tau between the orders in which each image sees the others, averaged over the images.
+    """Compute Kendall's tau between the two rankings of the other images by cosine, averaged over the images.
 
-    1 where all pairs stand in the same order, 0 where half do, -1 where none does.
+    1: all pairs are in the same order, 0: half of them, -1: none.
 
     >>> want = np.array([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0]])
     >>> rank_agreement(want, want)
@@ -55,7 +55,7 @@ def rank_agreement(got: Array, want: Array) -> float:
 
 
 def _similarities(rows: Array) -> Array:
-    """Cosines of all rows with each other, ``(n, n)``; a row with itself is never nearest."""
+    """Cosines of all rows with each other, ``(n, n)``; the diagonal is -infinity."""
     unit = normalize_rows(rows)
     cosines = unit @ unit.T
     np.fill_diagonal(cosines, -np.inf)
@@ -63,7 +63,7 @@ def _similarities(rows: Array) -> Array:
 
 
 def normalize_rows(rows: Array) -> Array:
-    """Rows at unit length.
+    """Scale rows to unit length.
 
     >>> normalize_rows(np.array([[3.0, 4.0]])).tolist()
     [[0.6, 0.8]]

@@ -125,7 +125,7 @@ def test_verify_by_layers_and_as_json(run: Run, small: Small) -> None:
     assert found["verified"] is True
 
 
-def test_verify_exits_with_1_when_found_wanting(run: Run, small: Small, tmp_path: Path) -> None:
+def test_verify_exits_with_1_when_a_check_fails(run: Run, small: Small, tmp_path: Path) -> None:
     other = dict(small.arrays)
     other["backbone.layer4.1.conv2.weight"] = -other["backbone.layer4.1.conv2.weight"]
     fastrt.save_weights(other, tmp_path / "other.pth")
@@ -146,7 +146,7 @@ def test_embed_names_and_counts_what_it_could_not_read(run: Run, small: Small, t
     assert done.code == 1
     assert "note: 1 files are no images by their suffix" in done.err
     assert "note: 1 of 2 images could not be read:" in done.err
-    assert f"note: {tmp_path / 'bad.png'} is not an image" in done.err
+    assert f"note: {tmp_path / 'bad.png'}: unknown content; expected an image" in done.err
     assert len(np.load(tmp_path / "e.npy")) == 1
 
 
@@ -187,7 +187,10 @@ def test_demo_without_the_packages_of_reports_skips_the_report(
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "matplotlib" else find_spec(name))
     done = run("demo", "-o", tmp_path / "demo")
     assert done.code == 0, done.err
-    assert "note: no report is written, as matplotlib is not installed; for reports: pip install" in done.err
+    assert (
+        "note: no report is written: report: matplotlib is not installed; expected matplotlib. Run pip install"
+        in done.err
+    )
     assert (tmp_path / "demo" / "demo-fp32.xml").exists()
     assert not (tmp_path / "demo" / "report").exists()
 
@@ -226,9 +229,9 @@ def _bad_inputs(small: Small, tmp_path: Path) -> dict[str, tuple[Sequence[object
     picture.write_bytes(b"")
     config, out = ("--config", small.config), ("-o", tmp_path / "out.xml")
     return {
-        "no checkpoint": (("build", tmp_path / "no.pth", *out), f"error: there is no checkpoint {tmp_path / 'no.pth'}"),
-        "text": (("build", text, *config, *out), f"error: {text} is not a .pth of torch, or is damaged ("),
-        "cut": (("build", cut, *config, *out), f"error: {cut} is not a .pth of torch, or is damaged ("),
+        "no checkpoint": (("build", tmp_path / "no.pth", *out), f"error: {tmp_path / 'no.pth'}: does not exist;"),
+        "text": (("build", text, *config, *out), f"error: {text}: damaged or not a .pth ("),
+        "cut": (("build", cut, *config, *out), f"error: {cut}: damaged or not a .pth ("),
         "missing": (
             ("build", missing, *config, *out),
             (
@@ -250,18 +253,27 @@ def _bad_inputs(small: Small, tmp_path: Path) -> dict[str, tuple[Sequence[object
         ),
         "yaml": (("build", small.checkpoint, "--config", broken, *out), f"error: {broken} is not YAML: "),
         "no config": (("build", small.checkpoint, "--config", "nope", *out), "error: there is no config file nope"),
-        "override": (("build", small.checkpoint, *out, "--set", "KEY"), "error: --set KEY has no value"),
-        "image": (("embed", small.engine, picture, "-o", tmp_path / "e.npy"), "error: none of 1 images could be read"),
-        "no image": (("embed", small.engine, tmp_path / "none.png"), "error: there is no image or folder"),
+        "override": (("build", small.checkpoint, *out, "--set", "KEY"), "error: --set KEY: no value;"),
+        "image": (
+            ("embed", small.engine, picture, "-o", tmp_path / "e.npy"),
+            "error: embed: 0 of 1 images could be read",
+        ),
+        "no image": (
+            ("embed", small.engine, tmp_path / "none.png"),
+            f"error: {tmp_path / 'none.png'}: does not exist;",
+        ),
         "engine": (("embed", small.checkpoint, picture), "model_best.pth is not named as an engine"),
         "convert": (
             ("convert", small.checkpoint, tmp_path / "out.zip"),
-            "out.zip is named .zip; weights are written as",
+            "out.zip: suffix .zip; expected .pth",
         ),
-        "folder": (("convert", small.checkpoint, tmp_path / "no" / "out.wts"), "there is no folder"),
+        "folder": (
+            ("convert", small.checkpoint, tmp_path / "no" / "out.wts"),
+            "no does not exist; expected an",
+        ),
         "inspect": (
             ("inspect", unknown),
-            "unknown.yml is named .yml; engines are .xml, .onnx, .npz, .engine, .plan, .trt, .rtx, checkpoints .pth",
+            "unknown.yml: suffix .yml; expected an engine (.xml, .onnx, .npz, .engine, .plan, .trt, .rtx) or",
         ),
     }
 
@@ -317,7 +329,7 @@ def test_calibrate_and_build_int8(run: Run, small: Small, crops: Path, tmp_path:
     result = run("calibrate", *model, "--images", crops, "--count", 30, "-o", table)
     assert (result.code, result.out) == (0, f"{table}: ranges of 28 tensors by entropy, 30 images of 32\n")
     assert "Thumbs.db: left out" in result.err
-    assert "broken.jpg is not an image" in result.err
+    assert "broken.jpg: unknown content; expected an image" in result.err
 
     result = run("build", *model, "--precision", "int8", "--calibration", table, "-o", engine)
     assert result.code == 0, result.err
@@ -365,8 +377,8 @@ def test_int8_asked_for_wrongly(run: Run, small: Small, tmp_path: Path, words: t
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--count", "500"), "where 500 are wanted"),
-        (("--images", "nowhere"), "there is no image or folder nowhere"),
+        (("--count", "500"), "images; expected 500. Give more images"),
+        (("--images", "nowhere"), "nowhere: does not exist; expected an image, a folder or a pattern"),
         (("--count", "0"), "greater than or equal to 1"),
         (("--method", "magic"), "magic"),
     ],
@@ -397,8 +409,8 @@ def test_int8_for_other_machines_is_built_without_a_comparison(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--report", "."), "it exists; name a folder that does not"),
-        (("--false-matches", "0"), "above 0 and below 1 is wanted"),
+        (("--report", "."), "exists; expected a new folder for the report"),
+        (("--false-matches", "0"), "expected a fraction above 0 and below 1"),
     ],
 )
 def test_evaluate_refuses_before_it_embeds(run: Run, small: Small, words: tuple[str, ...], message: str) -> None:

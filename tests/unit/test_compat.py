@@ -94,7 +94,7 @@ def test_the_number_of_the_gpu_is_for_engines_that_run_on_one(
 
 def test_before_build_and_after_close_it_says_what_to_do(small: Small) -> None:
     model = ReID(0)
-    sentence = "^no engine is loaded; call build with an engine file first$"
+    sentence = "^ReID: no engine is loaded; expected a loaded engine. Call build with an engine file first.$"
     with pytest.raises(fastrt.EngineError, match=sentence):
         model.infer(FRAMES[0])
     with pytest.raises(fastrt.EngineError, match=sentence):
@@ -133,7 +133,7 @@ def test_another_engine_takes_the_place_of_the_one_before(small: Small, tmp_path
 def test_what_is_no_image_is_refused_by_its_place(model: ReID) -> None:
     with pytest.raises(fastrt.ImageError, match="a batch of 0 images has no embeddings; give at least one"):
         model.batch_infer([])
-    with pytest.raises(fastrt.ImageError, match="image 0 is a NoneType"):  # what cv2.imread gives for a missing file
+    with pytest.raises(fastrt.ImageError, match="image 0: NoneType"):  # what cv2.imread gives for a missing file
         model.infer(None)  # type: ignore[arg-type]
-    with pytest.raises(fastrt.ImageError, match="image 1 is float32"):
+    with pytest.raises(fastrt.ImageError, match="image 1: float32"):
         model.batch_infer([FRAMES[0], FRAMES[1].astype(np.float32)])

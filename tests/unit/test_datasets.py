@@ -88,7 +88,7 @@ def test_identities_and_cameras_are_read(name: str, tmp_path: Path) -> None:
     assert [(picture.pid, picture.camid) for picture in found.gallery] == gallery
     assert found.query[0].path.is_file()
     if name != "VERI-Wild small":
-        assert "scores cannot be compared with published ones" in found.notes[0]
+        assert "Do not compare the scores with published ones" in found.notes[0]
     inner = next(path for path in tmp_path.iterdir() if path.is_dir())
     if name != "CUHK03-NP labeled":
         assert load(inner).query == found.query  # the folder itself does as well
@@ -97,7 +97,7 @@ def test_identities_and_cameras_are_read(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", SETS)
 def test_a_folder_that_is_not_one_shows_how_it_is_laid_out(name: str, tmp_path: Path) -> None:
     _, load, _, _ = SETS[name]
-    with pytest.raises(EvaluationError, match=rf"{name} is not in .* is missing; it is laid out as\n  ") as caught:
+    with pytest.raises(EvaluationError, match=rf"is missing; expected {name} as\n  ") as caught:
         load(tmp_path)
     assert str(caught.value).count("\n") >= 2
 
@@ -112,7 +112,7 @@ def test_a_partial_folder_and_names_of_others_are_told(tmp_path: Path) -> None:
     with pytest.raises(EvaluationError, match="bounding_box_test is missing"):
         datasets.Market1501(tmp_path)
     _touch(tmp_path, "bounding_box_test/holiday.jpg")
-    with pytest.raises(EvaluationError, match=r"holiday\.jpg does not bear identity and camera in its name"):
+    with pytest.raises(EvaluationError, match=r"holiday\.jpg: name without identity and camera"):
         datasets.Market1501(tmp_path)
 
 
@@ -123,7 +123,7 @@ def test_vehicle_id_draws_one_picture_of_each_vehicle(tmp_path: Path) -> None:
     assert Counter(picture.pid for picture in found.query) == {1: 2, 2: 2, 3: 2}
     assert datasets.VehicleID(tmp_path) == found != datasets.VehicleID(tmp_path, seed=1)
     assert len({picture.camid for picture in (*found.query, *found.gallery)}) == 9
-    with pytest.raises(EvaluationError, match="there is no test of size huge; known are small, medium, large"):
+    with pytest.raises(EvaluationError, match="test size huge: unknown; expected small, medium, large"):
         datasets.VehicleID(tmp_path, "huge")
 
 
@@ -141,15 +141,18 @@ def test_a_table_is_any_data_set(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("path,identity,role\n", "has no column camera; path, identity, camera, role are wanted"),
-        ("path,identity,camera,role\na.jpg,1,1,train\n", "line 2: the role is 'train'; query or gallery is wanted"),
-        ("path,identity,camera,role\na.jpg,1,1,query\n", "1 queries and 0 gallery pictures here; both are wanted"),
-        ("", "has no column path"),
+        ("path,identity,role\n", "no column camera; expected path, identity, camera, role"),
+        (
+            "path,identity,camera,role\na.jpg,1,1,train\n",
+            "line 2: path 'a.jpg', role 'train'; expected a path and query or gallery",
+        ),
+        ("path,identity,camera,role\na.jpg,1,1,query\n", "1 queries and 0 gallery images; expected some of both"),
+        ("", "no column path"),
     ],
 )
 def test_a_wrong_table_is_told(text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text(text)
     with pytest.raises(EvaluationError, match=message):
         datasets.read_data_set(tmp_path / "t.csv")
-    with pytest.raises(EvaluationError, match="cannot read"):
+    with pytest.raises(EvaluationError, match="cannot be read"):
         datasets.read_data_set(tmp_path / "nowhere.csv")

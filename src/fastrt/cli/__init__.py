@@ -1,4 +1,4 @@
-"""The command line: one file a verb; each parses, calls one function, and prints."""
+"""Command line: one file per verb. Each parses its arguments, calls one function, and prints the result."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fastrt.version import __version__
 app = typer.Typer(
     name="fastrt",
     help="Deploy person re-identification networks: from a FastReID checkpoint to embeddings.",
-    epilog="Results on stdout, progress and notes on stderr. Exits with 0: done, 1: found wanting, 2: could not.",
+    epilog="Results on stdout, progress and notes on stderr. Exit code 0: done, 1: a check failed, 2: an error.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -39,17 +39,19 @@ def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show where an error comes from; may stand anywhere.")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error; allowed at any position.")
+    ] = False,
 ) -> None:
     pass
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The ``fastrt`` command; exits with 0, 1 or 2."""
+    """Run the ``fastrt`` command; exits with 0, 1 or 2."""
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr is: no name is a reason to fail
+        sys.stdout.reconfigure(errors="backslashreplace")  # like stderr: a file name never causes an encoding error
     logger = logging.getLogger("fastrt")
     logger.handlers = [Notes()]
     logger.propagate = False
@@ -64,10 +66,8 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(130)
     except BrokenPipeError:
         sys.stderr.close()
-    except Exception as error:  # a fault of fastrt's own; the user still gets a sentence
+    except Exception as error:  # an internal error; the user still gets one message
         if debug:
             raise
-        say_error(
-            f"{type(error).__name__}: {error}; this is a fault of fastrt: please report it with the output of --debug"
-        )
+        say_error(f"internal error: {type(error).__name__}: {error}. Please report it with the output of --debug.")
     sys.exit(2)

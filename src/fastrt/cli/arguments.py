@@ -1,4 +1,4 @@
-"""Arguments that several verbs take. Typer reads these annotations at run time."""
+"""Arguments that several verbs share. Typer reads these annotations at run time."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,21 +12,26 @@ Checkpoint = Annotated[Path, typer.Argument(help="Checkpoint: .pth, .wts or .saf
 Engine = Annotated[Path, typer.Argument(help="Engine: .xml, .onnx, .npz, .engine or .rtx.", show_default=False)]
 Config = Annotated[
     str | None,
-    typer.Option("--config", help="FastReID's YAML, or a preset's name. Without it, the checkpoint's names decide."),
+    typer.Option(
+        "--config",
+        help="FastReID's YAML, or the name of a preset. Default: inferred from the checkpoint's parameter names.",
+    ),
 ]
 Overrides = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY VALUE", help="Lay over the config: MODEL.BACKBONE.DEPTH 34x. Repeatable."),
+    typer.Option(
+        "--set", metavar="KEY VALUE", help="Override a key of the config: MODEL.BACKBONE.DEPTH 34x. Repeatable."
+    ),
 ]
 Device = Annotated[
     str | None,
-    typer.Option("--device", help="Where to run: cpu, cuda:0, or another that the runtime finds.", show_default=False),
+    typer.Option("--device", help="Device: cpu, cuda:0, or another one of the runtime.", show_default=False),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
 def join_pairs(arguments: Sequence[str]) -> list[str]:
-    """Each ``--set KEY VALUE`` as ``--set KEY=VALUE``: typer has no option that takes two words and may be repeated."""
+    """Rewrite each ``--set KEY VALUE`` as ``--set KEY=VALUE``: Typer has no repeatable option with two values."""
     joined: list[str] = []
     words = iter(arguments)
     for word in words:
@@ -38,7 +43,7 @@ def join_pairs(arguments: Sequence[str]) -> list[str]:
 
 
 def split_pairs(overrides: Sequence[str] | None) -> list[str]:
-    """``[key, value, key, value, ...]``, as `fastrt.load_spec` takes them, of ``KEY=VALUE`` each.
+    """Split each ``KEY=VALUE`` into ``[key, value, key, value, ...]``, as `fastrt.load_spec` takes them.
 
     Raises:
         SpecError: a key without a value.
@@ -47,18 +52,20 @@ def split_pairs(overrides: Sequence[str] | None) -> list[str]:
     for pair in overrides or ():
         key, separator, value = pair.partition("=")
         if not separator:
-            raise SpecError(f"--set {pair} has no value; write --set KEY VALUE")
+            raise SpecError(f"--set {pair}: no value; expected a key and a value. Write --set KEY VALUE.")
         words += [key, value]
     return words
 
 
 def split_numbers(text: str) -> tuple[int, ...]:
-    """``--batch 1,8,32`` as numbers.
+    """Parse the numbers of ``--batch 1,8,32``.
 
     Raises:
-        TargetError: it is no list of numbers.
+        TargetError: ``text`` is not a list of numbers.
     """
     try:
         return tuple(int(word) for word in text.split(","))
     except ValueError:
-        raise TargetError(f"--batch {text} is no list of numbers; write --batch 1,8,32") from None
+        raise TargetError(
+            f"--batch {text}: not a list of numbers; expected numbers with commas. Write --batch 1,8,32."
+        ) from None

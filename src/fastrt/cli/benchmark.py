@@ -19,21 +19,21 @@ SHOWN = ("batch", "input", "median_ms", "p99_ms", "images_s", "load_s", "start_s
 
 def run(
     engines: Annotated[list[Path], typer.Argument(metavar="ENGINE...", help="Engine files.", show_default=False)],
-    batch: Annotated[str | None, typer.Option(help="Images a call: 1,4,16 or 1 4 16.", show_default=BATCHES)] = None,
+    batch: Annotated[str | None, typer.Option(help="Batch sizes: 1,4,16 or 1 4 16.", show_default=BATCHES)] = None,
     preprocess: Annotated[
         bool, typer.Option("--preprocess", help="Also time crops of many sizes, which must be resized.")
     ] = False,
-    seconds: Annotated[float, typer.Option(min=0.1, help="For each engine and batch.")] = 2.0,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Measured seconds per engine and batch.")] = 2.0,
     plot: Annotated[
-        Path | None, typer.Option("--plot", help="A picture to draw: .png, .svg or .pdf.", show_default=False)
+        Path | None, typer.Option("--plot", help="Write a plot: .png, .svg or .pdf.", show_default=False)
     ] = None,
     device: Device = None,
     as_json: AsJson = False,
 ) -> None:
-    """Time engines side by side: each in a process of its own, all in turn."""
+    """Compare the speed of engines: one process per engine, measured in alternating rounds."""
     if plot is not None:
         check_plot(plot)
-    # ``--batch 1 4 16`` leaves 4 and 16 among the engines, which are named by suffix and never are numbers.
+    # ``--batch 1 4 16`` leaves 4 and 16 among the engines. Engines have a suffix, so numbers are batch sizes.
     numbers = [str(engine) for engine in engines if batch is not None and str(engine).isdigit()]
     engines = [engine for engine in engines if str(engine) not in numbers]
     batches = split_numbers(",".join([batch or BATCHES, *numbers]))
@@ -47,12 +47,12 @@ def run(
             seconds=seconds,
             advance=lambda done, total: progress.update(task, completed=done, total=total),
         )
-    machine = describe_machine()
+    host = describe_machine()
     if plot is not None:
         draw_plot(rows, plot)
         say_note(f"the plot is {plot}")
     if as_json:
-        say_json({"machine": machine, "rows": [asdict(row) for row in rows]})
+        say_json({"machine": host, "rows": [asdict(row) for row in rows]})
         return
     for row in {row.engine: row for row in rows}.values():
         threads = "" if row.threads is None else f", {row.threads} threads"
@@ -63,6 +63,6 @@ def run(
     for row in rows:
         table.add_row(Path(row.engine).name, *(str(getattr(row, name)) for name in SHOWN))
     result_console().print(table)
-    machine["governor"] = machine["governor"] or "unknown"
-    known = {name: value for name, value in machine.items() if value}
+    host["governor"] = host["governor"] or "unknown"
+    known = {name: value for name, value in host.items() if value}
     say(", ".join(f"{name} {' '.join(value) if isinstance(value, list) else value}" for name, value in known.items()))

@@ -22,18 +22,19 @@ def run(
         list[str],
         typer.Option("--images", metavar="DIR", help="Images, folders, or patterns. Repeatable.", show_default=False),
     ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The table: a .json.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Output: the calibration table, a .json.")],
     config: Config = None,
     overrides: Overrides = None,
-    count: Annotated[int, typer.Option(min=1, help="How many images.")] = 512,
-    method: Annotated[Method, typer.Option(help="Which values are worth representing.")] = "entropy",
-    seed: Annotated[int, typer.Option(min=0, help="Draws the images.")] = 0,
+    count: Annotated[int, typer.Option(min=1, help="Number of images.")] = 512,
+    method: Annotated[Method, typer.Option(help="Method that chooses the ranges.")] = "entropy",
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of the sample.")] = 0,
     correct_bias: Annotated[
-        bool, typer.Option("--bias-correction/--no-bias-correction", help="Let biases make up for rounded weights.")
+        bool,
+        typer.Option("--bias-correction/--no-bias-correction", help="Correct biases for the error of rounded weights."),
     ] = True,
-    resampler: Annotated[Resampler, typer.Option(help="How images are brought to its size.")] = "pil-bicubic",
+    resampler: Annotated[Resampler, typer.Option(help="Resampler for resizing images.")] = "pil-bicubic",
 ) -> None:
-    """Find the ranges of a network's tensors on images like those it will see, for int8."""
+    """Calibrate the ranges of a network's tensors for int8, on images like those in use."""
     check_place(output)
     found = find_images(images)
     say_passed_over(found.passed_over)
@@ -53,7 +54,7 @@ def run(
         )
     table.save(output)
     if sample.duplicates:
-        say_note(f"{len(sample.duplicates)} images repeat another, first {sample.duplicates[0]}: left out")
+        say_note(f"left out: {len(sample.duplicates)} duplicate images, first {sample.duplicates[0]}")
     for _, reason in sample.unreadable:
-        say_note(f"{reason}: left out")
+        say_note(f"left out: {reason}")
     say(f"{output}: ranges of {len(table.ranges)} tensors by {table.summary} of {len(found.images)}")

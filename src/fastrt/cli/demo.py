@@ -14,12 +14,12 @@ from fastrt.evaluation.report import check_libraries, write_report
 
 
 def run(
-    folder: Annotated[Path, typer.Option("-o", "--output", help="Where the files go; made if missing.")] = Path(
+    folder: Annotated[Path, typer.Option("-o", "--output", help="Output folder; created if missing.")] = Path(
         "fastrt-demo"
     ),
-    target: Annotated[str, typer.Option(help="The runtime.")] = "openvino",
+    target: Annotated[str, typer.Option(help="Target to build for.")] = "openvino",
 ) -> None:
-    """Go the whole way on this machine: draw people, build a trained network, calibrate, evaluate, report."""
+    """Run the whole pipeline: draw people, build a trained network, calibrate, evaluate, report."""
     with progress_of_phases() as advance:
         made = demonstrate(folder, target, advance)
     say(str(made.report))
@@ -36,7 +36,7 @@ def run(
     try:
         check_libraries()
     except TargetError as error:
-        say_note(f"no report is written, as {error}")
+        say_note(f"no report is written: {error}")
     else:
         page = write_report(folder / "report", made.rows[0].scores, made.data_set, describe(made.engines[0]))
         say(f"report  {page}")

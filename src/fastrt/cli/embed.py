@@ -17,24 +17,22 @@ def run(
     paths: Annotated[
         list[str], typer.Argument(metavar="PATH...", help="Images, folders, or patterns.", show_default=False)
     ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Where the embeddings go: a .npy.")] = Path(
+    output: Annotated[Path, typer.Option("-o", "--output", help="Output: a .npy of embeddings.")] = Path(
         "embeddings.npy"
     ),
-    batch: Annotated[int | None, typer.Option(min=1, help="Images at once.", show_default=False)] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Batch size.", show_default=False)] = None,
     mode: Annotated[
-        Mode, typer.Option(help="throughput: as many images a second as the machine can; latency: each one soonest.")
+        Mode, typer.Option(help="Optimise images per second (throughput) or the time of one call (latency).")
     ] = "throughput",
     device: Device = None,
 ) -> None:
-    """Embed images: a .npy of embeddings, with a .json and a .csv of their names beside it."""
+    """Embed images: writes a .npy of embeddings, and their names as .json and .csv."""
     found = find_images(paths)
     say_passed_over(found.passed_over)
     images = found.images
     with load(engine, device, batch=batch, mode=mode) as session, Store(output, session.info, images) as store:
         if store.files:
-            say_note(
-                f"{store.files} of {len(images)} images were done when this was interrupted; it goes on from there"
-            )
+            say_note(f"resuming an interrupted job: {store.files} of {len(images)} images are done")
         try:
             with progress_bar(rate="images") as progress:
                 task = progress.add_task("embedding", total=len(images), completed=store.files)
@@ -42,7 +40,7 @@ def run(
                     store.append(piece)
                     progress.advance(task, piece.files)
         except KeyboardInterrupt:
-            say_note(f"{store.files} of {len(images)} images are done; the same command goes on from there")
+            say_note(f"{store.files} of {len(images)} images are done; run the same command to resume")
             raise
         names, table = store.finish()
     say(f"{output}: {store.rows} embeddings of {session.info.embedding_dim} numbers, names in {names} and {table}")

@@ -1,6 +1,6 @@
 """``fastrt evaluate``."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -15,9 +15,9 @@ from fastrt.datasets.synthetic import Synthetic
 from fastrt.engine.load import load
 from fastrt.errors import EvaluationError
 from fastrt.evaluation.distances import Metric
-from fastrt.evaluation.evaluate import evaluate, measure_roc
+from fastrt.evaluation.evaluate import Scores, evaluate, measure_roc
 from fastrt.evaluation.report import check_report, write_report
-from fastrt.evaluation.threshold import check_rate, find_threshold
+from fastrt.evaluation.threshold import Threshold, check_rate, find_threshold
 
 SETS: dict[str, Callable[[Path], DataSet]] = {
     "market1501": Market1501,
@@ -37,31 +37,37 @@ SETS: dict[str, Callable[[Path], DataSet]] = {
 def run(
     engine: Engine,
     dataset: Annotated[str, typer.Option("--dataset", help=f"{', '.join(SETS)}.", show_default=False)],
-    root: Annotated[Path, typer.Option("--root", help="Where it lies; of csv, the file.", show_default=False)],
+    root: Annotated[
+        Path, typer.Option("--root", help="Folder of the data set; for csv, the file.", show_default=False)
+    ],
     rerank: Annotated[
         Literal["none", "fastreid", "zhong"], typer.Option(help="Re-ranking: FastReID's, or the paper's.")
     ] = "none",
     metric: Annotated[Metric, typer.Option(help="Distance; euclidean is squared, as FastReID's.")] = "cosine",
     expand: Annotated[bool, typer.Option("--expand", help="Alpha query expansion.")] = False,
-    flip: Annotated[bool, typer.Option("--flip", help="The mean of a picture and its mirror image.")] = False,
-    roc: Annotated[bool, typer.Option("--roc", help="True positive rates too, as FastReID counts them.")] = False,
+    flip: Annotated[
+        bool, typer.Option("--flip", help="Average the embeddings of each image and its mirror image.")
+    ] = False,
+    roc: Annotated[
+        bool, typer.Option("--roc", help="Also print true positive rates, as FastReID computes them.")
+    ] = False,
     false_matches: Annotated[
         float | None,
         typer.Option(
-            help="Find the similarity at which so small a part of different people is taken for one; 0.001, say.",
+            help="Find the similarity threshold for this fraction of false matches, for example 0.001.",
             show_default=False,
         ),
     ] = None,
     report: Annotated[
         Path | None,
-        typer.Option("--report", help="A folder to make, with a page of curves and rank lists.", show_default=False),
+        typer.Option("--report", help="Output folder for a page with curves and rank lists.", show_default=False),
     ] = None,
     device: Device = None,
     as_json: AsJson = False,
 ) -> None:
-    """Score an engine on a data set: rank-1, mAP and mINP, as FastReID counts them."""
+    """Evaluate an engine on a data set: rank-1, mAP and mINP, as FastReID computes them."""
     if dataset not in SETS:
-        raise EvaluationError(f"there is no data set {dataset}; known are {', '.join(SETS)}")
+        raise EvaluationError(f"--dataset {dataset}: unknown; expected {', '.join(SETS)}. Choose one of them.")
     if report is not None:
         check_report(report)
     if false_matches is not None:
@@ -86,18 +92,24 @@ def run(
     threshold = None if false_matches is None else find_threshold(scores.pairs, false_matches)
     if threshold is not None:
         beside = threshold.save(engine, data_set.name, info.fingerprint)
-        say_note(f"the threshold is written down in {beside}")
+        say_note(f"the threshold is in {beside}")
     if report is not None:
         say_note(f"the report is {write_report(report, scores, data_set, info)}")
     if as_json:
-        cmc = [round(float(part), 6) for part in scores.cmc]
-        found = {} if threshold is None else {"threshold": asdict(threshold)}
-        say_json(
-            {"title": scores.title, "queries": scores.ranking.valid, **scores.figures(), **rates, "cmc": cmc, **found}
-        )
+        _print_json(scores, rates, threshold)
     else:
-        say(str(scores))
-        if rates:
-            say(", ".join(f"{name} {100 * rate:.2f}" for name, rate in rates.items()))
-        if threshold is not None:
-            say(str(threshold))
+        _print_text(scores, rates, threshold)
+
+
+def _print_json(scores: Scores, rates: Mapping[str, float], threshold: Threshold | None) -> None:
+    cmc = [round(float(part), 6) for part in scores.cmc]
+    found = {} if threshold is None else {"threshold": asdict(threshold)}
+    say_json({"title": scores.title, "queries": scores.ranking.valid, **scores.figures(), **rates, "cmc": cmc, **found})
+
+
+def _print_text(scores: Scores, rates: Mapping[str, float], threshold: Threshold | None) -> None:
+    say(str(scores))
+    if rates:
+        say(", ".join(f"{name} {100 * rate:.2f}" for name, rate in rates.items()))
+    if threshold is not None:
+        say(str(threshold))

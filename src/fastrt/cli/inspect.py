@@ -20,15 +20,15 @@ from fastrt.weights import READERS, load_weights
 def run(
     file: Annotated[Path, typer.Argument(help="A checkpoint or an engine.", show_default=False)],
     layers: Annotated[
-        bool, typer.Option("--layers", help="Every array of a checkpoint, every layer of an engine.")
+        bool, typer.Option("--layers", help="List all arrays of a checkpoint, or all layers of an engine.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say what a checkpoint or an engine is."""
+    """Describe a checkpoint or an engine."""
     if not is_engine(file) and file.suffix.lower() not in READERS:
         raise CheckpointError(
-            f"{file} is named {file.suffix or 'without suffix'}; engines are {', '.join(SUFFIXES)},"
-            f" checkpoints {', '.join(READERS)}"
+            f"{file}: {f'suffix {file.suffix}' if file.suffix else 'no suffix'}; expected an engine"
+            f" ({', '.join(SUFFIXES)}) or a checkpoint ({', '.join(READERS)}). Name another file."
         )
     found = _describe_engine(file, layers) if is_engine(file) else _describe_checkpoint(file, layers)
     if as_json:

@@ -16,7 +16,7 @@ from fastrt.images.sample import read_images
 from fastrt.models.load import load_model
 
 MOST = 64
-"""Images to measure on; the reference takes its time."""
+"""Maximum number of images, because the reference is slow."""
 
 
 def run(
@@ -24,31 +24,33 @@ def run(
     checkpoint: Checkpoint,
     config: Config = None,
     overrides: Overrides = None,
-    layers: Annotated[bool, typer.Option("--layers", help="Tensor by tensor, to the first that disagrees.")] = False,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="Compare tensor by tensor, up to the first that differs.")
+    ] = False,
     images: Annotated[
         list[str] | None,
         typer.Option(
             "--images",
             metavar="DIR",
-            help=f"Images to measure on, {MOST} at most; drawn pictures if left out. Repeatable.",
+            help=f"Images to compare on, at most {MOST}; default: synthetic images. Repeatable.",
             show_default=False,
         ),
     ] = None,
     calibration: Annotated[
         Path | None,
         typer.Option(
-            help="int8: the table that the engine was built with, to compare it with its own int8 reference too.",
+            help="int8: the calibration table of the engine, to compare it with the int8 reference too.",
             show_default=False,
         ),
     ] = None,
     device: Device = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure an engine against what FastReID computes for its checkpoint."""
-    describe(engine)  # a wrong engine is told before a large checkpoint is read
+    """Compare an engine's embeddings with the reference: FastReID's results for the checkpoint."""
+    describe(engine)  # reports a wrong engine before reading a large checkpoint
     table = read_table(calibration) if calibration is not None else None
     if layers and table is not None:
-        raise CalibrationError("--calibration compares embeddings, and --layers tensors; leave one of them out")
+        raise CalibrationError("verify: --calibration and --layers; expected one of them. Leave one out.")
     model = load_model(checkpoint, config, split_pairs(overrides))
     for note in model.notes:
         say_note(note)

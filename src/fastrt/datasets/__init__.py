@@ -1,4 +1,4 @@
-"""The data sets that people publish figures of, and any other as a table."""
+"""Re-identification data sets: the published ones, synthetic ones, and any other as a table."""
 
 from fastrt.datasets.base import DataSet, Picture
 from fastrt.datasets.people import CUHK03NP, MSMT17, DukeMTMC, Market1501

@@ -1,4 +1,4 @@
-"""What a data set is: pictures of identities by cameras, some of which are looked for among the others."""
+"""A data set: query images and gallery images with identities and cameras."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Root = str | os.PathLike[str]
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture: the identity in it, and the camera that took it, from 0."""
+    """One image with its identity (``pid``) and its camera (``camid``, from 0)."""
 
     path: Path
     pid: int
@@ -25,13 +25,13 @@ class Picture:
 
 @dataclass(frozen=True)
 class DataSet:
-    """Queries, and the gallery that they are looked for in.
+    """Query images and the gallery in which they are searched.
 
     Attributes:
-        name: as people know it.
-        query: what is looked for.
-        gallery: where; distractors, whom no query shows, among it.
-        notes: what is not as it was published, in sentences to be said aloud.
+        name: the common name.
+        query: the query images.
+        gallery: the gallery images, including distractors: identities without a query.
+        notes: differences from the published data set, to be logged as warnings.
     """
 
     name: str
@@ -43,30 +43,30 @@ class DataSet:
 def make_data_set(
     name: str, query: Iterable[Picture], gallery: Iterable[Picture], published: tuple[int, int] | None
 ) -> DataSet:
-    """A data set, its counts compared with the published ones.
+    """Make a data set, and note a difference from the published image counts.
 
     Raises:
-        EvaluationError: it has no query, or no gallery.
+        EvaluationError: there is no query, or no gallery image.
     """
     query, gallery = tuple(query), tuple(gallery)
     if not query or not gallery:
         raise EvaluationError(
-            f"{name} has {len(query)} queries and {len(gallery)} gallery pictures here; both are wanted"
+            f"{name}: {len(query)} queries and {len(gallery)} gallery images; expected some of both. Check the folder."
         )
     notes = []
     if published is not None and (len(query), len(gallery)) != published:
         notes.append(
-            f"{name} has {len(query)} queries and {len(gallery)} gallery pictures here,"
-            f" where {published[0]} and {published[1]} were published: scores cannot be compared with published ones"
+            f"{name}: {len(query)} queries and {len(gallery)} gallery images; expected {published[0]} and"
+            f" {published[1]} as published. Do not compare the scores with published ones."
         )
     return DataSet(name, query, gallery, tuple(notes))
 
 
 def find_root(name: str, root: Path, folders: Sequence[str], wanted: Sequence[str]) -> Path:
-    """The folder that holds all that is wanted: one of ``folders`` below ``root``, or ``root`` itself.
+    """Find the folder that contains all of ``wanted``: one of ``folders`` in ``root``, or ``root`` itself.
 
     Raises:
-        EvaluationError: none does; the message shows the layout.
+        EvaluationError: no folder contains them; the message shows the layout.
     """
     candidates = [root / folder for folder in folders] + [root]
     for candidate in candidates:
@@ -75,36 +75,42 @@ def find_root(name: str, root: Path, folders: Sequence[str], wanted: Sequence[st
     nearest = max(candidates, key=lambda candidate: sum((candidate / part).exists() for part in wanted))
     missing = [part for part in wanted if not (nearest / part).exists()]
     layout = "".join(f"\n  {root / folders[0] / part}" for part in wanted)
-    raise EvaluationError(f"{name} is not in {root}: {nearest / missing[0]} is missing; it is laid out as{layout}")
+    raise EvaluationError(f"{root}: {nearest / missing[0]} is missing; expected {name} as{layout}\nCheck the folder.")
 
 
 def read_folder(name: str, folder: Path, pattern: str, first_camera: int = 1) -> list[Picture]:
-    """The pictures of a folder whose names say identity and camera; those of identity -1 are junk, and left out.
+    """Read the images of a folder; their names contain identity and camera.
+
+    Images of identity -1 are junk (detections that do not count) and are left out.
 
     Raises:
-        EvaluationError: a picture whose name does not.
+        EvaluationError: the name of an image does not match ``pattern``.
     """
     named = re.compile(pattern)
-    pictures = []
+    images = []
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() not in SUFFIXES:
             continue
         match = named.match(path.name)
         if match is None:
-            raise EvaluationError(f"{path} does not bear identity and camera in its name, as pictures of {name} do")
+            raise EvaluationError(
+                f"{path}: name without identity and camera; expected a name as in {name}. Remove the file."
+            )
         pid, camera = map(int, match.groups())
         if pid != -1:
-            pictures.append(Picture(path, pid, camera - first_camera))
-    return pictures
+            images.append(Picture(path, pid, camera - first_camera))
+    return images
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a list that have anything on them.
+    """Read the non-empty lines of a text file.
 
     Raises:
-        EvaluationError: it cannot be read.
+        EvaluationError: the file cannot be read.
     """
     try:
         return [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
-        raise EvaluationError(f"cannot read {path}: {error}") from None
+        raise EvaluationError(
+            f"{path}: cannot be read ({error}); expected a UTF-8 text file. Check the file."
+        ) from None

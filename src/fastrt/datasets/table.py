@@ -1,4 +1,4 @@
-"""Any data set, as a table of paths, identities, cameras and roles."""
+"""Reads a data set from a table of paths, identities, cameras and roles."""
 
 from __future__ import annotations
 
@@ -13,31 +13,32 @@ ROLES = ("query", "gallery")
 
 
 def read_data_set(path: Root) -> DataSet:
-    """A data set of a ``.csv`` with the columns path, identity, camera and role.
+    """Read a data set from a ``.csv`` with the columns path, identity, camera and role.
 
     Args:
-        path: the file. Paths in it count from its folder; identities and cameras are any text; a role is ``query`` or
-            ``gallery``.
+        path: the file. Its paths are relative to its folder, identities and cameras are any text, and a role is
+            ``query`` or ``gallery``.
 
     Raises:
-        EvaluationError: it cannot be read, lacks a column, or has another role; the line is named.
+        EvaluationError: the file cannot be read, has no such column, or has another role; the line is named.
     """
     path = Path(path)
-    pictures: dict[str, list[Picture]] = {role: [] for role in ROLES}
+    images: dict[str, list[Picture]] = {role: [] for role in ROLES}
     numbers: dict[str, dict[str, int]] = {"identity": {}, "camera": {}}
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
             missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
             if missing:
-                raise EvaluationError(f"{path} has no column {missing[0]}; {', '.join(COLUMNS)} are wanted")
+                raise EvaluationError(f"{path}: no column {missing[0]}; expected {', '.join(COLUMNS)}. Add it.")
             for row in reader:
                 if row["role"] not in ROLES or not row["path"]:
                     raise EvaluationError(
-                        f"{path}, line {reader.line_num}: the role is {row['role']!r}; {' or '.join(ROLES)} is wanted"
+                        f"{path}, line {reader.line_num}: path {row['path']!r}, role {row['role']!r}; expected a path"
+                        f" and {' or '.join(ROLES)}. Correct the line."
                     )
                 pid, camid = (numbers[key].setdefault(row[key], len(numbers[key])) for key in ("identity", "camera"))
-                pictures[row["role"]].append(Picture(path.parent / row["path"], pid, camid))
+                images[row["role"]].append(Picture(path.parent / row["path"], pid, camid))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise EvaluationError(f"cannot read {path}: {error}") from None
-    return make_data_set(path.stem, pictures["query"], pictures["gallery"], None)
+        raise EvaluationError(f"{path}: cannot be read ({error}); expected a UTF-8 .csv. Check the file.") from None
+    return make_data_set(path.stem, images["query"], images["gallery"], None)

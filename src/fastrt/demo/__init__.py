@@ -1,1 +1,1 @@
-"""The whole way on this machine, with a model that was trained on drawn people; it lies here, beside its card."""
+"""The demonstration, with a model that was trained on synthetic people, and its model card."""

@@ -1,4 +1,4 @@
-"""From a trained checkpoint to figures that can be compared: built, verified, calibrated, scored in each precision."""
+"""Runs the whole pipeline with a trained checkpoint: calibrate, build, verify, and evaluate each precision."""
 
 from __future__ import annotations
 
@@ -30,29 +30,30 @@ from fastrt.timing.interleaved import compare_speed
 
 MODEL = "model.safetensors"
 SEED = 1
-"""Of the pictures. The model was trained on those of seed 0: it knows neither these people nor these cameras."""
+"""Seed of the images. The model was trained with seed 0, so these people and cameras are new to it."""
 
 PEOPLE, DISTRACTORS = 40, 100
-LEARNERS = 12
-"""People for calibration, whom nothing is scored on, and how many of their pictures are looked at."""
+CALIBRATION_PEOPLE = 12
+"""People whose images are used for calibration only."""
 CALIBRATED = 128
+"""Number of calibration images."""
 
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "bf16", "int8")
 
 Advance = Callable[[str, int, int], None]
-"""Called with what is being done, steps done and steps in all."""
+"""Callback for progress: phase, steps done and total steps."""
 
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """One engine.
+    """Result of one engine.
 
     Attributes:
-        precision: that it was built in.
-        bytes: its size, all files.
-        scores: what it finds.
-        similarity: least mean-centred cosine to fp32, of any picture.
-        images_s: images a second by batch, the network alone.
+        precision: of the engine.
+        bytes: size of all files of the engine.
+        scores: result of its evaluation.
+        similarity: lowest mean-centred cosine to the fp32 embedding of a gallery image.
+        images_s: images per second by batch size, without decoding and resizing.
     """
 
     precision: Precision
@@ -64,7 +65,7 @@ class Row:
 
 @dataclass(frozen=True, eq=False)
 class Demonstration:
-    """What the demonstration made in its folder: engines, the report on the first of them, and their scores."""
+    """Result of the demonstration: engines, the verification report of the first, the data set, and one row each."""
 
     engines: tuple[Path, ...]
     report: Report
@@ -73,23 +74,23 @@ class Demonstration:
 
 
 def demonstrate(folder: Path, target: str = "openvino", advance: Advance = lambda *_: None) -> Demonstration:
-    """Go the whole way in ``folder``, which is made, or is empty.
+    """Run the demonstration in ``folder``, which is created or empty.
 
     Raises:
-        OutputError: something is in it, or it cannot be written to.
+        OutputError: the folder is not empty, or cannot be written.
         TargetError: the target is not installed.
     """
     find_target(target).precisions()
     if folder.exists() and any(folder.iterdir()):
-        raise OutputError(f"{folder} is not empty; name a folder that is, or that does not exist yet")
-    pictures = folder / "pictures"
-    draw(pictures, PEOPLE, DISTRACTORS, advance)
+        raise OutputError(f"{folder}: is not empty; expected an empty or a new folder. Name another one.")
+    images = folder / "pictures"
+    draw(images, PEOPLE, DISTRACTORS, advance)
     with as_file(files("fastrt.demo") / MODEL) as model:
         shutil.copy(model, folder / MODEL)
     network = load_model(folder / MODEL).network()
-    table = learn(network, pictures, advance)
+    table = calibrate_on(network, images, advance)
     table.save(folder / "calibration.json")
-    data_set = Synthetic(pictures)
+    data_set = Synthetic(images)
     rows = compare(network, table, data_set, folder, target, advance=advance)
     engines = tuple(engine_path(folder, target, row.precision) for row in rows)
     with load(engines[0]) as session:
@@ -98,26 +99,26 @@ def demonstrate(folder: Path, target: str = "openvino", advance: Advance = lambd
 
 
 def load_demo_model() -> Model:
-    """The checkpoint that comes with fastrt; see the card beside it."""
+    """Load the checkpoint that is part of fastrt; see its model card."""
     with as_file(files("fastrt.demo") / MODEL) as path:
         return load_model(path)
 
 
 def draw(folder: Path, people: int, distractors: int, advance: Advance = lambda *_: None) -> None:
-    """Draw people to be scored on, and a few to calibrate on."""
-    done, total = 0, LEARNERS + people
+    """Draw people for evaluation, and some for calibration."""
+    done, total = 0, CALIBRATION_PEOPLE + people
 
     def count(more: int) -> None:
         nonlocal done
         done += more
         advance("drawing people", done, total)
 
-    write_synthetic(folder, train=LEARNERS, test=people, distractors=distractors, seed=SEED, advance=count)
+    write_synthetic(folder, train=CALIBRATION_PEOPLE, test=people, distractors=distractors, seed=SEED, advance=count)
 
 
-def learn(network: Network, pictures: Path, advance: Advance = lambda *_: None) -> CalibrationTable:
-    """A calibration table, of pictures that nothing is scored on."""
-    sample = ImageSample(list((pictures / "bounding_box_train").iterdir()), CALIBRATED)
+def calibrate_on(network: Network, images: Path, advance: Advance = lambda *_: None) -> CalibrationTable:
+    """Make a calibration table from images that are not used for evaluation."""
+    sample = ImageSample(list((images / "bounding_box_train").iterdir()), CALIBRATED)
     done = 0
 
     def count(more: int) -> None:
@@ -129,7 +130,7 @@ def learn(network: Network, pictures: Path, advance: Advance = lambda *_: None) 
 
 
 def engine_path(folder: Path, target: str, precision: str) -> Path:
-    """Where an engine lies."""
+    """Return the path of an engine."""
     return folder / f"demo-{precision}{find_target(target).suffix}"
 
 
@@ -142,7 +143,7 @@ def compare(
     options: BuildOptions | None = None,
     advance: Advance = lambda *_: None,
 ) -> tuple[Row, ...]:
-    """Build an engine in each precision that the target has, fp32 first; score and time them.
+    """Build an engine in each precision of the target, fp32 first, and evaluate and time them.
 
     Raises as `fastrt.build` and `fastrt.evaluate` do.
     """
@@ -151,14 +152,14 @@ def compare(
     paths = {precision: engine_path(folder, target, precision) for precision in precisions}
     scores: dict[Precision, Scores] = {}
     for i, (precision, path) in enumerate(paths.items()):
-        advance("building and scoring engines", i, len(paths))
+        advance("building and evaluating engines", i, len(paths))
         build(network, path, precision=precision, options=options, table=table if precision == "int8" else None)
         with load(path) as session:
             scores[precision] = evaluate(session, data_set)
-    advance("building and scoring engines", len(paths), len(paths))
+    advance("building and evaluating engines", len(paths), len(paths))
     sessions = {precision: load(path) for precision, path in paths.items()}
     try:
-        images = read_images([picture.path for picture in data_set.query[:8]])
+        images = read_images([query.path for query in data_set.query[:8]])
         speeds = compare_speed(sessions, sessions["fp32"].resize(images), advance)
     finally:
         for session in sessions.values():

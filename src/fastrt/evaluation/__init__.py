@@ -1,1 +1,1 @@
-"""Evaluation: FastReID's own measures of how well embeddings find people."""
+"""Evaluation of embeddings with FastReID's metrics."""

@@ -1,4 +1,4 @@
-"""Distances between embeddings, smaller is nearer, in blocks of queries so that memory stays small."""
+"""Distances between embeddings, computed in blocks of queries to bound memory. Smaller is nearer."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ Metric = Literal["cosine", "euclidean"]
 METRICS: tuple[str, ...] = get_args(Metric)
 
 BLOCK_BYTES = 64 << 20
-"""Of distances that are held at once."""
+"""Memory limit in bytes for a block of distances."""
 
 
 def cosine_distances(queries: Array, gallery: Array) -> Array:
-    """``1 - cosine`` of each query with each gallery row: ``(q, D)`` and ``(g, D)`` to ``(q, g)``; any lengths.
+    """Compute ``1 - cosine`` of each query with each gallery row: ``(q, D)`` and ``(g, D)`` to ``(q, g)``.
 
     >>> cosine_distances(np.array([[2.0, 0.0]]), np.array([[5.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])).tolist()
     [[0.0, 1.0, 2.0]]
@@ -27,7 +27,7 @@ def cosine_distances(queries: Array, gallery: Array) -> Array:
 
 
 def euclidean_distances(queries: Array, gallery: Array) -> Array:
-    """The squared euclidean distance, as FastReID has it: ``(q, D)`` and ``(g, D)`` to ``(q, g)``.
+    """Compute squared euclidean distances, as FastReID does: ``(q, D)`` and ``(g, D)`` to ``(q, g)``.
 
     >>> euclidean_distances(np.array([[1.0, 1.0]]), np.array([[1.0, 1.0], [4.0, 5.0]])).tolist()
     [[0.0, 25.0]]
@@ -37,14 +37,14 @@ def euclidean_distances(queries: Array, gallery: Array) -> Array:
 
 
 def find_metric(name: str) -> Callable[[Array, Array], Array]:
-    """The distance of that name."""
+    """Return the distance function of a metric."""
     return {"cosine": cosine_distances, "euclidean": euclidean_distances}[name]
 
 
 def distance_blocks(queries: Array, gallery: Array, metric: Metric = "cosine") -> Iterator[tuple[int, Array]]:
-    """The distances in blocks of rows: where each begins, and ``(rows, g)``."""
+    """Yield distances in blocks: the index of the first query, and ``(rows, g)``."""
     measure = find_metric(metric)
-    if metric == "cosine":  # once, and not block by block
+    if metric == "cosine":  # once, not in every block
         queries, gallery = normalize_rows(queries), normalize_rows(gallery)
 
         def measure(rows: Array, columns: Array) -> Array:

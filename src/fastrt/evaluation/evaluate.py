@@ -1,4 +1,4 @@
-"""How well an engine finds people in a data set: FastReID's own numbers."""
+"""Evaluates an engine on a re-identification data set, with FastReID's metrics."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from fastrt.extraction import embed_files
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """What an evaluation found; ``print(scores)`` shows it. All from 0 to 1.
+    """Result of an evaluation; ``print(scores)`` shows it. All scores are from 0 to 1.
 
     Attributes:
         title: data set and settings.
         ranking: CMC, mAP, mINP, and the average precision of each query.
-        queries: their embeddings, ``(q, D)`` float32, before any expansion.
-        gallery: those of the gallery, ``(g, D)``.
-        pairs: of both, by plain cosine distance; for `measure_roc` and `fastrt.evaluation.threshold.find_threshold`.
+        queries: query embeddings, ``(q, D)`` float32, before query expansion.
+        gallery: gallery embeddings, ``(g, D)`` float32.
+        pairs: pairs of both by cosine distance, for `measure_roc` and `fastrt.evaluation.threshold.find_threshold`.
     """
 
     title: str
@@ -40,7 +40,7 @@ class Scores:
     pairs: Pairs
 
     @property
-    def mAP(self) -> float:  # noqa: N802  # as everybody writes it
+    def mAP(self) -> float:  # noqa: N802  # the common spelling
         """Mean average precision."""
         return self.ranking.mAP
 
@@ -51,16 +51,16 @@ class Scores:
 
     @property
     def cmc(self) -> Array:
-        """Which part of the queries has a true match among the first so many, ``(max_rank,)``."""
+        """Cumulative matching characteristic ``(max_rank,)``: fraction of queries with a true match up to rank k."""
         return self.ranking.cmc
 
     @property
     def rank1(self) -> float:
-        """Which part has one in the first place."""
+        """Fraction of queries with a true match at rank 1."""
         return self.ranking.rank1
 
     def figures(self) -> dict[str, float]:
-        """The figures that are published, by name."""
+        """Return the scores that are usually published, by name."""
         ranks = {f"rank-{k}": float(self.cmc[k - 1]) for k in (1, 5, 10) if k <= len(self.cmc)}
         return {**ranks, "mAP": self.mAP, "mINP": self.mINP}
 
@@ -87,29 +87,29 @@ def evaluate(
         metric: ``cosine``, or ``euclidean``, which is squared.
         reranking: ``fastreid`` or ``zhong``.
         expand: alpha query expansion.
-        flip: the mean of a picture's embedding and of its mirror image's.
-        advance: called with how many more pictures are embedded; all of them twice for ``flip``.
+        flip: average the embeddings of each image and its mirror image.
+        advance: called with the number of images embedded since the last call; ``flip`` embeds every image twice.
 
     Raises:
-        EvaluationError: pictures that cannot be read, no true match, or settings whose figures need an engine that
-            gives embeddings as FastReID's model does.
+        EvaluationError: an image cannot be read, no query has a true match, or the settings need an engine built with
+            ``normalize=False``.
     """
     if metric not in METRICS or reranking not in (None, *RERANKINGS):
         raise EvaluationError(
-            f"there is no metric {metric} with re-ranking {reranking}; known are"
-            f" {', '.join(METRICS)}, with {', '.join(RERANKINGS)} or none"
+            f"evaluate: metric {metric}, re-ranking {reranking}; expected {' or '.join(METRICS)},"
+            f" with {', '.join(RERANKINGS)} or none. Choose one of them."
         )
     asked = {"euclidean": metric == "euclidean", "query expansion": expand, "flip": flip}
     if session.info.normalized and any(asked.values()):
         what = next(name for name, is_asked in asked.items() if is_asked)
         raise EvaluationError(
-            f"FastReID's figures with {what} come of embeddings as its model returns them, and this engine gives them"
-            " at unit length; build one with --raw (normalize=False)"
+            f"evaluate: {what} with embeddings of unit length; expected embeddings without normalisation, as in"
+            " FastReID. Build an engine with --raw (normalize=False)."
         )
-    pictures = (*data_set.query, *data_set.gallery)
-    rows = _embed(session, pictures, advance)
+    images = (*data_set.query, *data_set.gallery)
+    rows = _embed(session, images, advance)
     if flip:
-        rows = (rows + _embed(session, pictures, advance, mirrored=True)) / 2
+        rows = (rows + _embed(session, images, advance, mirrored=True)) / 2
     queries, gallery = rows[: len(data_set.query)], rows[len(data_set.query) :]
     expanded = expand_queries(queries, gallery) if expand else (queries, gallery)
     if reranking is None:
@@ -124,31 +124,31 @@ def evaluate(
 
 
 def measure_roc(pairs: Pairs) -> dict[str, float]:
-    """The true positive rates at FastReID's false positive rates, by the names that it gives them.
+    """Compute the true positive rates at FastReID's false positive rates, by FastReID's names.
 
     Raises:
-        EvaluationError: no pair of one person, or of two.
+        EvaluationError: there is no pair of one identity, or none of two identities.
     """
     return dict(zip((f"TPR@FPR={rate:.0e}" for rate in RATES), true_positive_rates(pairs), strict=True))
 
 
 def _identify(data_set: DataSet) -> tuple[Array, Array, Array, Array]:
-    """Who is in queries and gallery, and by which camera, as `rank` takes them."""
+    """Return the identities and cameras of queries and gallery, in the order of the arguments of `rank`."""
     query, gallery = data_set.query, data_set.gallery
     return _numbers(query, "pid"), _numbers(gallery, "pid"), _numbers(query, "camid"), _numbers(gallery, "camid")
 
 
 def _embed(
-    session: Session, pictures: Sequence[Picture], advance: Callable[[int], None], *, mirrored: bool = False
+    session: Session, images: Sequence[Picture], advance: Callable[[int], None], *, mirrored: bool = False
 ) -> Array:
-    embedded = embed_files(session, [picture.path for picture in pictures], advance, mirrored=mirrored)
+    embedded = embed_files(session, [image.path for image in images], advance, mirrored=mirrored)
     if embedded.unreadable:
         raise EvaluationError(
-            f"{len(embedded.unreadable)} of {len(pictures)} pictures cannot be read, so no figure would be right;"
-            f" first {embedded.unreadable[0][1]}"
+            f"evaluate: {len(embedded.unreadable)} of {len(images)} images cannot be read; expected all."
+            f" First: {embedded.unreadable[0][1]}"
         )
     return embedded.embeddings
 
 
-def _numbers(pictures: Sequence[Picture], key: str) -> Array:
-    return np.array([getattr(picture, key) for picture in pictures])
+def _numbers(images: Sequence[Picture], key: str) -> Array:
+    return np.array([getattr(image, key) for image in images])

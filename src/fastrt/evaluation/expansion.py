@@ -1,4 +1,4 @@
-"""Query expansion: each embedding becomes a weighted mean of its nearest."""
+"""Query expansion: replaces each embedding by a weighted mean of its nearest neighbours."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from fastrt.similarity import normalize_rows
 def expand_queries(
     queries: Array, gallery: Array, *, times: int = 1, neighbours: int = 5, alpha: float = 3.0
 ) -> tuple[Array, Array]:
-    """Alpha query expansion of queries and gallery together, as FastReID does it.
+    """Apply alpha query expansion to queries and gallery together, as FastReID does.
 
     Args:
-        queries: ``(q, D)``; of any length.
+        queries: ``(q, D)``, of any vector length.
         gallery: ``(g, D)``.
-        times: how often.
-        neighbours: how many of the nearest, the row itself among them.
-        alpha: the power of the cosine that each is weighed with.
+        times: number of repetitions.
+        neighbours: number of nearest neighbours, including the row itself.
+        alpha: exponent of the cosine in the weights.
 
     Returns:
         The new queries and the new gallery.

@@ -1,4 +1,4 @@
-"""The nearest rows of each row, in blocks, so that no square of distances is ever held."""
+"""Nearest neighbours of all rows, computed in blocks without the full distance matrix."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from fastrt.evaluation.distances import Metric, distance_blocks
 def find_nearest(
     rows: Array, metric: Metric, count: int, look: Callable[[int, Array], None] = lambda *_: None
 ) -> tuple[Array, Array]:
-    """The ``count`` nearest of all rows to each, itself among them, nearest first: places and distances ``(n, count)``.
+    """Find the ``count`` nearest rows of each row, itself included: indices and distances ``(n, count)``.
 
-    Of rows at the very same distance the first comes first. ``look`` sees each block of distances and where it begins.
+    Neighbours are sorted by distance; ties are broken by row order. ``look`` is called with the index of the first row
+    of each block and the block of distances.
 
     >>> places, _ = find_nearest(np.array([[0.0], [1.0], [3.0]]), "euclidean", 2)
     >>> places.tolist()

@@ -1,6 +1,6 @@
-"""All pairs of a query and a gallery picture, asked about in memory that does not grow with how many there are.
+"""Statistics of all pairs of a query and a gallery image, with bounded memory.
 
-A data set has some hundred thousand pairs of one identity, and a billion of two.
+A data set has about a hundred thousand pairs of one identity, and a billion pairs of two identities.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ import numpy as np
 from fastrt.arrays import Array
 
 Blocks = Iterable[tuple[int, Array]]
-"""Distances, ``(rows, g)`` each, with the query that each begins at."""
+"""Blocks of distances: the index of the first query, and ``(rows, g)``."""
 
 
 class Pairs:
-    """The distances of pairs, without junk: a query's own pictures by its own camera.
+    """Distances of pairs without junk: gallery images with the query's identity and camera.
 
-    Those of one identity are held. Those of two pass by in blocks, at each question anew, and are counted, or some of
-    them held. Queries without a true match count for nothing.
+    Distances of one identity are stored. Distances of two identities are recomputed in blocks by each method. Queries
+    without a true match are ignored.
 
-    >>> distances = np.array([[0.1, 0.6, 0.5, 0.7]])  # two pictures of the query's person, and two of another
+    >>> distances = np.array([[0.1, 0.6, 0.5, 0.7]])  # two images of the query's person, and two of another
     >>> who = np.array([7]), np.array([7, 7, 8, 8]), np.array([0]), np.array([1, 2, 1, 2])
     >>> pairs = Pairs(lambda: [(0, distances)], *who)
     >>> pairs.same.tolist(), pairs.different, pairs.nearest_different(1).tolist()
@@ -40,14 +40,14 @@ class Pairs:
         query_camids: Array,
         gallery_camids: Array,
     ) -> None:
-        """Pair up a data set.
+        """Make the pairs of a data set.
 
         Args:
-            blocks: begins a pass.
-            query_pids: who is seen, ``(q,)`` integers.
-            gallery_pids: ``(g,)``.
-            query_camids: by which camera, ``(q,)`` integers.
-            gallery_camids: ``(g,)``.
+            blocks: starts a pass over the distances.
+            query_pids: identities of the queries, ``(q,)`` integers.
+            gallery_pids: identities of the gallery, ``(g,)`` integers.
+            query_camids: cameras of the queries, ``(q,)`` integers.
+            gallery_camids: cameras of the gallery, ``(g,)`` integers.
         """
         self._blocks = blocks
         self._query = query_pids, query_camids
@@ -55,12 +55,12 @@ class Pairs:
 
     @property
     def same(self) -> Array:
-        """The distances of pairs of one identity, ascending."""
+        """Distances of pairs of one identity, ascending."""
         return self._counted[0]
 
     @property
     def different(self) -> int:
-        """How many pairs are of two identities."""
+        """Number of pairs of two identities."""
         return self._counted[1]
 
     @cached_property
@@ -72,10 +72,10 @@ class Pairs:
         return np.sort(np.concatenate(same)), different
 
     def count_different(self, bounds: Array) -> tuple[Array, Array]:
-        """How many pairs of two identities are nearer than each bound, and how many are not farther.
+        """Count the pairs of two identities with distances ``< bound`` and ``<= bound``, for each bound.
 
         Args:
-            bounds: ``(n,)``.
+            bounds: ``(n,)`` distances.
         """
         counts = np.zeros((2, len(bounds)), np.int64)
         for values in self._all_different():
@@ -84,7 +84,7 @@ class Pairs:
         return counts[0], counts[1]
 
     def nearest_different(self, count: int) -> Array:
-        """The distances of the nearest pairs of two identities, ascending; all, if there are no more than ``count``."""
+        """Return the ``count`` smallest distances of pairs of two identities, ascending, or all if there are fewer."""
         held: Array = np.empty(0, np.float32)
         for values in self._all_different():
             near = values[values < held.max()] if len(held) == count else values
@@ -94,12 +94,12 @@ class Pairs:
         return np.sort(held[np.isfinite(held)])
 
     def _all_different(self) -> Iterator[Array]:
-        """The distances of pairs of two identities, block by block, and infinity for all others."""
+        """Yield blocks of distances of pairs of two identities, with infinity for all other pairs."""
         for distances, _, others in self._passing():
             yield np.where(others, np.float32(np.inf), distances).ravel()
 
     def _passing(self) -> Iterator[tuple[Array, Array, Array]]:
-        """Blocks of distances, which of them are of one identity, and which are not of two."""
+        """Yield blocks of distances, a mask of pairs of one identity, and a mask of pairs that are not of two."""
         pids, camids = self._gallery
         for start, distances in self._blocks():
             query_pids, query_camids = (array[start : start + len(distances), None] for array in self._query)

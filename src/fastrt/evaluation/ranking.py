@@ -1,8 +1,8 @@
-"""CMC, mAP and mINP, as FastReID counts them.
+"""Computes CMC, mAP and mINP as FastReID does.
 
-A query's own pictures by its own camera are junk: they are neither found nor missed. Where a true match stands is
-counted, from how many pictures are nearer, and not read off a sorted list. Of pictures at the very same distance the
-one that comes first in the gallery stands first; FastReID leaves their order to chance.
+Junk are gallery images with the query's identity and camera; they are removed from the ranking. The rank of a true
+match is computed by counting nearer images, without sorting all. Ties are broken by gallery order; in FastReID their
+order is undefined.
 
 Source: fastreid/evaluation/rank.py, eval_market1501.
 """
@@ -22,25 +22,25 @@ MAX_RANK = 50
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
-    """How well the gallery was ranked for the queries.
+    """Scores of a ranking.
 
     Attributes:
-        cmc: ``(max_rank,)``: which part of the queries has a true match among the first so many.
+        cmc: cumulative matching characteristic ``(max_rank,)``: fraction of queries with a true match up to rank k.
         mAP: mean average precision.
-        mINP: mean inverse negative penalty: matches by the place of the last of them.
-        average_precision: of each query, ``(q,)``; NaN where the gallery has no true match.
-        valid: how many queries have one; the others count for nothing.
+        mINP: mean inverse negative penalty: number of matches divided by the rank of the last one.
+        average_precision: of each query, ``(q,)``; NaN if the gallery has no true match.
+        valid: number of queries with a true match; the others are ignored.
     """
 
     cmc: Array
-    mAP: float  # noqa: N815  # as everybody writes it
+    mAP: float  # noqa: N815  # the common spelling
     mINP: float  # noqa: N815
     average_precision: Array
     valid: int
 
     @property
     def rank1(self) -> float:
-        """Which part of the queries has a true match in the first place."""
+        """Fraction of queries with a true match at rank 1."""
         return float(self.cmc[0])
 
 
@@ -53,18 +53,18 @@ def rank(
     *,
     max_rank: int = MAX_RANK,
 ) -> Ranking:
-    """Rank a gallery.
+    """Rank a gallery for each query, and score the ranking.
 
     Args:
-        blocks: distances, ``(rows, g)`` each, with the query that each begins at; `distance_blocks`, or ``[(0, all)]``.
-        query_pids: who is seen, ``(q,)`` integers.
-        gallery_pids: ``(g,)``.
-        query_camids: by which camera, ``(q,)`` integers.
-        gallery_camids: ``(g,)``.
-        max_rank: of the CMC; never more than the gallery has.
+        blocks: index of the first query and distances ``(rows, g)``: `distance_blocks`, or ``[(0, distances)]``.
+        query_pids: identities of the queries, ``(q,)`` integers.
+        gallery_pids: identities of the gallery, ``(g,)`` integers.
+        query_camids: cameras of the queries, ``(q,)`` integers.
+        gallery_camids: cameras of the gallery, ``(g,)`` integers.
+        max_rank: length of the CMC, at most the size of the gallery.
 
     Raises:
-        EvaluationError: no query has a true match, or the arrays do not fit.
+        EvaluationError: no query has a true match, or the lengths of the arrays differ.
 
     >>> distances = np.array([[0.1, 0.2, 0.3, 0.4]])  # junk, a stranger, two matches
     >>> result = rank([(0, distances)], np.array([7]), np.array([7, 8, 7, 7]), np.array([0]), np.array([0, 0, 1, 2]))
@@ -73,8 +73,8 @@ def rank(
     """
     if len(query_pids) != len(query_camids) or len(gallery_pids) != len(gallery_camids):
         raise EvaluationError(
-            f"{len(query_pids)} queries have {len(query_camids)} cameras, {len(gallery_pids)} gallery pictures"
-            f" {len(gallery_camids)}; one each is wanted"
+            f"rank: {len(query_pids)} queries have {len(query_camids)} cameras, and {len(gallery_pids)} gallery images"
+            f" {len(gallery_camids)}; expected one per image. Check the arrays."
         )
     max_rank = min(max_rank, len(gallery_pids))
     groups = _group(gallery_pids)
@@ -83,7 +83,10 @@ def rank(
     firsts = []
     for start, distances in blocks:
         if distances.shape[1] != len(gallery_pids):
-            raise EvaluationError(f"distances to {distances.shape[1]} pictures, and {len(gallery_pids)} identities")
+            raise EvaluationError(
+                f"rank: distances to {distances.shape[1]} images; expected {len(gallery_pids)}, the number of gallery"
+                " identities. Check the arrays."
+            )
         for i, row in enumerate(distances, start):
             same = groups.get(int(query_pids[i]), np.empty(0, np.intp))
             junk = gallery_camids[same] == query_camids[i]
@@ -94,24 +97,26 @@ def rank(
             precision[i] = (np.arange(1, len(places) + 1) / places).mean()
             penalty[i] = len(places) / places[-1]
     if not firsts:
-        raise EvaluationError("no query has a true match of another camera in the gallery; are the identities right?")
+        raise EvaluationError(
+            "rank: no true match; expected a query with a match of another camera. Check the identities."
+        )
     found = np.bincount(np.minimum(firsts, max_rank + 1), minlength=max_rank + 2)
     cmc = np.cumsum(found[1 : max_rank + 1]) / len(firsts)
     return Ranking(cmc, float(np.nanmean(precision)), float(np.nanmean(penalty)), precision, len(firsts))
 
 
 def _group(pids: Array) -> dict[int, Array]:
-    """The places of each identity, ascending."""
+    """Return the gallery indices of each identity, ascending."""
     order = np.argsort(pids, kind="stable")
     values, starts = np.unique(pids[order], return_index=True)
     return {int(value): part for value, part in zip(values, np.split(order, starts[1:]), strict=True)}
 
 
 def _places(row: Array, matches: Array, junk: Array) -> Array:
-    """Where true matches stand in a list without junk, from 1, ascending."""
+    """Compute the ranks of true matches in the list without junk, from 1, ascending."""
     matches = matches[np.lexsort((matches, row[matches]))]
     wanted = row[matches]
-    ordered = np.sort(row[row <= wanted[-1]])  # what is farther than all matches is of no account
+    ordered = np.sort(row[row <= wanted[-1]])  # distances beyond the last match do not matter
     nearer, not_farther = (np.searchsorted(ordered, wanted, side) for side in ("left", "right"))
     before = nearer - np.searchsorted(np.sort(row[junk]), wanted, "left")
     for j in np.flatnonzero(not_farther - nearer > 1):

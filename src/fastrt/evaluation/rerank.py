@@ -1,7 +1,7 @@
-"""Re-ranking by common neighbours: two ways that give different numbers, by name.
+"""Re-ranking with k-reciprocal neighbours, in two variants that give different numbers.
 
-Both compare who is near to whom: pictures that are each other's neighbours, and whose neighbours are. ``fastreid`` is
-what FastReID's evaluation runs, ``zhong`` what the paper's code does; FastReID holds that as well and does not call it.
+Both compare the sets of reciprocal neighbours of two images. ``fastreid`` is the variant of FastReID's evaluation,
+``zhong`` that of the paper's code. FastReID contains the second too, but does not call it.
 
 Source: fastreid/evaluation/rerank.py and fastreid/utils/compute_dist.py; Zhong et al., "Re-ranking person
 re-identification with k-reciprocal encoding", CVPR 2017.
@@ -34,16 +34,16 @@ def rerank(
     k2: int = 6,
     weight: float = 0.3,
 ) -> Array:
-    """The distances of queries and gallery, re-ranked.
+    """Compute the re-ranked distances of queries and gallery.
 
     Args:
         queries: ``(q, D)``.
         gallery: ``(g, D)``.
         method: ``fastreid`` or ``zhong``.
-        metric: of the distances below.
-        k1: neighbours that are looked at.
-        k2: neighbours whose neighbourhoods are averaged.
-        weight: of the plain distance; the rest is that of neighbourhoods.
+        metric: of the original distances.
+        k1: number of neighbours.
+        k2: number of neighbours for local query expansion.
+        weight: of the original distance; the Jaccard distance has the rest.
 
     Returns:
         ``(q, g)``, smaller is nearer.
@@ -59,12 +59,12 @@ def rerank(
 
 @dataclass(frozen=True, eq=False)
 class _Near:
-    """Who is near to whom.
+    """Nearest neighbours of all rows.
 
     Attributes:
-        places: the nearest of each row, itself among them.
-        weigh: how strongly a row is tied to some others, summing to 1.
-        largest: squared distance of each row to the farthest.
+        places: indices of the nearest rows of each row, itself included.
+        weigh: returns the weights of some neighbours of a row; their sum is 1.
+        largest: squared distance of each row to the farthest row.
     """
 
     places: Array
@@ -102,11 +102,11 @@ def _zhong(rows: Array, metric: Metric, k1: int) -> _Near:
 
 
 Sparse = list[tuple[Array, Array]]
-"""A row's columns and values, for each row."""
+"""A sparse matrix: columns and values of each row."""
 
 
 def _encode(near: _Near, k1: int) -> Sparse:
-    """Each row's ties to those that it shares neighbours with."""
+    """Compute the k-reciprocal feature of each row: weights of its expanded reciprocal neighbours."""
     wide = _reciprocal(near.places)
     narrow = [set(map(int, row)) for row in _reciprocal(near.places[:, : int(np.around(k1 / 2)) + 1])]
     encoded: Sparse = []
@@ -123,13 +123,13 @@ def _encode(near: _Near, k1: int) -> Sparse:
 
 
 def _reciprocal(places: Array) -> list[Array]:
-    """Of each row's neighbours those that have it as a neighbour as well."""
+    """Select the reciprocal neighbours: those that have the row among their own neighbours."""
     mutual = (places[places] == np.arange(len(places))[:, None, None]).any(2)
     return [row[keep] for row, keep in zip(places, mutual, strict=True)]
 
 
 def _average(encoded: Sparse, places: Array) -> Sparse:
-    """Each row's ties, averaged with those of its nearest."""
+    """Average the feature of each row with those of its nearest neighbours."""
     if places.shape[1] == 1:
         return encoded
     averaged: Sparse = []
@@ -141,7 +141,7 @@ def _average(encoded: Sparse, places: Array) -> Sparse:
 
 
 def _jaccard(encoded: Sparse, queries: int) -> Array:
-    """One less what two rows' ties have in common by what they have together: ``(q, g)``."""
+    """Compute the Jaccard distances of the features of queries and gallery: ``(q, g)``."""
     gallery = encoded[queries:]
     columns = np.concatenate([row for row, _ in gallery])
     owners = np.repeat(np.arange(len(gallery)), [len(row) for row, _ in gallery])
@@ -150,10 +150,10 @@ def _jaccard(encoded: Sparse, queries: int) -> Array:
     columns, owners, values = columns[order], owners[order], values[order]
     starts = np.searchsorted(columns, np.arange(len(encoded) + 1))
     distances = np.empty((queries, len(gallery)))
-    for i, (ties, strengths) in enumerate(encoded[:queries]):
+    for i, (members, weights) in enumerate(encoded[:queries]):
         common = np.zeros(len(gallery))
-        for tie, strength in zip(ties, strengths, strict=True):
-            part = slice(starts[tie], starts[tie + 1])
-            common[owners[part]] += np.minimum(values[part], strength)
+        for member, weight in zip(members, weights, strict=True):
+            part = slice(starts[member], starts[member + 1])
+            common[owners[part]] += np.minimum(values[part], weight)
         distances[i] = 1 - common / (2 - common)
     return np.maximum(distances, 0)

@@ -1,7 +1,7 @@
-"""How well a bound on the distance tells same from different, as FastReID counts it.
+"""Receiver operating characteristic of a distance threshold, as FastReID computes it.
 
-Unlike elsewhere, a *different* pair is what is to be detected: the false positive rate is the part of same pairs that a
-bound takes for different, the true positive rate the part of different pairs that it finds.
+In FastReID a *different* pair is the positive class. The false positive rate is the fraction of same pairs above the
+threshold. The true positive rate is the fraction of different pairs above it.
 
 Source: fastreid/evaluation/roc.py, on scikit-learn's roc_curve.
 """
@@ -20,14 +20,14 @@ RATES = (1e-4, 1e-3, 1e-2)
 
 
 def true_positive_rates(pairs: Pairs, rates: Sequence[float] = RATES) -> list[float]:
-    """The true positive rate at the point of the curve whose false positive rate is nearest to each of some.
+    """Return the true positive rates at the points of the curve nearest to given false positive rates.
 
     Args:
-        pairs: of a data set.
+        pairs: pairs of a data set.
         rates: false positive rates.
 
     Raises:
-        EvaluationError: no pair of one identity, or of two.
+        EvaluationError: there is no pair of one identity, or none of two identities.
 
     >>> distances = np.array([[0.1, 0.2, 0.6, 0.5, 0.7, 0.8, 0.9]])  # three of the query's person, and four of another
     >>> who = np.array([7]), np.array([7, 7, 7, 8, 8, 8, 8]), np.array([0]), np.ones(7, int)
@@ -40,14 +40,14 @@ def true_positive_rates(pairs: Pairs, rates: Sequence[float] = RATES) -> list[fl
 
 
 def verification_curve(pairs: Pairs, points: int = 300) -> tuple[Array, Array]:
-    """The curve as others draw it, where same is what is to be detected.
+    """Compute the usual verification curve, in which a *same* pair is the positive class.
 
     Args:
-        pairs: of a data set.
-        points: at how many distances at most.
+        pairs: pairs of a data set.
+        points: maximum number of thresholds.
 
     Returns:
-        Which part of pairs of two identities is not farther than each distance, and of pairs of one; ascending.
+        Fractions of pairs of two identities and of pairs of one identity within each threshold, ascending.
     """
     bounds = np.unique(np.quantile(pairs.same, np.linspace(0, 1, points), method="nearest"))
     _, not_farther = pairs.count_different(bounds)
@@ -59,21 +59,22 @@ def check_pairs(pairs: Pairs) -> None:
     """Raise `EvaluationError` unless there are pairs of one identity and of two."""
     if not len(pairs.same) or not pairs.different:
         raise EvaluationError(
-            f"{len(pairs.same)} pairs of one identity and {pairs.different} of two; some of both are wanted"
+            f"roc: {len(pairs.same)} pairs of one identity and {pairs.different} of two; expected some of both."
+            " Check the data set."
         )
 
 
 def _curve(pairs: Pairs) -> tuple[Array, Array]:
-    """The curve at each bound that a same pair has, from the largest; points on a straight line are left out.
+    """Compute the curve at the distance of each same pair, descending, without points on a straight line.
 
-    Of points at one false positive rate only the first is ever asked for, so those at bounds of different pairs between
-    are not needed.
+    Points at the distances of different pairs are not needed: they repeat a false positive rate, and only the first
+    point of each rate is used.
     """
     bounds, counts = np.unique(pairs.same, return_counts=True)
     bounds, counts = bounds[::-1], counts[::-1]
     at_least, above = (pairs.different - nearer for nearer in pairs.count_different(bounds))
     tied = at_least - above
-    # A point is on a line if the step before it and the step after it are the same. The first of all has none before.
+    # A point is on a line if the steps before and after it are equal. The first point has no step before it.
     next_is_same = np.append(above[1:] == at_least[:-1], False)
     following = np.append(counts[1:], 0), np.append(tied[1:], 0)
     on_line = next_is_same & (counts == following[0]) & (tied == following[1])

@@ -1,4 +1,4 @@
-"""From which similarity on two pictures may be taken for one person: found on pairs, with how sure that is."""
+"""Finds the similarity threshold above which two images are accepted as one person, with a confidence interval."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from fastrt.evaluation.pairs import Pairs
 from fastrt.files import written_whole
 
 SIGMAS = 1.96
-"""Of a normal distribution, on either side: 95 % lie between."""
+"""Half width of the 95 % interval of a normal distribution, in standard deviations."""
 
 
 @dataclass(frozen=True)
 class Threshold:
-    """A bound on the cosine similarity.
+    """A threshold of the cosine similarity.
 
     Attributes:
-        similarity: pairs at or above it are taken for one person.
-        false_matches: which part of the pairs of different people it takes for one.
-        interval: between what bounds that part lies with a confidence of 95 %, by Wilson's score.
-        found: which part of the pairs of one person it finds.
-        pairs: of different people, and of one.
+        similarity: pairs at or above it are accepted as one person.
+        false_matches: fraction of accepted pairs among the pairs of different people.
+        interval: 95 % confidence interval of that fraction, by Wilson's score.
+        found: fraction of accepted pairs among the pairs of one person.
+        pairs: numbers of pairs of different people and of one person.
     """
 
     similarity: float
@@ -38,15 +38,16 @@ class Threshold:
     def __str__(self) -> str:
         low, high = self.interval
         return (
-            f"similarity {self.similarity:.4f}: {self.false_matches:.2e} of different people taken for one"
-            f" (95 %: {low:.1e} to {high:.1e}, of {self.pairs[0]} pairs), {self.found:.1%} of same people found"
+            f"similarity {self.similarity:.4f}: {self.false_matches:.2e} false matches"
+            f" (95 %: {low:.1e} to {high:.1e}, of {self.pairs[0]} pairs of different people),"
+            f" {self.found:.1%} of the pairs of one person found"
         )
 
     def save(self, engine: str | os.PathLike[str], data_set: str, fingerprint: str | None) -> Path:
-        """Write it beside an engine, as ``.threshold.json``, with what it was found on; returns the file.
+        """Write the threshold beside an engine, as ``.threshold.json`` with the data set's name. Returns the path.
 
         Raises:
-            OutputError: it cannot be written.
+            OutputError: the file cannot be written.
         """
         path = Path(engine).with_suffix(".threshold.json")
         content = {**asdict(self), "data_set": data_set, "fingerprint": fingerprint}
@@ -56,14 +57,14 @@ class Threshold:
 
 
 def find_threshold(pairs: Pairs, false_matches: float = 1e-3) -> Threshold:
-    """The least similarity at which no larger part of different people than ``false_matches`` is taken for one.
+    """Find the lowest similarity at which at most ``false_matches`` of the pairs of different people are accepted.
 
     Args:
-        pairs: of a data set, by cosine distance.
-        false_matches: the part, above 0 and below 1; so many distances are held.
+        pairs: pairs of a data set, by cosine distance.
+        false_matches: fraction above 0 and below 1. Memory grows with this fraction of the pairs.
 
     Raises:
-        EvaluationError: no pairs, or fewer of different people than it takes to see so small a part.
+        EvaluationError: there are no pairs of one person, or too few pairs of different people for this fraction.
 
     >>> distances = np.concatenate([[0.1, 0.2, 0.7], np.linspace(0.5, 1, 101)])[None]  # three of the query's person
     >>> who = np.array([7]), np.repeat([7, 8], [3, 101]), np.array([0]), np.ones(104, int)
@@ -75,12 +76,12 @@ def find_threshold(pairs: Pairs, false_matches: float = 1e-3) -> Threshold:
     total = pairs.different
     if not len(pairs.same) or total * false_matches < 1:
         raise EvaluationError(
-            f"{len(pairs.same)} pairs of one person and {total} of two cannot show a part of {false_matches:g};"
-            f" at least 1 and {int(np.ceil(1 / false_matches))} are wanted"
+            f"threshold: {len(pairs.same)} pairs of one person and {total} of two; expected at least 1 and"
+            f" {int(np.ceil(1 / false_matches))} for {false_matches:g} false matches. Use a larger data set."
         )
     allowed = int(np.floor(total * false_matches + 1e-9))
     ordered = 1 - pairs.nearest_different(allowed + 1)
-    # Of pairs at the very same similarity all are taken or none.
+    # Pairs of equal similarity are all accepted or all rejected.
     while allowed and ordered[allowed - 1] == ordered[min(allowed, len(ordered) - 1)]:
         allowed -= 1
     similarity = float(ordered[allowed - 1]) if allowed else float(np.nextafter(ordered[0], np.inf))
@@ -90,13 +91,15 @@ def find_threshold(pairs: Pairs, false_matches: float = 1e-3) -> Threshold:
 
 
 def check_rate(false_matches: float) -> None:
-    """Raise `EvaluationError` unless a part of false matches is above 0 and below 1."""
+    """Raise `EvaluationError` unless the fraction of false matches is above 0 and below 1."""
     if not 0 < false_matches < 1:
-        raise EvaluationError(f"a part of {false_matches} of false matches; above 0 and below 1 is wanted")
+        raise EvaluationError(
+            f"false matches: {false_matches}; expected a fraction above 0 and below 1. Give 0.001, for example."
+        )
 
 
 def wilson_interval(count: int, total: int, sigmas: float = SIGMAS) -> tuple[float, float]:
-    """Where the true part lies, if ``count`` of ``total`` were seen.
+    """Compute the Wilson score interval of a fraction, of which ``count`` of ``total`` were observed.
 
     Source: Wilson, "Probable inference, the law of succession, and statistical inference", 1927.
 

@@ -1,4 +1,4 @@
-"""Embeddings of image files: which files, read ahead while the engine runs, written with their names as they come."""
+"""Embeds image files: finds them, decodes ahead while the engine runs, and writes the embeddings as they come."""
 
 from fastrt.extraction.store import Store, save_embeddings
 from fastrt.extraction.stream import Embedded, Piece, embed_files, stream_embeddings

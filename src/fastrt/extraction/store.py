@@ -1,8 +1,7 @@
-"""Embeddings on disk, written as they come, so that an interrupted job goes on where it stood.
+"""Writes embeddings to disk as they come, so that an interrupted job can resume.
 
-Until all is done there are two files beside the one that is wanted: the rows as bare numbers, and a journal with a line
-for each piece. A line is written after its rows are; so what a journal tells of is there, and rows of which it tells
-nothing are forgotten.
+Until the job is done there are two files beside the output: the raw rows, and a journal with one line per piece. A line
+is written after its rows, so all rows in the journal exist. Rows that are not in the journal are truncated on resume.
 """
 
 from __future__ import annotations
@@ -29,24 +28,24 @@ ROWS, JOURNAL = ".part", ".journal"
 
 
 class Store:
-    """The unfinished embeddings of some files; a context manager.
+    """The unfinished embeddings of a list of files; a context manager.
 
     Attributes:
-        files: how many files are done, those included that could not be read.
-        rows: how many have embeddings.
-        unreadable: those that could not be read, each with the reason.
+        files: number of files done, including unreadable ones.
+        rows: number of embeddings.
+        unreadable: files that could not be read, each with the reason.
     """
 
     def __init__(self, path: str | os.PathLike[str], info: EngineInfo, images: Sequence[Path]) -> None:
-        """Begin, or go on where the same engine left the same files.
+        """Start a job, or resume one of the same engine and the same files.
 
         Args:
-            path: the ``.npy`` to be.
-            info: of the engine.
+            path: the output ``.npy``.
+            info: description of the engine.
             images: the files, in order.
 
         Raises:
-            OutputError: it is not named ``.npy``, or nothing can be written there.
+            OutputError: ``path`` is not named ``.npy``, or cannot be written.
         """
         self.path = Path(path)
         check_npy(self.path)
@@ -61,18 +60,21 @@ class Store:
         self._journal_path = self.path.with_name(self.path.name + JOURNAL)
         header = _describe(info, images)
         try:
-            self._go_on(header)
+            self._resume(header)
             self._rows_file = self._rows_path.open("ab")
             self._rows_file.truncate(self.rows * self._row_bytes)
             self._journal = self._journal_path.open("a", encoding="utf-8")
         except OSError as error:
-            raise OutputError(f"cannot write {self.path}: {error.strerror or error}") from error
+            raise OutputError(
+                f"{self.path}: cannot be written ({error.strerror or error}); expected a writable folder with free"
+                " space."
+            ) from error
 
     def append(self, piece: Piece) -> None:
-        """Keep a piece.
+        """Append the embeddings of a piece.
 
         Raises:
-            OutputError: the disk is full, say.
+            OutputError: the files cannot be written, for example because the disk is full.
         """
         line = {"rows": len(piece.paths), "unreadable": {str(path): reason for path, reason in piece.unreadable}}
         try:
@@ -81,14 +83,17 @@ class Store:
             self._journal.write(json.dumps(line) + "\n")
             self._journal.flush()
         except OSError as error:
-            raise OutputError(f"cannot write {self.path}: {error.strerror or error}") from error
+            raise OutputError(
+                f"{self.path}: cannot be written ({error.strerror or error}); expected a writable folder with free"
+                " space."
+            ) from error
         self._count(line)
 
     def finish(self) -> tuple[Path, Path]:
-        """Write the ``.npy`` and its names, and remove what was unfinished; returns the names as `save_embeddings`.
+        """Write the ``.npy`` and the names, and delete the unfinished files. Returns as `save_embeddings`.
 
         Raises:
-            ImageError: not one of the files could be read.
+            ImageError: none of the files could be read.
             OutputError: a file cannot be written.
         """
         self._close()
@@ -117,21 +122,21 @@ class Store:
     def _row_bytes(self) -> int:
         return 4 * self._info.embedding_dim
 
-    def _go_on(self, header: dict[str, Any]) -> None:
-        """Read the journal, if it is of this very job; else begin a new one."""
+    def _resume(self, header: dict[str, Any]) -> None:
+        """Read the journal of the same job, or start a new journal."""
         lines = self._journal_path.read_text("utf-8", "replace").splitlines() if self._journal_path.is_file() else []
         have = self._rows_path.stat().st_size if self._rows_path.is_file() else 0
         kept = lines[:1] if lines and _read_line(lines[0]) == header else []
         for text in lines[1:] if kept else ():
             line = _read_line(text)
             if line is None or not self._fits(line, have):
-                break  # torn, as the machine stopped in the middle
+                break  # incomplete, because the process stopped while writing it
             self._count(line)
             kept.append(text)
         self._journal_path.write_text("\n".join(kept or [json.dumps(header)]) + "\n", "utf-8")
 
     def _fits(self, line: dict[str, Any], have: int) -> bool:
-        """Whether a line can be of the next piece: its rows are among ``have`` bytes, its files among those left."""
+        """Check that a line fits the next piece: its rows are within ``have`` bytes, its files are the next ones."""
         rows, unreadable = line.get("rows"), line.get("unreadable")
         if not isinstance(rows, int) or rows < 0 or not isinstance(unreadable, dict):
             return False
@@ -158,10 +163,10 @@ class Store:
 
 
 def _describe(info: EngineInfo, images: Sequence[Path]) -> dict[str, Any]:
-    """What a job is: the engine, and the files with their sizes and times, so that changed ones are read again."""
+    """Describe a job by its engine and by names, sizes and times of its files. A changed file starts a new job."""
     digest = hashlib.sha256()
     for path in images:
-        with suppress(OSError):  # reading it will say so
+        with suppress(OSError):  # reported when the file is read
             status = path.stat()
             digest.update(os.fsencode(path) + f"\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
     return {"engine": info.to_text(), "files": len(images), "digest": digest.hexdigest()}
@@ -178,20 +183,22 @@ def _read_line(text: str) -> dict[str, Any] | None:
 def check_npy(path: Path) -> None:
     """Raise `OutputError` unless a path is named ``.npy``."""
     if path.suffix.lower() != ".npy":
-        raise OutputError(f"{path} has the suffix {path.suffix or 'of nothing'}; embeddings are written as .npy")
+        raise OutputError(
+            f"{path}: {f'suffix {path.suffix}' if path.suffix else 'no suffix'}; expected .npy. Rename the output."
+        )
 
 
 def save_embeddings(embedded: Embedded, path: str | os.PathLike[str], info: EngineInfo) -> tuple[Path, Path]:
-    """Write a ``.npy`` of the embeddings, and beside it their names as ``.json`` and as ``.csv``; returns those two.
+    """Write embeddings as ``.npy``, with file names as ``.json`` and ``.csv`` beside it. Returns these two paths.
 
-    The ``.json`` also says which engine made them and which files could not be read.
+    The ``.json`` also describes the engine and lists the files that could not be read.
 
     Raises:
         OutputError: a file cannot be written, or ``path`` is not named ``.npy``.
     """
     path = Path(path)
     check_npy(path)
-    # The embeddings come last: where they stand, their names do too.
+    # The embeddings are moved last, so they never exist without their names.
     with written_whole(path) as new_path:
         with new_path.open("wb") as file:
             np.save(file, embedded.embeddings)
@@ -203,9 +210,9 @@ def save_embeddings(embedded: Embedded, path: str | os.PathLike[str], info: Engi
 def write_names(
     names: Path, table: Path, paths: Sequence[Path], unreadable: Sequence[tuple[Path, str]], info: EngineInfo
 ) -> None:
-    r"""Write which row is which file's.
+    r"""Write the file name of each row.
 
-    A name that is no UTF-8 has its bytes as ``\udcff``, say; from the ``.json`` Python reads what it opens the file by.
+    A byte that is not UTF-8 is escaped as ``\udcff``. A name read from the ``.json`` opens the file.
     """
     images = [str(image) for image in paths]
     content = {

@@ -1,4 +1,4 @@
-"""Image files to embeddings, piece by piece: threads decode and resize what comes next while the engine runs."""
+"""Embeds image files in batches: threads decode and resize the next images while the engine runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fastrt.images.preprocess import read_resized
 
 READERS = min(8, os.cpu_count() or 1)
 BATCHES_AHEAD = 3
-"""Batches of images that are decoded at most before the engine asks for them: enough for it never to wait."""
+"""Maximum number of batches that are decoded ahead of the engine."""
 
 
 @dataclass(frozen=True)
@@ -33,17 +33,17 @@ class Embedded:
 
 @dataclass(frozen=True)
 class Piece(Embedded):
-    """What came of the next files, in their order."""
+    """Embeddings of the next files, in their order."""
 
     @property
     def files(self) -> int:
-        """How many, unreadable ones included."""
+        """Number of files, including unreadable ones."""
         return len(self.paths) + len(self.unreadable)
 
 
 @dataclass
 class _Batch:
-    """Files that are on their way."""
+    """Files of a batch that the engine has not returned yet."""
 
     paths: list[Path] = field(default_factory=list)
     unreadable: list[tuple[Path, str]] = field(default_factory=list)
@@ -56,16 +56,16 @@ def embed_files(
     *,
     mirrored: bool = False,
 ) -> Embedded:
-    """The embeddings of image files.
+    """Embed image files.
 
     Args:
         session: the engine.
         paths: image files.
-        advance: called with how many more files are done, for a progress bar.
-        mirrored: each image turned left to right, after it is brought to the engine's size.
+        advance: called with the number of files done since the last call, for a progress bar.
+        mirrored: mirror each image left to right after resizing.
 
     Raises:
-        ImageError: not one of the files could be read; the message names the first.
+        ImageError: none of the files could be read; the message names the first.
     """
     pieces = []
     for piece in stream_embeddings(session, paths, mirrored=mirrored):
@@ -78,31 +78,32 @@ def embed_files(
 
 
 def check_any(done: int, files: int, unreadable: Sequence[tuple[Path, str]]) -> None:
-    """Raise `ImageError` if none of so many files was read."""
+    """Raise `ImageError` if ``done``, the number of files that were read, is 0."""
     if not done:
-        raise ImageError(f"none of {files} images could be read, first {unreadable[0][1] if unreadable else 'none'}")
+        first = f" First: {unreadable[0][1]}" if unreadable else ""
+        raise ImageError(f"embed: 0 of {files} images could be read; expected at least 1.{first}")
 
 
 def stream_embeddings(session: Session, paths: Sequence[Path], *, mirrored: bool = False) -> Iterator[Piece]:
-    """The embeddings of image files, a batch at a time, in memory that does not grow with their number.
+    """Embed image files a batch at a time, with memory independent of their number.
 
-    Arguments are those of `embed_files`.
+    Arguments as of `embed_files`.
     """
-    flying: deque[_Batch] = deque()
+    pending: deque[_Batch] = deque()
     with ThreadPoolExecutor(READERS) as readers:
-        batches = _batches(session, paths, readers, flying, mirrored=mirrored)
+        batches = _batches(session, paths, readers, pending, mirrored=mirrored)
         for rows in session.embed_batches(batches):
-            batch = flying.popleft()
+            batch = pending.popleft()
             yield Piece(rows, tuple(batch.paths), tuple(batch.unreadable))
-    for batch in flying:  # of files at the end of which none could be read
+    for batch in pending:  # the last files, if none of them could be read
         none = np.empty((0, session.info.embedding_dim), np.float32)
         yield Piece(none, (), tuple(batch.unreadable))
 
 
 def _batches(
-    session: Session, paths: Sequence[Path], readers: ThreadPoolExecutor, flying: deque[_Batch], *, mirrored: bool
+    session: Session, paths: Sequence[Path], readers: ThreadPoolExecutor, pending: deque[_Batch], *, mirrored: bool
 ) -> Iterator[Images]:
-    """Full batches of those images that can be read; what each is made of goes to ``flying``."""
+    """Yield full batches of readable images; the files of each are appended to ``pending``."""
 
     def read(path: Path) -> Image | str:
         try:
@@ -130,13 +131,13 @@ def _batches(
             batch.paths.append(path)
             images.append(result)
             if len(images) == session.batch:
-                flying.append(batch)
+                pending.append(batch)
                 yield np.stack(images)
                 batch, images = _Batch(), []
         if batch.paths or batch.unreadable:
-            flying.append(batch)
+            pending.append(batch)
         if images:
             yield np.stack(images)
     finally:
-        for _, future in ahead:  # after an error, or when nobody wants more
+        for _, future in ahead:  # after an error, or when the caller stops
             future.cancel()

@@ -1,4 +1,4 @@
-"""Drawn pictures of people, to try a network with where no photographs are at hand."""
+"""Synthetic images of people, to try a network without photographs."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from fastrt.arrays import Image
 
 
 def draw_person(identity: int, view: int, height: int = 256, width: int = 128) -> Image:
-    """A person in the clothes of ``identity``, as camera ``view`` sees them: ``(height, width, 3)`` uint8 BGR.
+    """Draw person ``identity`` as seen by camera ``view``: ``(height, width, 3)`` uint8 BGR.
 
-    The same arguments give the same picture everywhere; views differ in place, light, background and noise.
+    The result is deterministic. Views differ in position, light, background and noise.
     """
     import cv2
 

@@ -1,4 +1,4 @@
-"""Which image files paths name."""
+"""Finds image files in paths, folders and patterns."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from pathlib import Path
 from fastrt.errors import ImageError
 
 SUFFIXES = (".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".jp2", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-"""What counts as an image in a folder; a file that is named is tried whatever its suffix."""
+"""Suffixes of images in searched folders. A file that is named directly may have any suffix."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """Image files, each once, and the files in searched folders that are not images by their suffix."""
+    """Image files without repetition, and the files of searched folders that have no image suffix."""
 
     images: tuple[Path, ...]
     passed_over: tuple[Path, ...]
 
 
 def find_images(paths: Iterable[str | os.PathLike[str]]) -> Found:
-    """The image files that paths name.
+    """Find image files.
 
     Args:
-        paths: files; folders, searched with all that is in them, in order of name; patterns with ``*``, ``?``, ``**``.
+        paths: files; folders, searched recursively in order of name; patterns with ``*``, ``?``, ``**``.
 
     Raises:
-        ImageError: a path that is not there, a pattern that nothing matches, or no image at all.
+        ImageError: a path does not exist, a pattern matches nothing, or there is no image at all.
     """
     images: dict[Path, None] = {}
     passed_over: dict[Path, None] = {}
@@ -39,7 +39,8 @@ def find_images(paths: Iterable[str | os.PathLike[str]]) -> Found:
             is_image = file == path or file.suffix.lower() in SUFFIXES or not path.is_dir()
             (images if is_image else passed_over)[file] = None
     if not images:
-        raise ImageError(f"no images in {', '.join(map(str, passed_over or named))}; images are {', '.join(SUFFIXES)}")
+        where = ", ".join(map(str, passed_over or named))
+        raise ImageError(f"{where}: no images; expected files named {', '.join(SUFFIXES)}. Name another folder.")
     return Found(tuple(images), tuple(passed_over))
 
 
@@ -49,9 +50,9 @@ def _files(path: Path) -> list[Path]:
     if path.is_dir():
         return sorted(file for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
     if not glob.has_magic(str(path)):
-        raise ImageError(f"there is no image or folder {path}")
-    # Path.glob takes no absolute patterns.
+        raise ImageError(f"{path}: does not exist; expected an image, a folder or a pattern. Check the path.")
+    # Path.glob rejects absolute patterns.
     matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207
     if not matches:
-        raise ImageError(f"nothing matches {path}")
+        raise ImageError(f"{path}: the pattern matches nothing; expected at least one file. Check the pattern.")
     return [file for match in matches for file in (_files(match) if match.is_dir() else [match])]

@@ -1,4 +1,4 @@
-"""From files and arrays to pixels of the network's size; the only place that knows decoding and resizing."""
+"""Decodes, checks and resizes images. The only module that knows image formats and resamplers."""
 
 from __future__ import annotations
 
@@ -17,37 +17,44 @@ from fastrt.errors import ImageError
 PIL_BICUBIC = "pil-bicubic"
 
 Resample = Callable[[Image, tuple[int, int]], Image]
-"""An image ``(h, w, 3)`` uint8 and a size ``(H, W)`` to an image ``(H, W, 3)`` uint8, the channels' order kept."""
+"""Resizes an image ``(h, w, 3)`` uint8 to a size ``(H, W)``: ``(H, W, 3)`` uint8, channel order unchanged."""
 
 
 def check_image(image: object, name: str) -> None:
-    """Raise `ImageError` unless ``image`` is an ``(h, w, 3)`` uint8 array with pixels; ``name`` is for the message."""
+    """Raise `ImageError` unless ``image`` is a non-empty ``(h, w, 3)`` uint8 array; ``name`` is used in the message."""
     if not isinstance(image, np.ndarray):
-        raise ImageError(f"{name} is a {type(image).__name__}; an (h, w, 3) uint8 BGR array is wanted")
+        raise ImageError(
+            f"{name}: {type(image).__name__}; expected an (h, w, 3) uint8 BGR array. Read files with read_image."
+        )
     if image.ndim != 3 or image.shape[2] != 3:
-        hint = {2: "; it is grey: repeat it, image[..., None].repeat(3, 2)"}.get(image.ndim, "")
-        if image.ndim == 3 and image.shape[2] == 1:
-            hint = "; it is grey: repeat it, image.repeat(3, 2)"
-        elif image.ndim == 3 and image.shape[2] == 4:
-            hint = "; it has an alpha channel: drop it, image[..., :3]"
-        elif image.ndim == 3 and image.shape[0] == 3:
-            hint = "; channels come last: image.transpose(1, 2, 0)"
-        raise ImageError(f"{name} has shape {image.shape}; (h, w, 3) BGR is wanted{hint}")
+        raise ImageError(f"{name}: shape {image.shape}; expected (h, w, 3) BGR. {_shape_hint(image.shape)}")
     if image.dtype != np.uint8:
         raise ImageError(
-            f"{name} is {image.dtype}; uint8 pixels from 0 to 255 are wanted, not scaled and not standardised"
+            f"{name}: {image.dtype}; expected uint8 pixels from 0 to 255. Do not scale or standardise them."
         )
     if image.size == 0:
-        raise ImageError(f"{name} has shape {image.shape}, so no pixels; does its box lie outside of the frame?")
+        raise ImageError(f"{name}: shape {image.shape}; expected at least one pixel. Check the box that cropped it.")
+
+
+def _shape_hint(shape: tuple[int, ...]) -> str:
+    if len(shape) == 2:
+        return "Repeat a grey image: image[..., None].repeat(3, 2)."
+    if len(shape) == 3 and shape[2] == 1:
+        return "Repeat a grey image: image.repeat(3, 2)."
+    if len(shape) == 3 and shape[2] == 4:
+        return "Drop the alpha channel: image[..., :3]."
+    if len(shape) == 3 and shape[0] == 3:
+        return "Move the channels last: image.transpose(1, 2, 0)."
+    return "Give one array per image."
 
 
 def read_image(path: str | os.PathLike[str]) -> Image:
-    """An image file as ``(h, w, 3)`` uint8 BGR, decoded as FastReID does.
+    """Read an image file as ``(h, w, 3)`` uint8 BGR, decoded as FastReID does.
 
-    It is turned upright by its EXIF; grey is repeated, and alpha dropped.
+    The EXIF orientation is applied, grey images are repeated to 3 channels, and alpha is dropped.
 
     Raises:
-        ImageError: there is no such file, or it is no image, or it is damaged.
+        ImageError: the file does not exist, is not an image, or is damaged.
 
     Source: fastreid/data/data_utils.py, read_image.
     """
@@ -55,60 +62,63 @@ def read_image(path: str | os.PathLike[str]) -> Image:
 
 
 def read_resized(path: str | os.PathLike[str], size: tuple[int, int], resampler: str) -> Image:
-    """What the resampler makes of what `read_image` reads, ``(H, W, 3)`` uint8 BGR, with fewer copies on the way.
+    """Read and resize an image file to ``(H, W, 3)`` uint8 BGR.
 
-    Raises as `read_image` does.
+    The result equals `read_image` followed by the resampler, with fewer copies. Raises as `read_image` does.
     """
-    picture = _decode(Path(path))
+    image = _decode(Path(path))
     if resampler == PIL_BICUBIC:
-        return _to_bgr(_shrink_pil(picture, size))
-    return find_resampler(resampler)(_to_bgr(picture), size)
+        return _to_bgr(_shrink_pil(image, size))
+    return find_resampler(resampler)(_to_bgr(image), size)
 
 
 def _decode(path: Path) -> PIL.Image.Image:
-    """An image file, upright and RGB."""
+    """Decode an image file: upright, RGB."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a large picture, or a palette's alpha: both are handled
+            warnings.simplefilter("ignore")  # of a large image, or of a palette's alpha: both are handled below
             with PIL.Image.open(path) as file:
                 file.load()
                 PIL.ImageOps.exif_transpose(file, in_place=True)
                 return file if file.mode == "RGB" else file.convert("RGB")
     except FileNotFoundError:
-        raise ImageError(f"there is no image {path}") from None
+        raise ImageError(f"{path}: does not exist; expected an image. Check the path.") from None
     except PIL.UnidentifiedImageError:
-        raise ImageError(f"{path} is not an image, or of a kind that Pillow does not read") from None
+        raise ImageError(f"{path}: unknown content; expected an image format that Pillow reads. Convert it.") from None
     except PIL.Image.DecompressionBombError:
-        raise ImageError(f"{path} has more pixels than any photograph; it is not decoded") from None
-    # Pillow's decoders raise many kinds of errors for damaged files, SyntaxError and struct.error among them.
+        limit = 2 * (PIL.Image.MAX_IMAGE_PIXELS or 0)
+        raise ImageError(f"{path}: too many pixels; expected at most {limit}. Shrink the image.") from None
+    except MemoryError:  # says nothing about the file
+        raise
+    # Pillow's decoders raise many types of errors for damaged files, SyntaxError and struct.error among them.
     except Exception as error:
-        raise ImageError(f"{path} cannot be decoded ({' '.join(str(error).split()) or type(error).__name__})") from None
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ImageError(f"{path}: cannot be decoded ({reason}); expected a complete image. Copy it again.") from None
 
 
-def _to_bgr(picture: PIL.Image.Image) -> Image:
-    # Pillow turns the channels around in a fraction of the time that NumPy takes.
-    content = bytearray(picture.tobytes("raw", "BGR"))
-    return np.frombuffer(content, np.uint8).reshape(picture.height, picture.width, 3)
+def _to_bgr(image: PIL.Image.Image) -> Image:
+    # Pillow swaps the channels faster than NumPy.
+    content = bytearray(image.tobytes("raw", "BGR"))
+    return np.frombuffer(content, np.uint8).reshape(image.height, image.width, 3)
 
 
 def find_resampler(name: str) -> Resample:
-    """How images are brought to a size.
+    """Return the resize function of a resampler.
 
-    ``pil-bicubic`` smooths when it shrinks; it is what FastReID trains and evaluates with. ``cv2-cubic`` is what
-    FastReID's and FastRT's demos use, and ``cv2-linear`` OpenCV's default; neither smooths. The three give three
-    embeddings.
+    ``pil-bicubic`` filters when it shrinks; FastReID trains and evaluates with it. ``cv2-cubic`` is used by FastReID's
+    and FastRT's demos, and ``cv2-linear`` is OpenCV's default; neither filters. Each gives different embeddings.
     """
     return _RESAMPLERS[name]
 
 
 def _resize_pil(image: Image, size: tuple[int, int]) -> Image:
-    # The order of channels makes no difference to resizing: each is resized alone.
+    # Each channel is resized separately, so their order does not matter.
     return np.asarray(_shrink_pil(PIL.Image.fromarray(np.ascontiguousarray(image)), size))
 
 
-def _shrink_pil(picture: PIL.Image.Image, size: tuple[int, int]) -> PIL.Image.Image:
+def _shrink_pil(image: PIL.Image.Image, size: tuple[int, int]) -> PIL.Image.Image:
     height, width = size
-    return picture.resize((width, height), PIL.Image.Resampling.BICUBIC)
+    return image.resize((width, height), PIL.Image.Resampling.BICUBIC)
 
 
 def _resize_cv2(image: Image, size: tuple[int, int], interpolation: str) -> Image:

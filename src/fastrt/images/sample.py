@@ -1,4 +1,4 @@
-"""Which images a network is calibrated on: so many of a folder, drawn by a seed."""
+"""Draws calibration images and held-out images from a list of files."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from fastrt.images.preprocess import read_image
 logger = logging.getLogger("fastrt")
 
 HELD_OUT = 64
-"""Images that an engine in int8 is judged on."""
+"""Images that an int8 engine is evaluated on."""
 
 
 class ImageSample:
-    """So many different, readable images of a list, in an order drawn by a seed; read one at a time, when iterated.
+    """A random sample of ``count`` distinct, readable images. Iterating reads them one at a time.
 
     Attributes:
-        count: how many are wanted.
-        seed: draws their order.
-        names: of the images that were read, in order.
-        unreadable: of files that could not be, each with the reason.
-        duplicates: of files with the very content of one before.
-        held_out: files that were not looked at, `HELD_OUT` at most: to judge an engine on.
+        count: number of images to read.
+        seed: of the random order.
+        names: paths of the images that were read, in order.
+        unreadable: paths of files that could not be read, each with the reason.
+        duplicates: paths of files with the same pixels as an earlier one.
+        held_out: paths that were not read, up to `HELD_OUT`, to evaluate an engine on.
     """
 
     def __init__(self, paths: Sequence[Path], count: int, seed: int = 0) -> None:
@@ -39,21 +39,21 @@ class ImageSample:
         self.unreadable: list[tuple[str, str]] = []
         self.duplicates: list[str] = []
         self.held_out: list[str] = []
-        # By name, whatever order the files were found in.
+        # Sorted, so that the sample does not depend on the order in which files were found.
         ordered = sorted(paths)
         self._paths = [ordered[i] for i in np.random.default_rng(seed).permutation(len(ordered))]
 
     def __iter__(self) -> Iterator[Image]:
-        """Each image, ``(h, w, 3)`` uint8 BGR.
+        """Yield images, ``(h, w, 3)`` uint8 BGR.
 
         Raises:
-            CalibrationError: fewer images than wanted can be read, or none.
+            CalibrationError: fewer than ``count`` images can be read.
         """
         self.names, self.unreadable, self.duplicates = [], [], []
         if len(self._paths) < self.count:
             raise CalibrationError(
-                f"{len(self._paths)} images where {self.count} are wanted; give more images, or ask for fewer"
-                f" (--count {len(self._paths)})"
+                f"calibration: {len(self._paths)} images; expected {self.count}."
+                f" Give more images, or ask for fewer (--count {len(self._paths)})."
             )
         seen: set[bytes] = set()
         for i, path in enumerate(self._paths):
@@ -74,9 +74,9 @@ class ImageSample:
             yield image
         if len(self.names) < self.count:
             raise CalibrationError(
-                f"{len(self.names)} images where {self.count} are wanted: of {len(self._paths)} files"
-                f" {len(self.unreadable)} cannot be read{self._first()} and {len(self.duplicates)} repeat another;"
-                f" give more images{f', or ask for fewer (--count {len(self.names)})' if self.names else ''}"
+                f"calibration: {len(self.names)} images; expected {self.count}. Of {len(self._paths)} files"
+                f" {len(self.unreadable)} cannot be read{self._first()} and {len(self.duplicates)} are duplicates."
+                f" Give more images{f', or ask for fewer (--count {len(self.names)})' if self.names else ''}."
             )
 
     def _first(self) -> str:
@@ -84,7 +84,7 @@ class ImageSample:
 
 
 def read_images(paths: Sequence[Path], seen: Collection[str] = (), count: int = HELD_OUT) -> list[Image]:
-    """Up to ``count`` images that are not among those ``seen``, in order. Unreadable files are logged as warnings."""
+    """Read up to ``count`` images whose paths are not in ``seen``. Unreadable files are logged as warnings."""
     images: list[Image] = []
     for path in paths:
         if len(images) == count:
@@ -94,10 +94,10 @@ def read_images(paths: Sequence[Path], seen: Collection[str] = (), count: int = 
         try:
             images.append(read_image(path))
         except ImageError as error:
-            logger.warning("%s: left out", error)
+            logger.warning("left out: %s", error)
     return images
 
 
 def draw_held_out(size: tuple[int, int], count: int = HELD_OUT) -> list[Image]:
-    """Drawn pictures of people, two of each, where there are no images to judge on."""
+    """Draw images of people, two of each, to evaluate on if there are no photographs."""
     return [draw_person(i // 2, i % 2, *size) for i in range(count)]

@@ -1,1 +1,1 @@
-"""How fast engines are, and whatever else runs a network: each in its own process, all in turn."""
+"""Interleaved benchmarks of engines and other runtimes: one process per candidate, alternating rounds."""

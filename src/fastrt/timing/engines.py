@@ -1,4 +1,4 @@
-"""fastrt's own engines as contestants."""
+"""Engines of fastrt as candidates of an interleaved benchmark."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ from fastrt.errors import EngineError
 from fastrt.images.drawing import draw_person
 from fastrt.targets.engine_info import EngineInfo
 from fastrt.targets.registry import find_target
-from fastrt.timing.processes import Advance, Contestant, Outcome, compete
+from fastrt.timing.processes import Advance, Candidate, Outcome, run_interleaved
 from fastrt.timing.session import make_ready
 
 CROPS = ((128, 64), (192, 80), (256, 128), (320, 140), (512, 256))
-"""Sizes of crops that are given where preprocessing is measured too."""
+"""Sizes ``(h, w)`` of the crops with which preprocessing is measured."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One engine at one batch.
+    """Result of one engine at one batch size.
 
     Attributes:
-        engine: the file.
-        target: its runtime.
-        runtime: the same with its version.
-        threads: by how many threads of the CPU batches are computed, where the runtime says.
-        device: the GPU that it is for, or the CPU.
-        precision: that it computes in.
-        batch: images a call.
-        input: ``ready`` for a batch at the engine's size, ``crops`` for images of other sizes, which it resizes.
-        median_ms: of a call.
-        p99_ms: what one call in a hundred exceeds.
-        images_s: by the median.
-        load_s: to load it in a new process, its runtime's import included.
-        start_s: from the start of that process on.
-        peak_mb: the most memory that the process held, MB of 10^6 bytes.
+        engine: path of the engine file.
+        target: name of the target.
+        runtime: name and version of the runtime.
+        threads: number of CPU threads, if the runtime reports it.
+        device: the GPU or ``cpu``.
+        precision: of the engine.
+        batch: images per call.
+        input: ``ready`` for a batch at the engine's size, ``crops`` for images of other sizes, which are resized.
+        median_ms: median latency of a call in ms.
+        p99_ms: 99th percentile of the latency in ms.
+        images_s: images per second at the median latency.
+        load_s: seconds to load the engine in a new process, including the import of the runtime.
+        start_s: seconds from the start of that process until the engine is loaded.
+        peak_mb: peak memory of the process, MB of 10^6 bytes.
     """
 
     engine: str
@@ -69,49 +69,50 @@ def compare_engines(
     seconds: float = 2.0,
     advance: Advance = lambda *_: None,
 ) -> list[Row]:
-    """Time engines at batches, in turn.
+    """Run an interleaved benchmark of engines.
 
     Args:
-        engines: engine files, of one image size.
-        batches: images a call.
+        engines: engine files of one image size.
+        batches: batch sizes.
         crops: also time images that must be resized.
-        device: where they run; the target's own if None.
-        seconds: for each engine and batch.
-        advance: called with turns done and turns in all.
+        device: device to run on; the target's default if None.
+        seconds: measured time per engine and batch.
+        advance: called with measurements done and total measurements.
 
     Raises:
-        EngineError: no engine, a batch below 1, a file that is no engine, engines of different image sizes, or one that
-            fails.
+        EngineError: no engine, a batch below 1, a file that is not an engine, engines of different image sizes, or an
+            engine that fails.
     """
     if not engines:
-        raise EngineError("there is no engine to time; name engine files, built with fastrt build")
+        raise EngineError("benchmark: no engine; expected at least one. Name engine files that fastrt build wrote.")
     if min(batches) < 1:
-        raise EngineError(f"a batch of {min(batches)} images cannot be timed; none may be below 1")
+        raise EngineError(f"benchmark: batch {min(batches)}; expected at least 1. Give positive batch sizes.")
     infos = [describe(engine) for engine in engines]
     sizes = {info.image_size for info in infos}
     if len(sizes) != 1:
-        raise EngineError(f"engines for {' and '.join(map(str, sorted(sizes)))} cannot be given the same images")
-    works: dict[str, Any] = {}
+        found = " and ".join(f"{height}x{width}" for height, width in sorted(sizes))
+        raise EngineError(f"benchmark: image sizes {found}; expected engines of one size. Run one benchmark per size.")
+    inputs: dict[str, Any] = {}
     for batch in batches:
-        works[f"ready {batch}"] = np.stack([draw_person(i, 0, *infos[0].image_size) for i in range(batch)])
+        inputs[f"ready {batch}"] = np.stack([draw_person(i, 0, *infos[0].image_size) for i in range(batch)])
         if crops:
-            works[f"crops {batch}"] = draw_crops(batch)
-    contestants = [Contestant(str(engine), partial(OpenEngine, engine, device)) for engine in engines]
-    outcomes = compete(contestants, works, seconds=seconds, advance=advance)
+            inputs[f"crops {batch}"] = draw_crops(batch)
+    candidates = [Candidate(str(engine), partial(OpenEngine, engine, device)) for engine in engines]
+    outcomes = run_interleaved(candidates, inputs, seconds=seconds, advance=advance)
     for outcome in outcomes:
         if outcome.error is not None:
             raise EngineError(f"{outcome.name}: {outcome.error}")
     described = zip(outcomes, infos, strict=True)
-    return [_row(outcome, info, work) for outcome, info in described for work in works]
+    return [_row(outcome, info, name) for outcome, info in described for name in inputs]
 
 
 def draw_crops(count: int) -> list[Image]:
-    """People in pictures of several sizes, as a detector gives them."""
+    """Draw ``count`` people in images of several sizes, like the crops of a detector."""
     return [draw_person(i, 0, *CROPS[i % len(CROPS)]) for i in range(count)]
 
 
 class OpenEngine:
-    """A session, as a contest calls it; ``threads`` are the session's."""
+    """A session as a candidate calls it; ``threads`` is the session's number of threads."""
 
     def __init__(self, path: Path, device: str | None = None) -> None:
         self._session = load(path, device)
@@ -119,7 +120,7 @@ class OpenEngine:
         self.threads = self._session.threads
 
     def __call__(self, images: Any) -> object:
-        """Embed crops in a list, or a batch at the engine's size in an array."""
+        """Embed a list of crops, or an array with a batch at the engine's size."""
         if isinstance(images, list):
             return self._session(images)
         if id(images) not in self._ready:
@@ -127,9 +128,9 @@ class OpenEngine:
         return self._session(self._ready[id(images)])
 
 
-def _row(outcome: Outcome, info: EngineInfo, work: str) -> Row:
-    kind, batch = work.split()
-    median = outcome.median_ms(work)
+def _row(outcome: Outcome, info: EngineInfo, name: str) -> Row:
+    input_type, batch = name.split()
+    median = outcome.median_ms(name)
     return Row(
         engine=outcome.name,
         target=info.target,
@@ -138,9 +139,9 @@ def _row(outcome: Outcome, info: EngineInfo, work: str) -> Row:
         device=info.device or "cpu",
         precision=str(info.precision),
         batch=int(batch),
-        input=kind,
+        input=input_type,
         median_ms=round(median, 3),
-        p99_ms=round(outcome.p99_ms(work), 3),
+        p99_ms=round(outcome.p99_ms(name), 3),
         images_s=round(1e3 * int(batch) / median, 1),
         load_s=round(outcome.load_s, 3),
         start_s=round(outcome.start_s, 3),

@@ -1,4 +1,4 @@
-"""What a figure was measured on."""
+"""Describes the host that a figure was measured on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def describe_machine() -> dict[str, object]:
-    """The host: processor, cores, system, versions; and the instruction set that oneDNN is narrowed to, if it is."""
+    """Describe the host: CPU, cores, driver, system, versions, and the limit on oneDNN's instruction set, if set."""
     return {
         "processor": find_processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
@@ -25,7 +25,7 @@ def describe_machine() -> dict[str, object]:
 
 
 def find_processor() -> str:
-    """The processor's name, as the system has it."""
+    """Return the name of the CPU, as the operating system reports it."""
     for line in _cpuinfo():
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
@@ -40,13 +40,13 @@ def _extensions() -> list[str]:
 
 
 def _governor() -> str | None:
-    """Who decides on the clock, if the system says."""
+    """Return the CPU frequency governor, if the operating system reports it."""
     path = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
     return path.read_text().strip() if path.is_file() else None
 
 
 def _driver() -> str | None:
-    """The version of NVIDIA's driver, if there is one."""
+    """Return the version of the NVIDIA driver, if one is installed."""
     path = Path("/proc/driver/nvidia/version")
     found = re.search(r"\b\d+\.\d+(?:\.\d+)?\b", path.read_text()) if path.is_file() else None
     return found and found[0]

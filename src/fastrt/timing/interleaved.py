@@ -1,4 +1,4 @@
-"""How fast engines are, side by side."""
+"""Compares the throughput of loaded sessions in alternating rounds, in this process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Name = TypeVar("Name")
 
 BATCHES = (1, 8)
 ROUNDS = 15
-"""Runs of each engine and batch, all engines in turn, so that a machine that changes its mind does so for all alike."""
+"""Measured calls per engine and batch. Rounds alternate, so a change of clock speed affects all engines alike."""
 
 
 def compare_speed(
@@ -25,13 +25,13 @@ def compare_speed(
     advance: Callable[[str, int, int], None] = lambda *_: None,
     batches: Sequence[int] = BATCHES,
 ) -> dict[Name, dict[int, float]]:
-    """Images a second of each engine by batch, the median of some runs, the engines taking turns.
+    """Measure images per second of each engine and batch: the median of `ROUNDS` calls in alternating rounds.
 
     Args:
         sessions: by name.
-        images: ``(n, ...)`` as all of the engines take them; repeated to fill a batch.
-        advance: called with what is being done, steps done and steps in all.
-        batches: sizes to measure.
+        images: ``(n, ...)`` as the engines take them; repeated to fill a batch.
+        advance: called with the phase, steps done and total steps.
+        batches: batch sizes to measure.
     """
     rates: dict[Name, dict[int, float]] = {name: {} for name in sessions}
     for i, size in enumerate(batches):

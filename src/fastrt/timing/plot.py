@@ -1,4 +1,4 @@
-"""Latency and throughput against the batch, as a picture. It imports matplotlib, and only when it draws."""
+"""Plots latency and throughput against the batch size. Imports matplotlib only when it draws."""
 
 from __future__ import annotations
 
@@ -12,23 +12,26 @@ from fastrt.timing.engines import Row
 
 
 def check_plot(path: Path) -> None:
-    """Raise what `draw_plot` would, before the figures are measured that would be lost."""
+    """Raise the errors of `draw_plot`. Call it before the measurements whose result would be lost."""
     if importlib.util.find_spec("matplotlib") is None:
-        raise TargetError("matplotlib is not installed; for plots: pip install 'fastrt[report]'")
+        raise TargetError("plot: matplotlib is not installed; expected matplotlib. Run pip install 'fastrt[report]'.")
     if path.suffix.lower() not in (".png", ".svg", ".pdf"):
-        raise OutputError(f"{path} has the suffix {path.suffix or 'of nothing'}; plots are .png, .svg or .pdf")
+        raise OutputError(
+            f"{path}: {f'suffix {path.suffix}' if path.suffix else 'no suffix'}; expected .png, .svg or .pdf. Rename"
+            " it."
+        )
     check_place(path)
 
 
 def draw_plot(rows: Sequence[Row], path: Path) -> None:
-    """Two diagrams side by side; a line for each engine and kind of input.
+    """Draw latency and throughput side by side, one line per engine and input type.
 
     Raises:
-        OutputError: it cannot be written, or is of no known kind.
+        OutputError: the file cannot be written, or its suffix is not supported.
         TargetError: matplotlib is not installed.
     """
     check_plot(path)
-    from matplotlib.figure import Figure  # without pyplot: no window, and no state that threads share
+    from matplotlib.figure import Figure  # without pyplot: no window and no global state
 
     figure = Figure(figsize=(9.5, 4), dpi=110, layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -38,8 +41,8 @@ def draw_plot(rows: Sequence[Row], path: Path) -> None:
         label = f"{Path(key[0]).name}{', resized' if key[1] == 'crops' else ''}"
         left.plot(batches, [row.median_ms for row in found], marker="o", label=label)
         right.plot(batches, [row.images_s for row in found], marker="o", label=label)
-    left.set(xlabel="images a call", ylabel="milliseconds a call", title="Latency", xscale="log", yscale="log")
-    right.set(xlabel="images a call", ylabel="images a second", title="Throughput", xscale="log", ylim=(0, None))
+    left.set(xlabel="batch size", ylabel="milliseconds per call", title="Latency", xscale="log", yscale="log")
+    right.set(xlabel="batch size", ylabel="images per second", title="Throughput", xscale="log", ylim=(0, None))
     for axes in (left, right):
         axes.grid(alpha=0.3)
         ticks = sorted({row.batch for row in rows})

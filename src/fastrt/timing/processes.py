@@ -1,6 +1,6 @@
-"""A contest: each contestant in a process of its own, all of them in turn, round after round.
+"""Interleaved benchmark: one process per candidate, measured in alternating rounds.
 
-A machine that changes its mind then does so for all alike, and what one has loaded costs the others nothing.
+A change of clock speed affects all candidates alike, and the libraries of one candidate do not slow the others.
 """
 
 from __future__ import annotations
@@ -8,11 +8,12 @@ from __future__ import annotations
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
@@ -20,22 +21,24 @@ from fastrt.errors import FastrtError
 
 ROUNDS = 7
 SECONDS = 2.0
-"""For each contestant and work, of all rounds together."""
+"""Measured seconds per candidate and input, all rounds together."""
 
 PAUSE = 0.2
-"""Seconds before each turn: the threads of some runtimes keep spinning for a while, at the next one's cost."""
+"""Seconds before each measurement. Some thread pools spin after a call: 200 ms is Intel OpenMP's KMP_BLOCKTIME."""
 
 Run = Callable[[Any], object]
 Advance = Callable[[int, int], None]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Contestant:
-    """Who takes part.
+class Candidate:
+    """A participant of an interleaved benchmark.
 
     Attributes:
-        name: for the table.
-        make: loads it and returns what runs a batch; called in its own process, so it must be importable by name.
+        name: its name in tables.
+        make: loads it and returns the function that runs a batch. It is called in the candidate's process, so it must
+            be importable by name.
     """
 
     name: str
@@ -44,16 +47,16 @@ class Contestant:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one contestant did.
+    """Measurements of one candidate.
 
     Attributes:
-        name: the contestant's.
-        start_s: seconds from the start of its process until it was ready.
-        load_s: of these, those that loading took, imports included.
-        peak_mb: the most memory that its process held, MB of 10^6 bytes.
-        threads: by how many it computes, if what runs its batches has an attribute of that name.
-        rounds: milliseconds of each call, by work, by round.
-        error: why it did not take part.
+        name: the candidate's name.
+        start_s: seconds from the start of its process until it was loaded.
+        load_s: the part of ``start_s`` for loading, imports included.
+        peak_mb: peak memory of its process, MB of 10^6 bytes; 0 on Windows, where it is not measured.
+        threads: the attribute ``threads`` of the function that runs a batch, if it has one.
+        rounds: milliseconds of each call, by input, by round.
+        error: the error message, if the candidate failed.
     """
 
     name: str
@@ -64,151 +67,156 @@ class Outcome:
     rounds: Mapping[str, list[list[float]]] | None = None
     error: str | None = None
 
-    def times(self, work: str) -> list[float]:
-        """Milliseconds of all calls."""
+    def times(self, name: str) -> list[float]:
+        """Return milliseconds of all calls with an input."""
         assert self.rounds is not None
-        return [ms for found in self.rounds[work] for ms in found]
+        return [ms for found in self.rounds[name] for ms in found]
 
-    def median_ms(self, work: str) -> float:
-        """The median."""
-        return statistics.median(self.times(work))
+    def median_ms(self, name: str) -> float:
+        """Return the median latency with an input."""
+        return statistics.median(self.times(name))
 
-    def p99_ms(self, work: str) -> float:
-        """What one call in a hundred exceeds."""
-        return float(np.percentile(self.times(work), 99))
+    def p99_ms(self, name: str) -> float:
+        """Return the 99th percentile of the latency with an input."""
+        return float(np.percentile(self.times(name), 99))
 
 
-def compete(
-    contestants: Sequence[Contestant],
-    works: Mapping[str, Any],
+def run_interleaved(
+    candidates: Sequence[Candidate],
+    inputs: Mapping[str, Any],
     *,
     rounds: int = ROUNDS,
     seconds: float = SECONDS,
     advance: Advance = lambda *_: None,
 ) -> list[Outcome]:
-    """Let contestants do works in turn.
+    """Measure candidates in alternating rounds.
 
     Args:
-        contestants: who takes part; one that fails to load, or to work, is left out, and its outcome says why.
-        works: what each is called with, by name.
-        rounds: how often each has its turn.
-        seconds: for each contestant and work, of all turns together; each turn has one call at least.
-        advance: called with turns done and turns in all.
+        candidates: participants. One that fails is skipped from then on, and its outcome has the error.
+        inputs: arguments of the candidates, by name.
+        rounds: number of rounds.
+        seconds: measured time per candidate and input, all rounds together. Each round has at least one call.
+        advance: called with measurements done and total measurements.
     """
-    places = [_Place(contestant) for contestant in contestants]
-    total, done = rounds * len(places) * len(works), 0
+    processes = [_CandidateProcess(candidate) for candidate in candidates]
+    total, done = rounds * len(processes) * len(inputs), 0
     try:
-        for place in places:
-            place.begin(works, seconds / rounds)
+        for process in processes:
+            process.start(inputs, seconds / rounds)
         for _ in range(rounds):
-            for work in works:
-                for place in places:
-                    place.turn(work)
+            for name in inputs:
+                for process in processes:
+                    process.measure(name)
                     done += 1
                     advance(done, total)
-        return [place.outcome() for place in places]
+        return [process.outcome() for process in processes]
     finally:
-        for place in places:
-            place.close()
+        for process in processes:
+            process.close()
 
 
-class _Place:
-    """A contestant's process, and what was seen of it."""
+class _CandidateProcess:
+    """The process of a candidate, and its measurements."""
 
-    def __init__(self, contestant: Contestant) -> None:
-        self._contestant = contestant
+    def __init__(self, candidate: Candidate) -> None:
+        self._candidate = candidate
         self._pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"))
         self._rounds: dict[str, list[list[float]]] = {}
         self._repeats: dict[str, int] = {}
         self._start_s = self._load_s = 0.0
         self._error: str | None = None
 
-    def begin(self, works: Mapping[str, Any], slot: float) -> None:
-        """Load it, and find how often each work fits into a turn of ``slot`` seconds."""
-        start = time.perf_counter()
-        self._load_s = self._ask(_load, self._contestant.make) or 0.0
-        self._start_s = time.perf_counter() - start
-        for name, work in works.items():
-            self._rounds[name] = []
-            self._repeats[name] = self._ask(_take, name, work, slot) or 1
+    def start(self, inputs: Mapping[str, Any], slot: float) -> None:
+        """Load the candidate, and find how many calls with each input fit into ``slot`` seconds."""
+        with self._recorded_error():
+            start = time.perf_counter()
+            self._load_s = self._call(_load, self._candidate.make)
+            self._start_s = time.perf_counter() - start
+            for name, value in inputs.items():
+                self._rounds[name] = []
+                self._repeats[name] = self._call(_prepare, name, value, slot)
 
-    def turn(self, work: str) -> None:
+    def measure(self, name: str) -> None:
+        if self._error is not None:
+            return
         time.sleep(PAUSE)
-        times = self._ask(_time, work, self._repeats[work])
-        if times is not None:
-            self._rounds[work].append(times)
+        with self._recorded_error():
+            self._rounds[name].append(self._call(_time, name, self._repeats[name]))
 
     def outcome(self) -> Outcome:
-        if self._error is not None:
-            return Outcome(self._contestant.name, error=self._error)
-        peak = self._ask(_peak_mb) or 0.0
-        threads = self._ask(_threads)
-        return Outcome(self._contestant.name, self._start_s, self._load_s, peak, threads, self._rounds)
+        name = self._candidate.name
+        if self._error is None:
+            with self._recorded_error():
+                peak, threads = self._call(_peak_mb), self._call(_threads)
+                return Outcome(name, self._start_s, self._load_s, peak, threads, self._rounds)
+        return Outcome(name, error=self._error)
 
     def close(self) -> None:
         self._pool.shutdown(cancel_futures=True)
 
-    def _ask(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """What a function returns in the contestant's process; None once it has failed."""
-        if self._error is not None:
-            return None
+    @contextmanager
+    def _recorded_error(self) -> Iterator[None]:
+        """Record an error of the candidate, so that the other candidates continue."""
         try:
-            return self._pool.submit(function, *arguments).result()
+            yield
         except FastrtError as error:
             self._error = str(error)
-        except Exception as error:  # whatever a contestant does, the others go on
+        except Exception as error:
             self._error = f"{type(error).__name__}: {error}"
-        return None
+
+    def _call(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Call a function in the candidate's process."""
+        return self._pool.submit(function, *arguments).result()
 
 
-class _Here:
-    """What a contestant's process holds."""
+class _Worker:
+    """State of a candidate's process."""
 
     run: Run
-    works: ClassVar[dict[str, Any]] = {}
+    inputs: ClassVar[dict[str, Any]] = {}
 
 
 def _load(make: Callable[[], Run]) -> float:
     start = time.perf_counter()
-    _Here.run = staticmethod(make())
+    _Worker.run = staticmethod(make())
     return time.perf_counter() - start
 
 
-def _take(name: str, work: Any, slot: float) -> int:
-    """Keep a work, warm up, and say how often it fits into a turn."""
-    _Here.works[name] = work
-    warm_up(lambda: _Here.run(work), min(slot, 1.0))
+def _prepare(name: str, value: Any, slot: float) -> int:
+    """Keep an input, warm up, and return how many calls with it fit into ``slot`` seconds."""
+    _Worker.inputs[name] = value
+    warm_up(lambda: _Worker.run(value), min(slot, 1.0))
     return max(1, round(slot * 1e3 / statistics.median(_time(name, 3))))
 
 
 def _time(name: str, repeats: int) -> list[float]:
-    work = _Here.works[name]
-    _Here.run(work)  # after the pause, and after others had the caches
+    value = _Worker.inputs[name]
+    _Worker.run(value)  # not measured: the pause and the other candidates have cooled the caches
     times = []
     for _ in range(repeats):
         start = time.perf_counter()
-        _Here.run(work)
+        _Worker.run(value)
         times.append(1e3 * (time.perf_counter() - start))
     return times
 
 
 def _threads() -> int | None:
-    return getattr(_Here.run, "threads", None)
+    return getattr(_Worker.run, "threads", None)
 
 
 def _peak_mb() -> float:
     try:
         import resource
-    except ImportError:  # not on Windows
+    except ImportError:  # on Windows
         return 0.0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak * (1 if sys.platform == "darwin" else 1024) / 1e6
 
 
-def warm_up(work: Callable[[], object], seconds: float = 2.0) -> None:
-    """Do what will be timed, twice at least, until clocks and caches are as they will be; a GPU takes a second."""
+def warm_up(call: Callable[[], object], seconds: float = 2.0) -> None:
+    """Repeat a call for some seconds, at least twice, until clocks and caches are steady; a GPU takes about 1 s."""
     until = time.perf_counter() + seconds
-    work()
-    work()
+    call()
+    call()
     while time.perf_counter() < until:
-        work()
+        call()

@@ -1,4 +1,4 @@
-"""How long a session's calls take."""
+"""Measures the latency and throughput of one session."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ from fastrt.images.drawing import draw_person
 from fastrt.timing.processes import warm_up
 
 FEWEST_CALLS = 5
+"""Calls that are measured even if they take longer than the requested time."""
 
 
 @dataclass(frozen=True)
 class Timing:
-    """What was measured; ``print(timing)`` shows it.
+    """Latency and throughput of a session; ``print(timing)`` shows them.
 
     Attributes:
-        batch: images a call.
-        median_ms: milliseconds of a call.
-        p99_ms: what one call in a hundred exceeds.
-        images_s: images a second, by the median.
+        batch: images per call.
+        median_ms: median latency of a call in ms.
+        p99_ms: 99th percentile of the latency in ms.
+        images_s: images per second at the median latency.
     """
 
     batch: int
@@ -35,27 +36,27 @@ class Timing:
 
     def __str__(self) -> str:
         return (
-            f"batch {self.batch}: {self.median_ms:.3f} ms a call, one in a hundred above {self.p99_ms:.3f} ms;"
+            f"batch {self.batch}: median {self.median_ms:.3f} ms, p99 {self.p99_ms:.3f} ms;"
             f" {self.images_s:.1f} images/s"
         )
 
 
 def benchmark(session: Session, batch: int = 1, *, seconds: float = 2.0) -> Timing:
-    """Time calls of a session with a batch that is ready, one call after the other, in this process.
+    """Time consecutive calls of a session in this process.
 
-    Images are drawn people at the engine's size, and lie where they reach the engine soonest. To compare engines,
-    ``fastrt benchmark`` gives each a process of its own and lets them take turns.
+    Images are synthetic people at the engine's image size, in the memory from which the engine reads fastest. To
+    compare engines, use ``fastrt benchmark``: it runs each in its own process, in alternating rounds.
 
     Args:
-        session: what `fastrt.load` gave.
-        batch: images a call.
-        seconds: for how long, after as long a warm-up, of two seconds at most; five calls are made at least.
+        session: a session of `fastrt.load`.
+        batch: images per call.
+        seconds: duration of the measurement, at least 5 calls. The warm-up takes as long, at most 2 s.
 
     Raises:
-        EngineError: a batch of less than one image, or the session is closed.
+        EngineError: ``batch`` is less than 1, or the session is closed.
     """
     if batch < 1:
-        raise EngineError(f"a batch of {batch} images cannot be timed; at least 1 is wanted")
+        raise EngineError(f"benchmark: batch {batch}; expected at least 1. Give a positive batch size.")
     ready = make_ready(session, np.stack([draw_person(i, 0, *session.info.image_size) for i in range(batch)]))
     warm_up(lambda: session(ready), min(seconds, 2.0))
     times: list[float] = []
@@ -69,7 +70,7 @@ def benchmark(session: Session, batch: int = 1, *, seconds: float = 2.0) -> Timi
 
 
 def make_ready(session: Session, images: Array) -> Array:
-    """Images ``(n, H, W, 3)`` at the engine's size, put where they reach the engine soonest."""
+    """Copy images ``(n, H, W, 3)`` at the engine's size to `Session.pinned` memory, if the engine takes uint8."""
     pinned = session.pinned(len(images))
     if pinned.dtype != np.uint8:
         return images

@@ -1,4 +1,4 @@
-"""Weights in and out: ``.pth`` without torch, ``.wts``, ``.safetensors``."""
+"""Reads and writes weights: ``.pth`` without torch, ``.wts`` and ``.safetensors``."""
 
 from __future__ import annotations
 
@@ -23,55 +23,59 @@ READERS: dict[str, Callable[[Path], Weights]] = {
     ".safetensors": read_safetensors,
 }
 SPEC_KEY = "fastrt.spec"
-"""Where a ``.safetensors`` carries the model's spec, as JSON."""
+"""Metadata key of a ``.safetensors`` file for the model's spec, as JSON."""
 
 
 def load_weights(path: str | os.PathLike[str]) -> Weights:
-    """The arrays of a weights file, by name, in the file's order.
+    """Read the arrays of a weights file, by name, in the file's order.
 
     Args:
-        path: ``.pth`` (or ``.pt``, ``.bin``, ``.tar``) of torch in either of its formats, read without torch and
-            without running anything that stands in it; ``.wts``, tensorrtx's text, whose arrays have lost their shapes
-            and are 1-D; or ``.safetensors``. A ``module.`` that every name begins with is left out.
+        path: ``.pth`` (or ``.pt``, ``.bin``, ``.tar``) in either format of torch, read without torch and without
+            executing code of the file; ``.wts``, tensorrtx's text, whose arrays are 1-D; or ``.safetensors``. The
+            prefix ``module.`` is removed if every name has it.
 
     Raises:
-        CheckpointError: there is no such file, it is of another kind, it is damaged, or it tries to call something.
+        CheckpointError: the file does not exist, has another format, is damaged, or tries to call a function.
     """
     path = Path(path)
     reader = READERS.get(path.suffix.lower())
     if reader is None:
-        raise CheckpointError(f"{path} is named {path.suffix or 'without suffix'}; weights are {', '.join(READERS)}")
+        raise CheckpointError(f"{path}: {_named(path)}; expected {', '.join(READERS)}. Name a weights file.")
     if not path.exists():
-        raise CheckpointError(f"there is no checkpoint {path}")
+        raise CheckpointError(f"{path}: does not exist; expected a checkpoint. Check the path.")
     if path.is_dir():
-        raise CheckpointError(f"{path} is a folder; name the checkpoint in it")
+        raise CheckpointError(f"{path}: is a folder; expected a checkpoint. Name the file in it.")
     try:
         if path.stat().st_size == 0:
-            raise CheckpointError(f"{path} is empty; copy it again")
+            raise CheckpointError(f"{path}: empty file; expected a checkpoint. Copy it again.")
         _check_kind(path)
         weights = reader(path)
     except OSError as error:
-        raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
+        raise CheckpointError(
+            f"{path}: cannot be read ({error.strerror or error}); expected a readable file. Check it."
+        ) from error
     except MemoryError:
-        raise CheckpointError(f"{path} does not fit into memory") from None
+        raise CheckpointError(
+            f"{path}: does not fit into memory; expected a smaller file or more memory. Free memory."
+        ) from None
     if not weights:
-        raise CheckpointError(f"{path} holds no arrays; is it a checkpoint?")
+        raise CheckpointError(f"{path}: no arrays; expected a checkpoint. Check the file.")
     return weights.without_prefix("module.")
 
 
 def save_weights(
     weights: Mapping[str, Array], path: str | os.PathLike[str], *, spec: Mapping[str, Any] | None = None
 ) -> None:
-    """Write arrays as they stand, under their names and in their order; the file appears whole or not at all.
+    """Write arrays unchanged, with their names and in their order. The file appears complete or not at all.
 
     Args:
-        weights: the arrays. ``.wts`` keeps their values as float32, and no shapes.
-        path: ``.pth`` (torch's zip format, ``{"model": ...}``), ``.wts`` (byte for byte what FastReID's gen_wts writes)
-            or ``.safetensors``.
-        spec: the model's, to be carried by a ``.safetensors``; what ``weights`` carry if None.
+        weights: the arrays. ``.wts`` stores float32 values without shapes.
+        path: ``.pth`` (torch's zip format, ``{"model": ...}``), ``.wts`` (the same bytes as FastReID's gen_wts) or
+            ``.safetensors``.
+        spec: the model's spec, stored in a ``.safetensors``; None takes the spec of ``weights``, if it has one.
 
     Raises:
-        OutputError: another suffix, a name or dtype that the format cannot hold, or the file cannot be written.
+        OutputError: another suffix, a name or dtype that the format does not support, or the file cannot be written.
     """
     path = Path(path)
     if spec is None and isinstance(weights, Weights):
@@ -84,13 +88,15 @@ def save_weights(
     elif suffix in READERS:
         write_pth(weights, path)
     else:
-        raise OutputError(
-            f"{path} is named {path.suffix or 'without suffix'}; weights are written as {', '.join(READERS)}"
-        )
+        raise OutputError(f"{path}: {_named(path)}; expected {', '.join(READERS)}. Rename the output.")
+
+
+def _named(path: Path) -> str:
+    return f"suffix {path.suffix}" if path.suffix else "no suffix"
 
 
 def _check_kind(path: Path) -> None:
-    """Refuse a file whose content is of another known kind than its suffix says."""
+    """Raise `CheckpointError` if the content has another known format than the suffix."""
     with path.open("rb") as file:
         head = file.read(512)
     kinds = {
@@ -98,7 +104,7 @@ def _check_kind(path: Path) -> None:
         ".wts": head.split(b"\n", 1)[0].strip().isdigit(),
         ".safetensors": head[8:9] == b"{",
     }
-    said = ".pth" if READERS[path.suffix.lower()] is read_pth else path.suffix.lower()
+    named = ".pth" if READERS[path.suffix.lower()] is read_pth else path.suffix.lower()
     found = [kind for kind, matches in kinds.items() if matches]
-    if said not in found and found:
-        raise CheckpointError(f"{path} is named {path.suffix} but its content is that of a {found[0]}; rename it")
+    if named not in found and found:
+        raise CheckpointError(f"{path}: content of a {found[0]}; expected {path.suffix}. Rename the file.")

@@ -1,4 +1,4 @@
-"""The dtypes that weights have, by the names that numpy and torch share.
+"""Dtypes of weights, by the names that NumPy and torch share.
 
 Source: ``torch/storage.py`` of PyTorch 2.13, which maps its storage classes to dtypes.
 """
@@ -20,7 +20,7 @@ TORCH_DTYPES: dict[str, np.dtype[Any]] = {
     name: np.dtype(getattr(ml_dtypes, name))
     for name in ("bfloat16", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz")
 }
-"""``torch.<name>`` to numpy's dtype, little-endian as is every machine that fastrt runs on."""
+"""NumPy dtype of ``torch.<name>``, in native byte order."""
 
 TYPED_STORAGES: dict[str, str] = {
     "BoolStorage": "bool",
@@ -36,7 +36,7 @@ TYPED_STORAGES: dict[str, str] = {
     "ComplexFloatStorage": "complex64",
     "ComplexDoubleStorage": "complex128",
 }
-"""Torch's storage classes for its older dtypes; the newer ones are kept as untyped bytes beside a dtype."""
+"""Torch's storage classes of older dtypes. Newer dtypes are stored as untyped bytes and a dtype."""
 
 QUANTIZED_STORAGES: dict[str, str] = {
     "QInt8Storage": "int8",
@@ -45,4 +45,4 @@ QUANTIZED_STORAGES: dict[str, str] = {
     "QUInt4x2Storage": "uint8",
     "QUInt2x4Storage": "uint8",
 }
-"""What quantized tensors are stored as: enough to step over them, as no quantized tensor is rebuilt."""
+"""Storage dtypes of quantized tensors, used to skip them: fastrt reads no quantized tensor."""

@@ -1,8 +1,8 @@
-"""``.pth``, torch's own files, without torch: the zip of since 2020, and the pickle stream of before.
+"""Reads torch's ``.pth`` files without torch: the zip format (since torch 1.6) and the older pickle stream.
 
-A zip holds ``data.pkl``, the objects, and a file of bytes for each storage, the memory that tensors are views of. The
-older stream is five pickles (magic number, protocol, system, objects, the storages' keys), then each storage's length
-and bytes.
+A zip contains ``data.pkl`` with the objects, and one file of bytes per storage; tensors are views of storages. The
+older stream is five pickles (magic number, protocol, system, objects, storage keys), then the length and bytes of each
+storage.
 
 Source: ``torch/serialization.py`` of PyTorch 2.13.
 """
@@ -33,20 +33,20 @@ __all__ = ["read_pth", "write_pth"]
 MAGIC = 0x1950A86A20F9469CFC6C
 PROTOCOL = 1001
 MODEL_KEYS = ("model", "state_dict")
-"""Where training frameworks keep the weights beside their optimizer: FastReID's the first, others the second."""
+"""Keys of the weights in training checkpoints: FastReID uses the first, other frameworks the second."""
 
 UNTYPED = "uint8"
 
 
-class _Broken(Exception):  # noqa: N818 - worded by read_pth
-    """The file does not hold together; the message says how."""
+class _Broken(Exception):  # noqa: N818 - read_pth makes the error
+    """The file is inconsistent; the message is the reason."""
 
 
 def read_pth(path: Path) -> Weights:
-    """The model's arrays in a file of torch, of either format.
+    """Read the model's arrays from a torch file of either format.
 
     Raises:
-        CheckpointError: it is not one, it is damaged, it tries to call something, or no state dict is in it.
+        CheckpointError: not a torch file, a damaged one, one that tries to call a function, or one without state dict.
     """
     data = path.read_bytes()
     try:
@@ -59,33 +59,36 @@ def read_pth(path: Path) -> Weights:
                 arrays[str(name)] = array
     except UnsafePickle as error:
         raise CheckpointError(
-            f"{path} tries to call {error} when it is read; fastrt runs no code from a file, so it is refused"
+            f"{path}: calls {error} when it is unpickled; expected tensors only, as fastrt runs no code of a file. Do"
+            " not trust it."
         ) from None
     except (BadPickle, _Broken) as error:
-        raise CheckpointError(f"{path} is not a .pth of torch, or is damaged ({error}); copy it again") from None
+        raise CheckpointError(
+            f"{path}: damaged or not a .pth ({error}); expected a file of torch.save. Copy it again."
+        ) from None
     return Weights(arrays, path.name)
 
 
 class _Zip:
-    """The format since torch 1.6."""
+    """The zip format, since torch 1.6."""
 
     def __init__(self, data: bytes) -> None:
         try:
             self._zip = zipfile.ZipFile(io.BytesIO(data))
             names = self._zip.namelist()
-        # A damaged directory makes zipfile raise several kinds of errors.
+        # A damaged directory makes zipfile raise several types of errors.
         except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError, struct.error, LookupError) as error:
             raise _Broken(error) from None
         pickles = [name for name in names if name == "data.pkl" or name.endswith("/data.pkl")]
         if len(pickles) != 1:
-            raise _Broken("the zip holds no data.pkl" if not pickles else "the zip holds more than one data.pkl")
+            raise _Broken("the zip has no data.pkl" if not pickles else "the zip has several data.pkl")
         self._folder = pickles[0].removesuffix("data.pkl")
         self._left = len(data)
         self._storages: dict[str, bytes] = {}
         order = f"{self._folder}byteorder"
         self.big_endian = order in names and self._read(order) == b"big"
         if f"{self._folder}constants.pkl" in names:
-            raise _Broken("it is a TorchScript archive; save the model's state_dict() with torch.save instead")
+            raise _Broken("TorchScript archive: save the model's state_dict() with torch.save instead")
         self.content = unpickle(io.BytesIO(self._read(pickles[0])), _find_storage)
 
     def bytes_of(self, storage: Storage) -> bytes:
@@ -97,7 +100,7 @@ class _Zip:
         try:
             entry = self._zip.getinfo(name)
             if entry.compress_type != zipfile.ZIP_STORED:
-                raise _Broken(f"{name} is compressed, which torch never does")
+                raise _Broken(f"{name} is compressed, but torch never compresses")
             content = self._zip.read(entry)
         except KeyError:
             raise _Broken(f"{name} is missing") from None
@@ -112,22 +115,22 @@ class _Zip:
         ) as error:
             raise _Broken(f"{name}: {error}") from None
         self._left -= len(content)
-        if self._left < 0:  # entries that lie on one another
-            raise _Broken("its entries are larger than the file")
+        if self._left < 0:  # overlapping entries
+            raise _Broken("the entries are larger than the file")
         return content
 
 
 class _Stream:
-    """The format before, which torch still writes on demand."""
+    """The pickle stream of older versions, which torch still writes on request."""
 
     def __init__(self, data: bytes) -> None:
         if data[257:262] == b"ustar":
-            raise _Broken("it is a tar of torch 0.1, of 2016; load and save it with a newer torch")
+            raise _Broken("tar file of torch 0.1 (2016): load and save it with a newer torch")
         file = io.BytesIO(data)
         if unpickle(file, _find_storage) != MAGIC:
-            raise _Broken("it does not begin with torch's magic number")
+            raise _Broken("torch's magic number is missing")
         if unpickle(file, _find_storage) != PROTOCOL:
-            raise _Broken(f"its protocol is not {PROTOCOL}")
+            raise _Broken(f"the protocol is not {PROTOCOL}")
         system = unpickle(file, _find_storage)
         self.big_endian = isinstance(system, dict) and system.get("little_endian") is False
         sizes: dict[str, int] = {}
@@ -148,7 +151,7 @@ class _Stream:
             size = count * sizes.get(str(key), 1)
             content = file.read(size) if 0 <= size <= len(data) else b""
             if len(content) != size:
-                raise _Broken(f"it ends within storage {key}; it was cut off")
+                raise _Broken(f"the file ends within storage {key}")
             self._storages[str(key)] = content
 
     def bytes_of(self, storage: Storage) -> bytes:
@@ -158,9 +161,9 @@ class _Stream:
 
 
 def _find_storage(identity: object) -> object:
-    """What ``("storage", class, key, device, count)`` stands for; the older format has a view of another one behind."""
+    """Resolve a persistent id ``("storage", class, key, device, count)``; the older format appends a view."""
     if not isinstance(identity, tuple) or len(identity) < 5 or identity[0] != "storage":
-        raise BadPickle("something stands outside of the pickle that is no storage")
+        raise BadPickle("a persistent id is not a storage")
     kind, key = identity[1], identity[2]
     if not isinstance(kind, Global) or not isinstance(key, str):
         raise BadPickle("a storage has no class or no key")
@@ -181,19 +184,20 @@ def _find_model(path: Path, content: object) -> Mapping[Any, object]:
     for candidate in candidates:
         if isinstance(candidate, Opaque):
             raise CheckpointError(
-                f"{path} holds a whole object, {candidate}, which only its own code can read;"
-                " save its state_dict() with torch.save instead"
+                f"{path}: object of class {candidate}; expected a state dict."
+                " Save the model's state_dict() with torch.save."
             )
     keys = ", ".join(map(str, list(content)[:8])) if isinstance(content, dict) else type(content).__name__
     raise CheckpointError(
-        f"{path} holds no state dict under model, state_dict or at its top; it holds {keys or 'nothing'}"
+        f"{path}: no state dict, found {keys or 'nothing'}; expected one under model, state_dict or at the top level."
+        " Check the file."
     )
 
 
 def _read_array(path: Path, name: object, value: object, file: _Zip | _Stream) -> Array | None:
-    """The array of a state dict's entry; None for what is no tensor at all."""
+    """Read the array of a state dict's entry; None if the entry is not a tensor."""
     if isinstance(value, Opaque) and "tensor" in str(value):
-        raise CheckpointError(f"{path}: {name} is {value}; only plain, dense tensors are read")
+        raise CheckpointError(f"{path}: {name} is {value}; expected a dense tensor. Save a dense state dict.")
     if not isinstance(value, Tensor | NumpyArray):
         return None
     if not isinstance(name, str):
@@ -207,47 +211,47 @@ def _read_array(path: Path, name: object, value: object, file: _Zip | _Stream) -
 
 
 def _view(tensor: Tensor, file: _Zip | _Stream) -> Array:
-    """A tensor as an array of its own bytes' memory, where its claims about offset, shape and strides hold."""
+    """Make an array of a tensor, after checking its offset, shape and strides against the storage."""
     storage = tensor.storage
     if tensor.dtype not in TORCH_DTYPES or not isinstance(storage, Storage):
-        raise _Broken(f"its dtype {tensor.dtype} is unknown")
+        raise _Broken(f"unknown dtype {tensor.dtype}")
     dtype = TORCH_DTYPES[tensor.dtype]
     shape, strides, offset = _integers(tensor.shape), _integers(tensor.strides), *_integers((tensor.offset,))
     content = file.bytes_of(storage)
     memory = _in_native_order(content, dtype, file.big_endian)[_integers((storage.start,))[0] :]
     count = math.prod(shape)
     if len(shape) != len(strides) or count > memory.size:
-        raise _Broken(f"a shape of {shape} does not fit a storage of {memory.size} numbers")
+        raise _Broken(f"shape {shape} does not fit a storage of {memory.size} values")
     last = offset + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True)) if count else 0
     if last >= max(memory.size, 1):
-        raise _Broken(f"it reaches to number {last} of a storage of {memory.size}")
+        raise _Broken(f"the view reaches value {last} of a storage of {memory.size}")
     steps = [stride * dtype.itemsize for stride in strides]
     array: Array = np.ndarray(shape, dtype, memory, offset * dtype.itemsize if count else 0, steps)
     return np.ascontiguousarray(array).reshape(shape)
 
 
 def _in_native_order(content: bytes, dtype: np.dtype[Any], big_endian: bool) -> Array:
-    """A storage's numbers; a few bytes that make no whole one are left off."""
+    """View a storage's bytes as values in native byte order; an incomplete last value is dropped."""
     width = dtype.itemsize // 2 if dtype.kind == "c" else dtype.itemsize
     words = np.frombuffer(content, f"u{width}", len(content) // dtype.itemsize * (dtype.itemsize // width))
-    # Bytes are swapped as integers, as ml_dtypes' numbers have no order of their own.
+    # Swapped as integers, because the dtypes of ml_dtypes have no byte order.
     return (words.byteswap() if big_endian != (sys.byteorder == "big") else words).view(dtype)
 
 
 def _integers(values: object) -> tuple[int, ...]:
     if not isinstance(values, tuple | list) or not all(type(value) is int and 0 <= value < 1 << 62 for value in values):
-        raise _Broken("its offset, shape or strides are no counts")
+        raise _Broken("offset, shape or strides are not non-negative integers")
     return tuple(values)
 
 
 def _read_numpy(value: NumpyArray) -> Array:
     if not isinstance(value.dtype, NumpyDtype) or value.dtype.code not in NUMPY_CODES:
-        raise _Broken("a numpy array of something else than numbers")
+        raise _Broken("a NumPy array with a non-numeric dtype")
     dtype = NUMPY_CODES[value.dtype.code]
     wire = dtype.newbyteorder(">" if value.dtype.order == ">" else "<")
     content = value.data.encode("latin-1") if isinstance(value.data, str) else value.data
     shape = _integers(value.shape)
     if not isinstance(content, bytes | bytearray) or len(content) != math.prod(shape) * dtype.itemsize:
-        raise _Broken("a numpy array whose bytes do not fit its shape")
+        raise _Broken("a NumPy array with another number of bytes than its shape")
     array = np.frombuffer(content, wire).reshape(shape, order="F" if value.order == "F" else "C")
     return np.ascontiguousarray(array, dtype).reshape(shape)

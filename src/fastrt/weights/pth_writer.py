@@ -1,4 +1,4 @@
-"""Writes torch's zip format: what ``torch.load(path, weights_only=True)`` reads as ``{"model": OrderedDict}``.
+"""Writes torch's zip format; ``torch.load(path, weights_only=True)`` returns ``{"model": OrderedDict}``.
 
 Source: ``torch/serialization.py`` of PyTorch 2.13; Python's ``Lib/pickletools.py`` for the instructions.
 """
@@ -21,25 +21,25 @@ from fastrt.files import written_whole
 from fastrt.weights.dtypes import TORCH_DTYPES, TYPED_STORAGES
 
 ALIGNMENT = 64
-"""Of every storage in the file, so that it may be mapped into memory."""
+"""Alignment of storages in bytes, so that they can be memory-mapped."""
 
 LOCAL_HEADER = 30
-"""Bytes before an entry's name."""
+"""Bytes of a zip entry's header before its name."""
 
 DATE = (1980, 1, 1, 0, 0, 0)
-"""Of every entry: equal arrays make equal files."""
+"""Timestamp of every entry, fixed so that equal arrays give equal files."""
 
 
 def write_pth(weights: Mapping[str, Array], path: Path) -> None:
     """Write ``{"model": OrderedDict of tensors}``.
 
     Raises:
-        OutputError: an array of a dtype that torch lacks.
+        OutputError: torch does not have the dtype of an array.
     """
     dtypes = {dtype: name for name, dtype in TORCH_DTYPES.items()}
     for name, array in weights.items():
         if _native(array.dtype) not in dtypes:
-            raise OutputError(f"cannot write {path}: torch has no dtype for {name}, which is {array.dtype}")
+            raise OutputError(f"{path}: {name} is {array.dtype}; expected a dtype of torch. Convert the array.")
     with written_whole(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as file:
         _add(file, "data.pkl", _pickle(weights, dtypes))
         _add(file, "byteorder", sys.byteorder.encode())
@@ -49,7 +49,7 @@ def write_pth(weights: Mapping[str, Array], path: Path) -> None:
 
 
 def _native(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """The dtype in this machine's byte order; those of ml_dtypes have no other, and numpy would not know it."""
+    """Return the dtype in native byte order; the dtypes of ml_dtypes have no other."""
     return dtype.newbyteorder("=") if dtype.kind in "iufc" else dtype
 
 
@@ -88,7 +88,7 @@ def _pickle(weights: Mapping[str, Array], dtypes: Mapping[Any, str]) -> bytes:
 
 
 def _strides(shape: Sequence[int]) -> list[int]:
-    """Of a C-contiguous tensor, in elements, as torch counts them for empty ones too."""
+    """Compute the strides of a C-contiguous tensor, in elements, by torch's rule for empty tensors."""
     strides = [1] * len(shape)
     for axis in range(len(shape) - 2, -1, -1):
         strides[axis] = strides[axis + 1] * max(shape[axis + 1], 1)

@@ -1,4 +1,4 @@
-"""``.safetensors``: read and checked by its library; written here, as the library's NumPy side knows no bfloat16.
+"""Reads ``.safetensors`` with its library; writes it directly, as the library's NumPy API has no bfloat16.
 
 Source: https://github.com/huggingface/safetensors, "Format".
 """
@@ -33,7 +33,7 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "F8_E4M3": np.dtype(ml_dtypes.float8_e4m3fn),
     "F8_E5M2": np.dtype(ml_dtypes.float8_e5m2),
 }
-"""The format's dtypes; always little-endian."""
+"""The format's dtypes, always little-endian."""
 
 METADATA = "__metadata__"
 
@@ -42,20 +42,24 @@ def read_safetensors(path: Path) -> Weights:
     """Read a ``.safetensors``, in the order of its header.
 
     Raises:
-        CheckpointError: it is not one, or is damaged, or has an array of a dtype that NumPy lacks.
+        CheckpointError: not a ``.safetensors``, a damaged one, or one with an unsupported dtype.
     """
     data = path.read_bytes()
     try:
         found = dict(safetensors.deserialize(data))  # type: ignore[no-untyped-call]
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     except (safetensors.SafetensorError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} is not a .safetensors, or is damaged ({error}); copy it again") from None
+        raise CheckpointError(
+            f"{path}: damaged or not a .safetensors ({error}); expected a complete file. Copy it again."
+        ) from None
     metadata = header.pop(METADATA, None) or {}
     arrays = {}
     for name in header:
         entry = found[name]
         if entry["dtype"] not in DTYPES:
-            raise CheckpointError(f"{path}: {name} is {entry['dtype']}; fastrt reads {', '.join(DTYPES)}")
+            raise CheckpointError(
+                f"{path}: {name} is {entry['dtype']}; expected {', '.join(DTYPES)}. Convert the array."
+            )
         arrays[name] = np.frombuffer(entry["data"], DTYPES[entry["dtype"]]).reshape(entry["shape"])
     return Weights(arrays, path.name, _read_spec(path, metadata))
 
@@ -70,22 +74,24 @@ def _read_spec(path: Path, metadata: Mapping[str, str]) -> dict[str, Any] | None
         spec = None
     if not isinstance(spec, dict):
         raise CheckpointError(
-            f"{path}: its metadata fastrt.spec is not a JSON object; it was changed: convert the checkpoint again"
+            f"{path}: metadata fastrt.spec is not a JSON object; expected a spec. Convert the checkpoint again."
         )
     return spec
 
 
 def write_safetensors(weights: Mapping[str, Array], path: Path, metadata: Mapping[str, str]) -> None:
-    """Write a ``.safetensors``; its header keeps the arrays' order, its bytes are the widest first, and aligned.
+    """Write a ``.safetensors``. The header keeps the order; the bytes are sorted by item size, so they are aligned.
 
     Raises:
-        OutputError: an array of a dtype that the format lacks, or one called ``__metadata__``.
+        OutputError: the format does not have the dtype of an array, or an array is named ``__metadata__``.
     """
     names = {dtype: name for name, dtype in DTYPES.items()}
     plain = {name: _little_endian(array) for name, array in weights.items()}
     for name, array in plain.items():
         if array.dtype not in names or name == METADATA:
-            raise OutputError(f"cannot write {path}: a .safetensors cannot hold {name} of dtype {array.dtype}")
+            raise OutputError(
+                f"{path}: {name} is {array.dtype}; expected a dtype and name that .safetensors has. Convert it."
+            )
     offsets: dict[str, tuple[int, int]] = {}
     end = 0
     by_width = sorted(plain, key=lambda name: -plain[name].itemsize)

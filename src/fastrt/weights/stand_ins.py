@@ -1,8 +1,8 @@
-"""What a pickle's objects become when no code of the file, nor of its classes, may run.
+"""Stand-ins for the objects of a pickle, so that no code of the file or of its classes runs.
 
-A pickle is a program that builds objects by calling what it names. Here nothing that it names is called: a name is a
-`Global`, the few calls that rebuild tensors and numpy arrays are answered by the functions below, which only note
-their arguments, and everything else that may stand beside a model is an `Opaque`.
+A pickle is a program that builds objects by calling functions by name. The interpreter calls none of them. A name
+becomes a `Global`. The calls that rebuild tensors and NumPy arrays are replaced by the functions below, which only
+record their arguments. Every other allowed object becomes an `Opaque`.
 
 Source: ``torch/_utils.py`` of PyTorch 2.13 (``_rebuild_*``); ``numpy/_core/multiarray.py`` (``_reconstruct``,
 ``scalar``) and ``numpy/_core/numeric.py`` (``_frombuffer``) of numpy 2.4.
@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 
 PLAIN = (str, bytes, int, float, bool, type(None))
-"""The types whose values are themselves, and that may be keys: hashing any other could take for ever."""
+"""Types that may be dictionary keys. Hashing a nested tuple of a hostile file could take for ever."""
 
 
 @dataclass(frozen=True)
 class Global:
-    """A class or function that the pickle names. It is not looked up, only remembered."""
+    """The name of a class or function in the pickle. It is never imported."""
 
     module: str
     name: str
@@ -33,7 +33,7 @@ class Global:
 
 @dataclass(frozen=True)
 class Opaque:
-    """An object that fastrt has no use for, with all that the pickle puts into it left out."""
+    """An object that fastrt does not need. Its state is dropped."""
 
     name: str
 
@@ -43,12 +43,12 @@ class Opaque:
 
 @dataclass(frozen=True)
 class Storage:
-    """Memory that tensors share; its bytes stand elsewhere in the file, under ``key``.
+    """Memory that tensors share. Its bytes are elsewhere in the file, under ``key``.
 
     Attributes:
         key: its name in the file.
         dtype: a key of `fastrt.weights.dtypes.TORCH_DTYPES`.
-        start: the element that the storage begins at (always 0 since torch 0.4).
+        start: index of the first element (always 0 since torch 0.4).
     """
 
     key: str
@@ -58,7 +58,7 @@ class Storage:
 
 @dataclass(frozen=True)
 class Tensor:
-    """A view of a storage, in elements. Nothing of it is checked yet: what the pickle says may be nonsense."""
+    """A view of a storage, in elements. The values come from the pickle and are not checked yet."""
 
     storage: Any
     offset: Any
@@ -69,7 +69,7 @@ class Tensor:
 
 @dataclass
 class NumpyDtype:
-    """``numpy.dtype("f4")``; its byte order comes later, as state."""
+    """``numpy.dtype("f4")``. The pickle sets its byte order later, as state."""
 
     code: Any
     order: Any = "="
@@ -77,10 +77,10 @@ class NumpyDtype:
 
 @dataclass
 class NumpyArray:
-    """A numpy array or scalar. Nothing of it is checked yet.
+    """A NumPy array or scalar. The values come from the pickle and are not checked yet.
 
     Attributes:
-        data: bytes, or latin-1 text, which is how pickle's older protocols write bytes.
+        data: bytes, or latin-1 text in pickle's older protocols.
     """
 
     dtype: Any = None
@@ -90,7 +90,7 @@ class NumpyArray:
 
 
 def give_state(value: object, state: object) -> None:
-    """What ``__setstate__`` does, for the stand-ins that need it; every other object's state is left out."""
+    """Apply ``__setstate__`` to NumPy stand-ins; the state of other objects is dropped."""
     if isinstance(value, NumpyDtype) and isinstance(state, tuple):
         value.order = state[1]
     elif isinstance(value, NumpyArray) and isinstance(state, tuple):
@@ -99,22 +99,22 @@ def give_state(value: object, state: object) -> None:
 
 
 def new_object(cls: object, *_: object) -> object:
-    """An instance as ``cls.__new__`` makes it: a dictionary, or something opaque.
+    """Make the stand-in of ``cls.__new__()``: a dictionary or an `Opaque`.
 
     Raises:
-        ValueError: ``cls`` is no name.
+        ValueError: ``cls`` is not a `Global`.
     """
     if not isinstance(cls, Global):
-        raise ValueError("an object is made from what is no class")  # noqa: TRY004 - the file is wrong, not a caller
+        raise ValueError("an object is made from a value that is not a class")  # noqa: TRY004 - the file is wrong, not a caller
     return {} if str(cls) in ("collections.OrderedDict", "collections.defaultdict") else Opaque(str(cls))
 
 
 def _ordered_dict(pairs: list[Any] | None = None) -> dict[Any, Any]:
-    """``OrderedDict()``, or ``OrderedDict(pairs)`` as Python 2 wrote it."""
+    """``OrderedDict()``, or ``OrderedDict(pairs)`` of Python 2."""
     if pairs is None:
         return {}
     made = {key: value for key, value in pairs if type(key) in PLAIN}
-    pairs.clear()  # moved, not copied: a file may name one list a million times
+    pairs.clear()  # moved, not copied: a hostile file may refer to one list a million times
     return made
 
 
@@ -137,8 +137,8 @@ def _tensor_v2(
     _hooks: object,
     metadata: object = None,
 ) -> object:
-    if metadata:  # such as {"conj": True}: the values are not those that are stored
-        return Opaque("a tensor that is conjugate or negative only by a mark")
+    if metadata:  # such as {"conj": True}: the values differ from the stored ones
+        return Opaque("a tensor with a lazy conjugate or negative flag")
     return _tensor(storage, offset, shape, strides)
 
 
@@ -180,7 +180,7 @@ def _numpy_scalar(dtype: object, data: object) -> NumpyArray:
 
 def _numpy_from_buffer(data: object, dtype: object, shape: object, order: object, *_: object) -> object:
     return (
-        NumpyArray(dtype, shape, order, data) if order in ("C", "F") else Opaque("a numpy array of transposed memory")
+        NumpyArray(dtype, shape, order, data) if order in ("C", "F") else Opaque("a NumPy array of transposed memory")
     )
 
 
@@ -204,10 +204,10 @@ CALLS: dict[str, Callable[..., object]] = {
     "torch._utils._rebuild_tensor_v3": _tensor_v3,
     "torch.nn.parameter.Parameter": _first,
 }
-"""The calls that are answered."""
+"""Calls that are replaced by a function of this module."""
 
 TYPE_CALLS = ("torch._tensor._rebuild_from_type", "torch._tensor._rebuild_from_type_v2")
-"""The calls ``(function, cls, args, state)`` that stand for ``function(*args)``."""
+"""Calls ``(function, cls, args, state)`` that mean ``function(*args)``."""
 
 _STANDARD = {
     "argparse": ("Namespace",),
@@ -231,7 +231,7 @@ OPAQUE_CALLS = frozenset(
     + ["numpy.random.bit_generator.__pyx_unpickle_SeedSequence"]
     + ["torch.device", "torch.serialization._get_layout"]
 )
-"""The calls of harmless types that may stand beside a model: nothing is called, their result is an `Opaque`."""
+"""Calls of harmless types in training checkpoints. They are not called; the result is an `Opaque`."""
 
 _OLD_MODULES = {
     "__builtin__": "builtins",
@@ -242,7 +242,7 @@ _OLD_MODULES = {
 
 
 def named(module: str, name: str) -> Global:
-    """The global of that name, under the module name of today."""
+    """Make a `Global` with the current name of its module."""
     return Global(_OLD_MODULES.get(module, module), name)
 
 
@@ -250,4 +250,4 @@ NUMPY_CODES: dict[str, np.dtype[Any]] = {
     code: np.dtype(code)
     for code in ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "c8", "c16")
 }
-"""The dtypes that a pickled numpy array may have: numbers only, no objects, texts or records."""
+"""Dtypes of pickled NumPy arrays that are read: numbers only, no objects, strings or records."""

@@ -1,9 +1,9 @@
-"""Reads a pickle without being one's hands: a machine of our own, which calls nothing that the file names.
+"""A restricted pickle interpreter: it never imports or calls anything from the file.
 
-``pickletools`` takes the bytes apart, and each instruction is carried out here on plain containers and on the stand-ins
-of `fastrt.weights.stand_ins`. Nothing is imported, no class is looked up, no method of the file's choosing runs.
+``pickletools`` decodes the opcodes. The interpreter executes them on plain containers and on the stand-ins of
+`fastrt.weights.stand_ins`.
 
-Source: Python's ``Lib/pickle.py`` and ``Lib/pickletools.py``, which document the instructions.
+Source: Python's ``Lib/pickle.py`` and ``Lib/pickletools.py``, which document the opcodes.
 """
 
 from __future__ import annotations
@@ -25,39 +25,39 @@ from fastrt.weights.stand_ins import (
 )
 
 
-class UnsafePickle(Exception):  # noqa: N818 - it is no error of the program's; the reader words it
-    """The pickle wants to call something; the message is its name."""
+class UnsafePickle(Exception):  # noqa: N818 - read_pth makes the error
+    """The pickle calls a function that is not allowed; the message is its name."""
 
 
 class BadPickle(Exception):  # noqa: N818
-    """The pickle does not hold together; the message says how."""
+    """The pickle is inconsistent; the message is the reason."""
 
 
 def unpickle(file: BinaryIO, find_storage: Callable[[object], object]) -> object:
-    """The next object in ``file``, which is left right behind it.
+    """Read the next pickled object of ``file``, and leave the position after it.
 
     Args:
-        file: with a pickle of any protocol at its place.
-        find_storage: what a persistent id stands for.
+        file: positioned at a pickle of any protocol.
+        find_storage: resolves a persistent id.
 
     Raises:
-        UnsafePickle: it calls what is not on the list of harmless names.
-        BadPickle: it is cut off, or no pickle.
+        UnsafePickle: the pickle calls a function that is not on the list of allowed names.
+        BadPickle: truncated, or not a pickle.
     """
-    machine = _Machine(find_storage)
+    interpreter = _Interpreter(find_storage)
     try:
-        for instruction, argument, _ in pickletools.genops(file):
-            machine.step(instruction.name, argument)
-        return machine.stack[-1]
+        for opcode, argument, _ in pickletools.genops(file):
+            interpreter.step(opcode.name, argument)
+        return interpreter.stack[-1]
     except (UnsafePickle, BadPickle):
         raise
-    # What a hostile file can provoke in pickletools and in the steps below: all of it means a broken pickle.
+    # A hostile file can provoke each of these in pickletools and in the steps below.
     except (ValueError, TypeError, LookupError, AttributeError, OverflowError, MemoryError, RecursionError) as error:
         raise BadPickle(f"{type(error).__name__}: {error}") from None
 
 
 class _Mark:
-    """Where a run of arguments begins."""
+    """Marks the start of a list of arguments on the stack."""
 
 
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
@@ -72,8 +72,8 @@ _NOTHING = frozenset(("PROTO", "FRAME", "STOP"))
 _TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 
-class _Machine:
-    """The stack and the memo of one pickle, and a step for each instruction."""
+class _Interpreter:
+    """The stack and memo of one pickle, with a method per opcode."""
 
     def __init__(self, find_storage: Callable[[object], object]) -> None:
         self.stack: list[object] = []
@@ -92,18 +92,18 @@ class _Machine:
         else:
             method = getattr(self, f"_{name.lower()}", None)
             if method is None:
-                raise BadPickle(f"the instruction {name} is in no checkpoint")
+                raise BadPickle(f"opcode {name} is not supported")
             method(argument)
 
     def _take(self, count: int) -> tuple[object, ...]:
         if count > len(self.stack):
-            raise BadPickle("it takes more than it was given")
+            raise BadPickle("the stack has too few values")
         if count == 0:
             return ()
         taken = tuple(self.stack[-count:])
         del self.stack[-count:]
         if any(value is _Mark for value in taken):
-            raise BadPickle("it takes a mark for a value")
+            raise BadPickle("a mark is used as a value")
         return taken
 
     def _take_to_mark(self) -> tuple[object, ...]:
@@ -185,7 +185,7 @@ class _Machine:
 
     def _extend(self, values: tuple[object, ...]) -> None:
         target = self.stack[-1]
-        if isinstance(target, list):  # what else there is to append to is opaque, and stays so
+        if isinstance(target, list):  # any other container is opaque and stays so
             target.extend(values)
 
     def _fill(self, items: tuple[object, ...]) -> None:
@@ -206,7 +206,7 @@ class _Machine:
     def _stack_global(self, _: object) -> None:
         module, name = self._take(2)
         if not isinstance(module, str) or not isinstance(name, str):
-            raise BadPickle("a name is no text")
+            raise BadPickle("a name is not a string")
         self.stack.append(named(module, name))
 
     def _reduce(self, _: object) -> None:
@@ -244,12 +244,12 @@ class _Machine:
 
 def _call(function: object, arguments: object) -> object:
     if not isinstance(function, Global) or not isinstance(arguments, tuple):
-        raise BadPickle("it calls what is no function")
+        raise BadPickle("a value that is not a function is called")
     name = str(function)
     if name in TYPE_CALLS:
         function, _, arguments, *_ = arguments
         if isinstance(function, Global) and str(function) in TYPE_CALLS:
-            raise BadPickle("a call of a call of a tensor")
+            raise BadPickle("nested calls of a tensor")
         return _call(function, arguments)
     if name in CALLS:
         return CALLS[name](*arguments)

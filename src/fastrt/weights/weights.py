@@ -1,4 +1,4 @@
-"""What every weights file becomes: arrays by name, and what the file says of them."""
+"""The content of a weights file: arrays by name, and metadata."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from fastrt.arrays import Array
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Weights(Mapping[str, Array]):
-    """The arrays of a weights file, to be used as a mapping.
+    """The arrays of a weights file, as a mapping.
 
     Attributes:
-        arrays: by name, in the file's order, with the file's dtypes.
+        arrays: by name, in the order and with the dtypes of the file.
         source: the file's name, for messages: ``model_best.pth``.
-        spec: the model's spec that the file carries, if any.
+        spec: the model's spec, if the file contains one.
     """
 
     arrays: dict[str, Array]
@@ -36,7 +36,7 @@ class Weights(Mapping[str, Array]):
         return f"Weights({self.source}: {len(self)} arrays)"
 
     def without_prefix(self, prefix: str) -> Weights:
-        """The same, ``prefix`` cut from the names if every one begins with it (torch's DataParallel puts it there)."""
+        """Remove ``prefix`` from the names if every name has it (torch's DataParallel adds one)."""
         if not all(name.startswith(prefix) for name in self.arrays):
             return self
         return replace(self, arrays={name.removeprefix(prefix): array for name, array in self.arrays.items()})

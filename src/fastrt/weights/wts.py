@@ -1,7 +1,7 @@
-"""``.wts``, tensorrtx's text: a line with the count, then a line for each array.
+"""Reads and writes ``.wts``, tensorrtx's text format: a line with the count, then one line per array.
 
-Such a line is ``name size hex hex ...``, each value a big-endian float32 as eight hexadecimal digits. Every digit
-stands at a known place, so NumPy reads and writes them by table, a million values at a time.
+A line is ``name size hex hex ...``. Each value is a big-endian float32 with 8 hexadecimal digits. Every digit has a
+known position, so NumPy converts them with lookup tables, a million values at a time.
 
 Source: projects/FastRT/tools/gen_wts.py.
 """
@@ -19,16 +19,16 @@ from fastrt.files import written_whole
 from fastrt.weights.weights import Weights
 
 WORD = 9
-"""Bytes of a value: a space and eight digits."""
+"""Bytes of a value: a space and 8 digits."""
 
 CHUNK = 1 << 20
-"""Values at a time, which bounds the memory beside the file's own."""
+"""Values that are converted at a time, to bound temporary memory."""
 
 INVALID = 0x100
 
 
 def _pairs_to_digits() -> Array:
-    """For every two bytes of a value, the four characters that spell them, as one uint32."""
+    """Make the table from two bytes of a value to their 4 hexadecimal digits, as one uint32."""
     digits = np.frombuffer(b"".join(b"%02x" % byte for byte in range(256)), np.uint16).astype(np.uint32)
     pairs = np.arange(1 << 16)
     first, second = digits[pairs & 0xFF], digits[pairs >> 8]
@@ -36,7 +36,7 @@ def _pairs_to_digits() -> Array:
 
 
 def _digits_to_byte() -> Array:
-    """For every two characters, as a little-endian uint16, the byte that they spell, or `INVALID`."""
+    """Make the table from two characters, as a little-endian uint16, to their byte, or `INVALID`."""
     value = np.full(256, INVALID, np.uint16)
     for i, digit in enumerate("0123456789abcdef"):
         value[ord(digit)] = value[ord(digit.upper())] = i
@@ -46,18 +46,18 @@ def _digits_to_byte() -> Array:
 
 
 def write_wts(weights: Mapping[str, Array], path: Path) -> None:
-    """Write every array as float32, byte for byte as gen_wts does.
+    """Write every array as float32, with the same bytes as gen_wts.
 
     Raises:
-        OutputError: a name that is empty or has a space in it, which the format cannot hold; a complex array.
+        OutputError: a name is empty or contains a space, or an array is complex.
     """
     for name, array in weights.items():
         if not name or any(character.isspace() for character in name):
             raise OutputError(
-                f"cannot write {path}: the name {name!r} has a space in it, or nothing, which a .wts cannot hold"
+                f"{path}: array name {name!r}; expected a name without spaces, as in every .wts. Rename the array."
             )
         if array.dtype.kind == "c":
-            raise OutputError(f"cannot write {path}: {name} is {array.dtype}; a .wts holds float32")
+            raise OutputError(f"{path}: {name} is {array.dtype}; expected real values. Convert the array to float32.")
     table = _pairs_to_digits()
     with written_whole(path) as temporary, temporary.open("wb") as file:
         file.write(b"%d\n" % len(weights))
@@ -78,45 +78,49 @@ def read_wts(path: Path) -> Weights:
     """Read a ``.wts``; every array is 1-D float32.
 
     Raises:
-        CheckpointError: it is not such a text, or it ends too early; the line is named.
+        CheckpointError: not a ``.wts``, or a truncated one; the line is named.
     """
     data = path.read_bytes()
     first, rest = _line_end(data, 0)
     count_text = data[:first].strip()
     if not count_text.isdigit() or len(count_text) > 9:
         raise CheckpointError(
-            f"{path}, line 1: the count of arrays is wanted, found {_quote(count_text)}; is it a .wts?"
+            f"{path}, line 1: {_quote(count_text)}; expected the number of arrays. Check that it is a .wts."
         )
     table = _digits_to_byte()
     arrays: dict[str, Array] = {}
     for line in range(2, int(count_text) + 2):
         if rest >= len(data):
             raise CheckpointError(
-                f"{path} ends after {len(arrays)} of {int(count_text)} arrays; it was cut off: copy it again"
+                f"{path}: ends after {len(arrays)} arrays; expected {int(count_text)}. Copy the file again."
             )
         name, size, start = _read_head(path, data, rest, line)
         stop = start + WORD * size
         end, rest = _line_end(data, stop)
         if stop > len(data) or data[stop:end].strip():
             raise CheckpointError(
-                f"{path}, line {line}: {name} does not have the {size} values of 8 digits that it claims"
+                f"{path}, line {line}: {name} has another length; expected {size} values of 8 digits. Copy it again."
             )
         if name in arrays:
-            raise CheckpointError(f"{path}, line {line}: {name} is there twice")
+            raise CheckpointError(
+                f"{path}, line {line}: second array {name}; expected unique names. Write the file again."
+            )
         arrays[name] = _decode(path, line, name, np.frombuffer(data, np.uint8, WORD * size, start), table)
     if data[rest:].strip():
-        raise CheckpointError(f"{path} goes on after the {len(arrays)} arrays that its first line counts")
+        raise CheckpointError(
+            f"{path}: more lines than arrays; expected {len(arrays)} arrays by line 1. Copy it again."
+        )
     return Weights(arrays, path.name)
 
 
 def _line_end(data: bytes, start: int) -> tuple[int, int]:
-    """Where the line that goes on at ``start`` ends, and where the next one begins."""
+    """Return the end of the line that contains ``start``, and the start of the next line."""
     end = data.find(b"\n", start)
     return (len(data), len(data)) if end < 0 else (end, end + 1)
 
 
 def _read_head(path: Path, data: bytes, start: int, line: int) -> tuple[str, int, int]:
-    """Name and size, and where the values begin."""
+    """Parse name and size; return them with the offset of the values."""
     name_end = data.find(b" ", start, start + 4096)
     size_end = name_end + 1
     while size_end < len(data) and data[size_end : size_end + 1].isdigit() and size_end - name_end < 12:
@@ -127,11 +131,13 @@ def _read_head(path: Path, data: bytes, start: int, line: int) -> tuple[str, int
             or size_end == name_end + 1
             or data[size_end : size_end + 1] not in (b" ", b"\r", b"\n", b"")
         ):
-            raise ValueError  # noqa: TRY301 - the sentence below is that of an undecodable name too
+            raise ValueError  # noqa: TRY301 - the same error as for a name that cannot be decoded
         return data[start:name_end].decode(), int(data[name_end + 1 : size_end]), size_end
     except ValueError:
         found = _quote(data[start : start + 40])
-        raise CheckpointError(f"{path}, line {line}: a name and a size are wanted, found {found}") from None
+        raise CheckpointError(
+            f"{path}, line {line}: {found}; expected a name and a size. Copy the file again."
+        ) from None
 
 
 def _decode(path: Path, line: int, name: str, text: Array, table: Array) -> Array:
@@ -141,7 +147,9 @@ def _decode(path: Path, line: int, name: str, text: Array, table: Array) -> Arra
         chunk = words[start : start + CHUNK]
         decoded = table[np.ascontiguousarray(chunk[:, 1:]).view("<u2")]
         if (chunk[:, 0] != ord(" ")).any() or (decoded & INVALID).any():
-            raise CheckpointError(f"{path}, line {line}: {name} has values that are not 8 hexadecimal digits each")
+            raise CheckpointError(
+                f"{path}, line {line}: {name} has other values; expected 8 hexadecimal digits each. Copy it again."
+            )
         values[start : start + CHUNK] = decoded.astype(np.uint8).view(">f4").reshape(-1)
     return values.astype(np.float32)
 

@@ -81,7 +81,10 @@ def test_progress_is_told(tmp_path: Path) -> None:
     [
         (["--batch", "8,1"], "batches are (8, 1); numbers of images are wanted, each larger than the one before"),
         (["--batch", "0,1"], "batches are (0, 1); numbers of images are wanted"),
-        (["--batch", "many"], "--batch many is no list of numbers; write --batch 1,8,32"),
+        (
+            ["--batch", "many"],
+            "--batch many: not a list of numbers; expected numbers with commas. Write --batch 1,8,32.",
+        ),
         (["--capability", "sm1"], "knows no compute capability sm1"),
         (["--check"], "there is no CUDA device here"),
         (["--version-compatible"], "makes no version-compatible plans without its lean runtime"),

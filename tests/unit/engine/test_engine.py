@@ -138,7 +138,7 @@ def test_a_device_that_is_not_there_is_refused(small: Small, tmp_path: Path) -> 
 
 def test_a_folder_that_is_not_there_is_refused(small: Small, tmp_path: Path) -> None:
     for suffix in SUFFIXES:
-        with pytest.raises(fastrt.OutputError, match=r"there is no folder .*nowhere; make it first"):
+        with pytest.raises(fastrt.OutputError, match=r"folder .*nowhere does not exist"):
             fastrt.build(small.network, tmp_path / "nowhere" / f"engine{suffix}")
 
 

@@ -100,29 +100,29 @@ GREY = np.zeros((20, 10), np.uint8)
         (np.zeros((0, 64, 32, 3), np.uint8), "a batch of 0 images has no embeddings; give at least one"),
         (
             [IMAGES[0], GREY],
-            "image 1 has shape (20, 10); (h, w, 3) BGR is wanted; it is grey: repeat it, image[..., None].repeat(3, 2)",
+            "image 1: shape (20, 10); expected (h, w, 3) BGR. Repeat a grey image: image[..., None].repeat(3, 2).",
         ),
         (
             [GREY[..., None]],
-            "image 0 has shape (20, 10, 1); (h, w, 3) BGR is wanted; it is grey: repeat it, image.repeat(3, 2)",
+            "image 0: shape (20, 10, 1); expected (h, w, 3) BGR. Repeat a grey image: image.repeat(3, 2).",
         ),
         (
             [np.zeros((20, 10, 4), np.uint8)],
-            "image 0 has shape (20, 10, 4); (h, w, 3) BGR is wanted; it has an alpha channel: drop it, image[..., :3]",
+            "image 0: shape (20, 10, 4); expected (h, w, 3) BGR. Drop the alpha channel: image[..., :3].",
         ),
         (
             [np.zeros((3, 20, 10), np.uint8)],
-            "image 0 has shape (3, 20, 10); (h, w, 3) BGR is wanted; channels come last: image.transpose(1, 2, 0)",
+            "image 0: shape (3, 20, 10); expected (h, w, 3) BGR. Move the channels last: image.transpose(1, 2, 0).",
         ),
         (
             [np.zeros((0, 10, 3), np.uint8)],
-            "image 0 has shape (0, 10, 3), so no pixels; does its box lie outside of the frame?",
+            "image 0: shape (0, 10, 3); expected at least one pixel. Check the box that cropped it.",
         ),
         (
             [np.zeros((20, 10, 3), np.float32)],
-            "image 0 is float32; uint8 pixels from 0 to 255 are wanted, not scaled and not standardised",
+            "image 0: float32; expected uint8 pixels from 0 to 255. Do not scale or standardise them.",
         ),
-        (["person.jpg"], "image 0 is a str; an (h, w, 3) uint8 BGR array is wanted"),
+        (["person.jpg"], "image 0: str; expected an (h, w, 3) uint8 BGR array. Read files with read_image."),
         (
             np.zeros((64, 32, 3), np.uint8),
             (

@@ -55,9 +55,9 @@ def test_scores_are_those_of_the_embeddings(small: Small, people: DataSet) -> No
 def test_what_needs_raw_embeddings_says_so(small: Small, people: DataSet, tmp_path: Path) -> None:
     with fastrt.load(small.engine) as session:
         for asked in ({"metric": "euclidean"}, {"flip": True}, {"expand": True}):
-            with pytest.raises(fastrt.EvaluationError, match=r"build one with --raw"):
+            with pytest.raises(fastrt.EvaluationError, match=r"Build an engine with --raw"):
                 fastrt.evaluate(session, people, **asked)
-        with pytest.raises(fastrt.EvaluationError, match="there is no metric manhattan"):
+        with pytest.raises(fastrt.EvaluationError, match="evaluate: metric manhattan"):
             fastrt.evaluate(session, people, metric="manhattan")  # type: ignore[arg-type]
     fastrt.build(small.network, tmp_path / "raw.xml", normalize=False)
     with fastrt.load(tmp_path / "raw.xml") as session:
@@ -89,7 +89,7 @@ def test_a_picture_that_cannot_be_read_stops_it(small: Small, root: Path, people
     try:
         with (
             fastrt.load(small.engine) as session,
-            pytest.raises(fastrt.EvaluationError, match="1 of 33 pictures cannot be read, so no figure would be right"),
+            pytest.raises(fastrt.EvaluationError, match="1 of 33 images cannot be read; expected all"),
         ):
             fastrt.evaluate(session, Market1501(root))
     finally:
@@ -111,13 +111,13 @@ def test_the_command_prints_scores_and_json(small: Small, root: Path, capsys: py
         assert (caught.value.code or 0) == code
         out, err = capsys.readouterr()
         if code:
-            assert "there is no data set imagenet; known are market1501" in err
+            assert "--dataset imagenet: unknown; expected market1501" in err
         elif "--false-matches" in extra:
             beside = small.engine.with_suffix(".threshold.json")
             assert json.loads(beside.read_text())["data_set"] == "Market-1501"
-            assert "of different people taken for one" in out
+            assert "false matches (95 %: " in out
         elif extra:
             assert json.loads(out)["title"] == "Market-1501, cosine, re-ranking fastreid"
         else:
             assert out.startswith("Market-1501, cosine: rank-1 ")
-            assert "scores cannot be compared with published ones" in err
+            assert "Do not compare the scores with published ones" in err

@@ -75,9 +75,9 @@ def test_a_report_is_written_whole_to_a_new_folder(
 ) -> None:
     data_set, scores, page = evaluated
     info = fastrt.describe(small.engine)
-    with pytest.raises(fastrt.OutputError, match="it exists; name a folder that does not"):
+    with pytest.raises(fastrt.OutputError, match="report: exists; expected a new folder"):
         write_report(page.parent, scores, data_set, info)
-    with pytest.raises(fastrt.OutputError, match="there is no folder"):
+    with pytest.raises(fastrt.OutputError, match="nowhere does not exist"):
         write_report(tmp_path / "nowhere" / "report", scores, data_set, info)
     assert not list(tmp_path.iterdir())
 

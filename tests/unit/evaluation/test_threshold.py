@@ -26,7 +26,7 @@ def test_it_is_the_least_that_keeps_to_the_rate(seed: int, rate: float, steps: i
 
 
 def test_too_few_pairs_cannot_show_a_small_part() -> None:
-    with pytest.raises(EvaluationError, match="at least 1 and 1000 are wanted"):
+    with pytest.raises(EvaluationError, match="expected at least 1 and 1000"):
         find_threshold(pair_up(np.zeros(3), np.ones(50)), 1e-3)
     with pytest.raises(EvaluationError, match="above 0 and below 1"):
         find_threshold(pair_up(np.zeros(3), np.ones(50)), 0.0)

@@ -43,9 +43,9 @@ def test_a_named_file_is_tried_whatever_its_suffix(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("nowhere", "there is no image or folder {}"),
-        ("*.png", "nothing matches {}"),
-        ("empty", "no images in {}; images are .bmp, .gif"),
+        ("nowhere", "{}: does not exist; expected an image, a folder or a pattern."),
+        ("*.png", "{}: the pattern matches nothing;"),
+        ("empty", "{}: no images; expected files named .bmp, .gif"),
     ],
 )
 def test_a_path_without_images_is_refused(name: str, sentence: str, tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_nothing_readable_is_an_error(small: Small, tmp_path: Path) -> None:
     path.write_bytes(b"nothing")
     with (
         fastrt.load(small.engine) as session,
-        pytest.raises(fastrt.ImageError, match=r"^none of 1 images could be read"),
+        pytest.raises(fastrt.ImageError, match=r"^embed: 0 of 1 images could be read"),
     ):
         embed_files(session, [path])
 
@@ -91,9 +91,9 @@ def test_embeddings_are_written_as_npy_alone(small: Small, tmp_path: Path) -> No
     paths = _draw(tmp_path, "a.png")
     with fastrt.load(small.engine) as session:
         embedded = embed_files(session, paths)
-        with pytest.raises(fastrt.OutputError, match=r"embeddings are written as \.npy"):
+        with pytest.raises(fastrt.OutputError, match=r"suffix \.csv; expected \.npy"):
             save_embeddings(embedded, tmp_path / "out.csv", session.info)
-        with pytest.raises(fastrt.OutputError, match="there is no folder"):
+        with pytest.raises(fastrt.OutputError, match="nowhere does not exist"):
             save_embeddings(embedded, tmp_path / "nowhere" / "out.npy", session.info)
     assert {path.name for path in tmp_path.iterdir()} == {"a.png"}
 

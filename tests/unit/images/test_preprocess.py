@@ -5,6 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import PIL.Image
+import PIL.ImageFile
 import pytest
 
 import fastrt
@@ -53,16 +54,36 @@ def test_what_cannot_be_decoded_is_said(tmp_path: Path) -> None:
     whole, cut, text = (tmp_path / name for name in ("whole.jpg", "cut.jpg", "text.jpg"))
     PIL.Image.fromarray(PERSON[..., ::-1]).save(whole)
     cut.write_bytes(whole.read_bytes()[:600])
-    text.write_text("no picture")
+    text.write_text("not an image")
     for path, sentence in (
-        (tmp_path / "nowhere.jpg", "there is no image "),
-        (text, f"{text} is not an image, or of a kind that Pillow does not read"),
-        (cut, f"{cut} cannot be decoded ("),
-        (tmp_path, f"{tmp_path} cannot be decoded"),
+        (tmp_path / "nowhere.jpg", f"{tmp_path / 'nowhere.jpg'}: does not exist; expected an image."),
+        (text, f"{text}: unknown content; expected an image format that Pillow reads."),
+        (cut, f"{cut}: cannot be decoded ("),
+        (tmp_path, f"{tmp_path}: cannot be decoded"),
     ):
         with pytest.raises(fastrt.ImageError) as caught:
             fastrt.read_image(path)
         assert str(caught.value).startswith(sentence)
+
+
+def test_a_lack_of_memory_is_not_a_damaged_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "person.png"
+    PIL.Image.fromarray(PERSON[..., ::-1]).save(path)
+
+    def load(_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(PIL.ImageFile.ImageFile, "load", load)
+    with pytest.raises(MemoryError):
+        fastrt.read_image(path)
+
+
+def test_an_image_with_too_many_pixels_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "person.png"
+    PIL.Image.fromarray(PERSON[..., ::-1]).save(path)
+    monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(fastrt.ImageError, match="too many pixels; expected at most 200"):
+        fastrt.read_image(path)
 
 
 def test_every_cut_of_an_image_is_refused_or_decoded(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import fastrt
 from conftest import Run, Small
 from fastrt.timing.engines import compare_engines, draw_crops
 from fastrt.timing.plot import check_plot
-from fastrt.timing.processes import Contestant, compete
+from fastrt.timing.processes import Candidate, run_interleaved
 
 
 def _sleeper(seconds: float) -> Any:
@@ -29,16 +29,16 @@ def _unloadable() -> Any:
     raise fastrt.EngineError("there is no such thing")
 
 
-def test_contestants_take_turns_and_one_that_fails_is_left_out() -> None:
-    contestants = [
-        Contestant("quick", partial(_sleeper, 0.002)),
-        Contestant("unloadable", _unloadable),
-        Contestant("slow", partial(_sleeper, 0.02)),
-        Contestant("killed", _killed),
+def test_candidates_are_measured_in_rounds_and_one_that_fails_is_skipped() -> None:
+    candidates = [
+        Candidate("quick", partial(_sleeper, 0.002)),
+        Candidate("unloadable", _unloadable),
+        Candidate("slow", partial(_sleeper, 0.02)),
+        Candidate("killed", _killed),
     ]
     seen: list[tuple[int, int]] = []
-    quick, unloadable, slow, killed = compete(
-        contestants, {"a": 1, "b": 2}, rounds=3, seconds=0.06, advance=lambda done, total: seen.append((done, total))
+    quick, unloadable, slow, killed = run_interleaved(
+        candidates, {"a": 1, "b": 2}, rounds=3, seconds=0.06, advance=lambda done, total: seen.append((done, total))
     )
     assert seen[-1] == (24, 24)
     assert unloadable.error == "there is no such thing"
@@ -71,12 +71,12 @@ def test_a_session_is_timed(io: Any, small: Small, tmp_path: Path) -> None:
     fastrt.build(small.network, path, io=io)
     with fastrt.load(path) as session:
         timing = fastrt.benchmark(session, batch=3, seconds=0.05)
-        with pytest.raises(fastrt.EngineError, match="at least 1"):
+        with pytest.raises(fastrt.EngineError, match="batch 0; expected at least 1"):
             fastrt.benchmark(session, batch=0)
     assert timing.batch == 3
     assert 0 < timing.median_ms <= timing.p99_ms
     assert timing.images_s == pytest.approx(3e3 / timing.median_ms)
-    assert str(timing).startswith("batch 3: ")
+    assert str(timing).startswith("batch 3: median ")
     with pytest.raises(fastrt.EngineError, match="closed"):
         fastrt.benchmark(session)
 
@@ -88,7 +88,7 @@ def test_batches_may_stand_apart(run: Run, small: Small) -> None:
     assert "2 is not named as an engine" in run("benchmark", small.engine, "2").err
     done = run("benchmark", "--batch", "1", "2")
     assert done.code == 2
-    assert "there is no engine to time" in done.err
+    assert "benchmark: no engine; expected at least one" in done.err
 
 
 def test_crops_are_of_many_sizes() -> None:
@@ -116,10 +116,10 @@ def test_the_command_prints_writes_and_draws(run: Run, small: Small, tmp_path: P
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["--batch", "none"], "is no list of numbers"),
-        (["--batch", "0"], "below 1"),
-        (["--plot", "speed.txt"], "plots are .png, .svg or .pdf"),
-        (["--plot", "nowhere/speed.png"], "there is no folder"),
+        (["--batch", "none"], "expected numbers"),
+        (["--batch", "0"], "batch 0; expected at least 1"),
+        (["--plot", "speed.txt"], "expected .png, .svg or .pdf"),
+        (["--plot", "nowhere/speed.png"], "folder nowhere does not exist"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(words: list[str], sentence: str, run: Run, small: Small) -> None:
@@ -133,11 +133,11 @@ def test_engines_of_two_sizes_are_not_compared(small: Small, tmp_path: Path) -> 
     from fastrt.testing.untrained import draw_weights
 
     fastrt.build(fastrt.build_network(spec, draw_weights(spec)), tmp_path / "other.xml")
-    with pytest.raises(fastrt.EngineError, match="cannot be given the same images"):
+    with pytest.raises(fastrt.EngineError, match="image sizes 32x32 and 64x32; expected engines of one size"):
         compare_engines([small.engine, tmp_path / "other.xml"], [1])
 
 
-def test_a_plot_wants_a_known_kind() -> None:
+def test_a_plot_needs_a_supported_suffix() -> None:
     pytest.importorskip("matplotlib")
     with pytest.raises(fastrt.OutputError, match=r"\.gif"):
         check_plot(Path("speed.gif"))

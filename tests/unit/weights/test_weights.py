@@ -38,9 +38,9 @@ def test_a_prefix_is_cut_only_if_every_name_has_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "sentence"),
     [
-        ("missing", "there is no checkpoint {}"),
-        ("folder", "{} is a folder; name the checkpoint in it"),
-        ("empty", "{} is empty; copy it again"),
+        ("missing", "{}: does not exist; expected a checkpoint. Check the path."),
+        ("folder", "{}: is a folder; expected a checkpoint. Name the file in it."),
+        ("empty", "{}: empty file; expected a checkpoint. Copy it again."),
     ],
 )
 def test_what_is_no_file_is_said(kind: str, sentence: str, suffix: str, tmp_path: Path) -> None:
@@ -65,20 +65,18 @@ def test_a_wrong_suffix_is_told_by_the_content(named: str, content: str, tmp_pat
         return
     with pytest.raises(fastrt.CheckpointError) as caught:
         fastrt.load_weights(path)
-    assert str(caught.value) == f"{path} is named {named} but its content is that of a {content}; rename it"
+    assert str(caught.value) == f"{path}: content of a {content}; expected {named}. Rename the file."
 
 
 def test_an_unknown_suffix_is_refused(tmp_path: Path) -> None:
     (tmp_path / "m.h5").write_bytes(b"x")
-    with pytest.raises(
-        fastrt.CheckpointError, match=r"m\.h5 is named \.h5; weights are \.pth, \.pt, \.bin, \.tar, \.wts"
-    ):
+    with pytest.raises(fastrt.CheckpointError, match=r"m\.h5: suffix \.h5; expected \.pth, \.pt, \.bin, \.tar, \.wts"):
         fastrt.load_weights(tmp_path / "m.h5")
-    with pytest.raises(fastrt.OutputError, match="m is named without suffix; weights are written as"):
+    with pytest.raises(fastrt.OutputError, match="m: no suffix; expected .pth, .pt"):
         fastrt.save_weights(ARRAYS, tmp_path / "m")
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_a_folder_that_is_not_there_is_refused(suffix: str, tmp_path: Path) -> None:
-    with pytest.raises(fastrt.OutputError, match=r"there is no folder .*nowhere; make it first"):
+    with pytest.raises(fastrt.OutputError, match=r"folder .*nowhere does not exist"):
         fastrt.save_weights(ARRAYS, tmp_path / "nowhere" / f"m{suffix}")

@@ -90,17 +90,23 @@ def test_a_cut_at_every_byte_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("hello\n", "{}, line 1: the count of arrays is wanted, found 'hello'; is it a .wts?"),
-        ("2\na 1 3f800000\n", "{} ends after 1 of 2 arrays; it was cut off: copy it again"),
-        ("1\na 2 3f800000\n", "{}, line 2: a does not have the 2 values of 8 digits that it claims"),
-        ("1\na 1 3f80000\n", "{}, line 2: a has values that are not 8 hexadecimal digits each"),
-        ("1\na 1 3f80000g\n", "{}, line 2: a has values that are not 8 hexadecimal digits each"),
-        ("1\na 1 3f800000 3f800000\n", "{}, line 2: a does not have the 1 values of 8 digits that it claims"),
-        ("2\na 1 3f800000\na 1 3f800000\n", "{}, line 3: a is there twice"),
-        ("1\na 1 3f800000\nb 1 3f800000\n", "{} goes on after the 1 arrays that its first line counts"),
-        ("1\na x\n", "{}, line 2: a name and a size are wanted, found 'a x\\n'"),
-        ("1\na 99999999999999\n", "{}, line 2: a name and a size are wanted, found 'a 99999999999999\\n'"),
-        ("0\n", "{} holds no arrays; is it a checkpoint?"),
+        ("hello\n", "{}, line 1: 'hello'; expected the number of arrays. Check that it is a .wts."),
+        ("2\na 1 3f800000\n", "{}: ends after 1 arrays; expected 2. Copy the file again."),
+        ("1\na 2 3f800000\n", "{}, line 2: a has another length; expected 2 values of 8 digits. Copy it again."),
+        ("1\na 1 3f80000\n", "{}, line 2: a has other values; expected 8 hexadecimal digits each. Copy it again."),
+        ("1\na 1 3f80000g\n", "{}, line 2: a has other values; expected 8 hexadecimal digits each. Copy it again."),
+        (
+            "1\na 1 3f800000 3f800000\n",
+            "{}, line 2: a has another length; expected 1 values of 8 digits. Copy it again.",
+        ),
+        ("2\na 1 3f800000\na 1 3f800000\n", "{}, line 3: second array a; expected unique names. Write the file again."),
+        ("1\na 1 3f800000\nb 1 3f800000\n", "{}: more lines than arrays; expected 1 arrays by line 1. Copy it again."),
+        ("1\na x\n", "{}, line 2: 'a x\\n'; expected a name and a size. Copy the file again."),
+        (
+            "1\na 99999999999999\n",
+            "{}, line 2: 'a 99999999999999\\n'; expected a name and a size. Copy the file again.",
+        ),
+        ("0\n", "{}: no arrays; expected a checkpoint. Check the file."),
     ],
 )
 def test_the_line_that_is_wrong_is_named(text: str, sentence: str, tmp_path: Path) -> None:
@@ -113,6 +119,6 @@ def test_the_line_that_is_wrong_is_named(text: str, sentence: str, tmp_path: Pat
 
 @pytest.mark.parametrize("key", ["", "a b", "a\nb"])
 def test_a_name_that_the_format_cannot_hold_is_refused(key: str, tmp_path: Path) -> None:
-    with pytest.raises(fastrt.OutputError, match="which a .wts cannot hold"):
+    with pytest.raises(fastrt.OutputError, match="expected a name without spaces"):
         fastrt.save_weights({key: np.zeros(1, np.float32)}, tmp_path / "m.wts")
     assert list(tmp_path.iterdir()) == []

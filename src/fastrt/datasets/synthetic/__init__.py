@@ -1,7 +1,7 @@
-"""Drawn pedestrians, for machines without a data set: many people, several cameras, laid out as Market-1501.
+"""A synthetic data set of drawn pedestrians, with several cameras and Market-1501's layout.
 
-Hard on purpose: people wear the same few colours, cameras shift them, crops are off, and things stand in the way. What
-is left to tell people apart is what it is in photographs: the whole of clothes, bag, hair and build.
+It is difficult on purpose: people wear the same few colours, cameras change them, crops are inaccurate, and there are
+occlusions. People differ, as in photographs, in the combination of clothes, bag, hair and build.
 """
 
 from fastrt.datasets.synthetic.camera import Camera, make_camera

@@ -1,4 +1,4 @@
-"""What a camera makes of a scene: its background, its colours, its sharpness."""
+"""A synthetic camera: background, colours and sharpness."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from fastrt.arrays import Array, Image
 
 @dataclass(frozen=True, eq=False)
 class Camera:
-    """One camera.
+    """Properties of one camera.
 
     Attributes:
-        scene: what it looks at, ``(480, 640, 3)`` uint8 BGR; crops show a part of it.
-        gains: of blue, green and red.
-        gamma: of its brightness.
-        blur: standard deviation in pixels, at 128 pixels of height.
-        noise: standard deviation, in levels.
-        height: of crops, in pixels: how far away people are.
+        scene: background, ``(480, 640, 3)`` uint8 BGR; crops show a part of it.
+        gains: factors of blue, green and red.
+        gamma: exponent of the brightness.
+        blur: standard deviation in pixels, at a height of 128 pixels.
+        noise: standard deviation in levels of 0 to 255.
+        height: mean height of crops in pixels.
     """
 
     scene: Image
@@ -31,7 +31,7 @@ class Camera:
 
 
 def make_camera(rng: np.random.Generator) -> Camera:
-    """A camera by chance."""
+    """Draw a random camera."""
     return Camera(
         scene=_draw_scene(rng),
         gains=rng.normal(1, 0.09, 3),
@@ -43,7 +43,7 @@ def make_camera(rng: np.random.Generator) -> Camera:
 
 
 def _draw_scene(rng: np.random.Generator) -> Image:
-    """A street: a wall with windows, a pavement, things that stand about."""
+    """Draw a street: a wall with windows, a pavement and obstacles."""
     import cv2
 
     height, width = 480, 640

@@ -1,4 +1,4 @@
-"""Draw a person in a pose, seen from one side or another, on a mask of their own."""
+"""Draws a person in a pose, with a mask."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fastrt.arrays import Array, Image
 from fastrt.datasets.synthetic.look import Colour, Garment, Look
 
 CANVAS = (384, 192)
-"""Height and width that a figure is drawn at; finer than any crop."""
+"""Height and width of a drawn figure, larger than any crop."""
 
 VIEWS = ("front", "back", "left", "right")
 Point = tuple[float, float]
@@ -19,7 +19,7 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True)
 class Pose:
-    """How a person stands: seen from one of `VIEWS`, legs and arms swung out by so much, leaning a little."""
+    """The pose of a person: view (one of `VIEWS`), stride of the legs, swing of the arms, lean of the body."""
 
     view: str
     stride: float
@@ -28,19 +28,19 @@ class Pose:
 
 
 def choose_pose(rng: np.random.Generator) -> Pose:
-    """A pose by chance."""
+    """Draw a random pose."""
     return Pose(
         str(rng.choice(VIEWS)), float(rng.uniform(-1, 1)), float(rng.uniform(-1, 1)), float(rng.normal(0, 0.012))
     )
 
 
 def draw_figure(look: Look, pose: Pose) -> tuple[Image, Array]:
-    """The figure ``(384, 192, 3)`` uint8 BGR, and where it is, ``(384, 192)`` from 0 to 1."""
+    """Draw a figure ``(384, 192, 3)`` uint8 BGR and its mask ``(384, 192)`` from 0 to 1."""
     return _Drawing(look, pose).draw()
 
 
 class _Drawing:
-    """A canvas whose points are from 0 to 1 in height, and in heights from the middle in width."""
+    """A canvas. Points are (x, y) in units of its height: x from the centre, y from the top."""
 
     def __init__(self, look: Look, pose: Pose) -> None:
         self.look, self.pose = look, pose
@@ -142,7 +142,7 @@ class _Drawing:
         self._line([(shift - wide * 0.7, 0.33), (shift + wide * 0.7, 0.33)], _shade(self.look.bag_colour, 0.6), 0.008)
 
     def _cloth(self, outline: Sequence[Point], garment: Garment) -> None:
-        """A shape with a texture in it."""
+        """Draw a textured polygon."""
         import cv2
 
         stencil = np.zeros(CANVAS, np.uint8)
@@ -183,7 +183,7 @@ class _Drawing:
 
 
 def weave_texture(garment: Garment) -> Image:
-    """A garment's texture over the whole canvas."""
+    """Draw a garment's texture on the whole canvas."""
     rows, columns = np.ogrid[: CANVAS[0], : CANVAS[1]]
     step = CANVAS[0] // (4 * garment.repeats)
     across, down = rows // step % 2 == 0, columns // max(step // 2, 2) % 2 == 0

@@ -1,4 +1,4 @@
-"""How a person looks: what all their pictures have in common."""
+"""The appearance of a person, common to all images of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CLOTHES: tuple[Colour, ...] = (
     (158, 118, 72), (44, 40, 128), (40, 44, 178), (58, 92, 58), (72, 128, 96), (86, 118, 148), (128, 164, 190),
     (120, 60, 110), (150, 130, 196), (60, 140, 214), (70, 190, 220),
 )  # fmt: skip
-"""What people wear: mostly dark, grey, blue; rarely loud."""
+"""Colours of clothes: mostly dark, grey and blue, rarely bright."""
 
 FREQUENCY = np.array([9, 6, 5, 4, 6, 6, 5, 3, 3, 2, 2, 2, 3, 2, 2, 2, 1, 1], float)
 SKIN: tuple[Colour, ...] = ((168, 196, 230), (140, 172, 214), (104, 140, 190), (72, 104, 152), (48, 68, 104))
@@ -28,7 +28,7 @@ BAGS = ("none", "none", "backpack", "shoulder", "hand")
 
 @dataclass(frozen=True)
 class Garment:
-    """A piece of clothing: its colour, a second one, and how the two are laid out, in so many repeats."""
+    """A garment: two colours, a texture of both, and its number of repeats."""
 
     colour: Colour
     other: Colour
@@ -38,22 +38,22 @@ class Garment:
 
 @dataclass(frozen=True)
 class Look:
-    """One person.
+    """The appearance of one person.
 
     Attributes:
-        skin: of face and hands.
-        hair: its colour.
+        skin: colour of face and hands.
+        hair: colour of the hair.
         haircut: one of `HAIRCUTS`.
-        upper: what is worn above.
-        lower: what is worn below.
+        upper: garment of the upper body.
+        lower: garment of the lower body.
         legs: one of `LEGS`.
-        sleeves: how far down the arm they reach, 0 to 1.
-        open_front: whether a jacket shows the second colour in a band down the front.
-        shoes: their colour.
+        sleeves: length of the sleeves as a fraction of the arm, 0 to 1.
+        open_front: true if the jacket is open and shows the second colour.
+        shoes: colour of the shoes.
         bag: one of `BAGS`.
-        bag_colour: its colour.
-        height: against the middle, about 1.
-        girth: against the middle, about 1.
+        bag_colour: colour of the bag.
+        height: relative to the mean, about 1.
+        girth: relative to the mean, about 1.
     """
 
     skin: Colour
@@ -72,7 +72,7 @@ class Look:
 
 
 def choose_look(rng: np.random.Generator) -> Look:
-    """A look by chance.
+    """Draw a random appearance.
 
     >>> choose_look(np.random.default_rng(1)) == choose_look(np.random.default_rng(1))
     True

@@ -1,4 +1,4 @@
-"""Crops of drawn pedestrians, and a whole data set of them."""
+"""Draws crops of pedestrians, and writes a data set of them."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from fastrt.errors import OutputError
 
 FOLDERS = ("bounding_box_train", "bounding_box_test", "query")
 QUALITY = (55, 92)
-"""Of the JPEG files, as a camera's own compression varies."""
+"""Range of the JPEG quality."""
 
 
 def draw_crop(look: Look, camera: Camera, rng: np.random.Generator) -> Image:
-    """A person as a detector cuts them out of a camera's picture: ``(h, w, 3)`` uint8 BGR, of some size."""
+    """Draw a person as a detector crops them from a camera's frame: ``(h, w, 3)`` uint8 BGR of a random size."""
     import cv2
 
     figure, mask = draw_figure(look, choose_pose(rng))
@@ -45,7 +45,7 @@ def _cut_scene(scene: Image, shape: tuple[int, ...], rng: np.random.Generator) -
 
 
 def _put_before(image: Array, figure: Image, mask: Array, rng: np.random.Generator) -> Array:
-    """The figure on its background, lit from one side, with a shadow at its feet."""
+    """Blend the figure into the background, with light from one side and a shadow."""
     import cv2
 
     side = np.linspace(1 - (lit := float(rng.uniform(-0.25, 0.25))), 1 + lit, figure.shape[1])[:, None]
@@ -56,7 +56,7 @@ def _put_before(image: Array, figure: Image, mask: Array, rng: np.random.Generat
 
 
 def _occlude(image: Array, rng: np.random.Generator) -> None:
-    """Let something stand before: a post, a low wall, or half of somebody else."""
+    """Draw an occlusion: a post, a low wall, or a part of another person."""
     height, width = image.shape[:2]
     colour = np.array(CLOTHES[rng.integers(len(CLOTHES))], float)
     kind = rng.integers(3)
@@ -73,7 +73,7 @@ def _occlude(image: Array, rng: np.random.Generator) -> None:
 
 
 def _cut_out(image: Array, rng: np.random.Generator) -> Array:
-    """What a detector would cut: not quite the person."""
+    """Crop the image with a detector's inaccuracy."""
     height, width = image.shape[:2]
     top, bottom = (int(max(rng.normal(0.02, 0.025), 0) * height) for _ in range(2))
     left, right = (int(np.clip(rng.normal(0.09, 0.05), 0, 0.22) * width) for _ in range(2))
@@ -90,29 +90,29 @@ def write_synthetic(
     seed: int = 0,
     advance: Callable[[int], None] = lambda _: None,
 ) -> Path:
-    """Draw a data set and write it as Market-1501 is laid out; the same arguments give the same pictures.
+    """Draw a data set and write it with Market-1501's layout. The same arguments give the same images.
 
-    Each person is seen by three to all cameras, two to four times by each. Of those for testing, one picture by each
-    camera is a query, and the rest the gallery, with pictures of people whom no query shows.
+    At least 3 cameras (or both of 2) see each person, 2 to 4 times each. Of the test people, one image per camera is a
+    query. The rest is the gallery, together with distractors.
 
     Args:
-        root: a folder that is made, or is empty.
-        train: people to train on; none of them is tested on.
-        test: people to test on.
-        distractors: pictures of others in the gallery.
-        cameras: at least 2; the same for training and testing.
-        seed: draws all.
-        advance: called with how many more people are drawn.
+        root: output folder, created or empty.
+        train: number of training identities, none of which is in the test set.
+        test: number of test identities.
+        distractors: number of gallery images of other people.
+        cameras: number of cameras, at least 2; the same for training and testing.
+        seed: random seed.
+        advance: called with the number of people drawn since the last call.
 
     Returns:
         The root.
 
     Raises:
-        OutputError: the folder has something in it, or cannot be written to.
+        OutputError: the folder is not empty, or cannot be written.
     """
     root = Path(root)
     if root.exists() and any(root.iterdir()):
-        raise OutputError(f"{root} is not empty; name a folder that is, or that does not exist yet")
+        raise OutputError(f"{root}: is not empty; expected an empty or a new folder. Name another one.")
     for folder in FOLDERS:
         (root / folder).mkdir(parents=True)
     views = [make_camera(np.random.default_rng([seed, 1, i])) for i in range(cameras)]
@@ -141,15 +141,17 @@ def _save(path: Path, look: Look, camera: Camera, rng: np.random.Generator) -> N
     quality = int(rng.integers(*QUALITY))
     done, data = cv2.imencode(".jpg", draw_crop(look, camera, rng), [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:
-        raise OutputError(f"cannot encode {path}")
+        raise OutputError(
+            f"{path}: cannot be encoded; expected a JPEG encoder in OpenCV. Install opencv-python-headless."
+        )
     path.write_bytes(data.tobytes())
 
 
-def Synthetic(root: str | os.PathLike[str]) -> DataSet:  # noqa: N802  # as the other data sets
-    """The test part of what `write_synthetic` wrote.
+def Synthetic(root: str | os.PathLike[str]) -> DataSet:  # noqa: N802  # like the other data sets
+    """The test set that `write_synthetic` wrote.
 
     Raises:
-        EvaluationError: it is not there, or not whole.
+        EvaluationError: the data set is missing or incomplete.
     """
     name = "synthetic pedestrians"
     folder = find_root(name, Path(root), ["synthetic"], ["query", "bounding_box_test"])

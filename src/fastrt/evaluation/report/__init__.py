@@ -1,4 +1,4 @@
-"""An evaluation as a page that opens without a network: figures, curves, and whom the engine took for whom."""
+"""HTML report of an evaluation: scores, curves and rank lists. It loads nothing from the network."""
 
 from fastrt.evaluation.report.write import check_libraries, check_report, write_report
 

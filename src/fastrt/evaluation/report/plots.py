@@ -1,4 +1,4 @@
-"""The curves. The only file that imports matplotlib."""
+"""Plots the curves of a report. Imports matplotlib only when it draws."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SAME, DIFFERENT = "#2a7f3f", "#b0322b"
 
 
 def draw_cmc(cmc: Array, path: Path) -> None:
-    """Which part of the queries has a true match among the first so many."""
+    """Plot the cumulative matching characteristic."""
     figure, axes = _figure()
     axes.plot(np.arange(1, len(cmc) + 1), 100 * cmc, color="#1f4e79")
     axes.set(xlabel="rank", ylabel="queries found, %", title="CMC", ylim=(0, 101))
@@ -21,15 +21,15 @@ def draw_cmc(cmc: Array, path: Path) -> None:
 
 
 def draw_roc(false: Array, found: Array, path: Path) -> None:
-    """Which part of same people is found when so small a part of different people is taken for the same."""
+    """Plot the fraction of pairs of one person found against the fraction of false matches."""
     figure, axes = _figure()
     axes.semilogx(false[false > 0], 100 * found[false > 0], color="#1f4e79")
-    axes.set(xlabel="different people taken for the same", ylabel="same people found, %", title="ROC", ylim=(0, 101))
+    axes.set(xlabel="false matches", ylabel="pairs of one person found, %", title="ROC", ylim=(0, 101))
     figure.savefig(path)
 
 
 def draw_distances(edges: Array, same: Array, different: Array, path: Path) -> None:
-    """How far pictures of the same and of different people are from each other: pairs between ``edges``."""
+    """Plot histograms of the distances of pairs of one person and of different people."""
     figure, axes = _figure()
     for counts, colour, label in ((same, SAME, "same person"), (different, DIFFERENT, "different people")):
         density = counts / (counts.sum() * np.diff(edges))
@@ -41,7 +41,7 @@ def draw_distances(edges: Array, same: Array, different: Array, path: Path) -> N
 
 
 def _figure() -> tuple[Any, Any]:
-    from matplotlib.figure import Figure  # without pyplot: no window, and no state that threads share
+    from matplotlib.figure import Figure  # without pyplot: no window and no global state
 
     figure = Figure(figsize=(5.2, 3.9), dpi=110, layout="constrained")
     axes = figure.subplots()

@@ -1,4 +1,4 @@
-"""Rank lists as pictures: a query, and who was found, framed by whether that was right."""
+"""Rank lists as images: a query and its nearest gallery images, with frames for right and wrong."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ SHOWN = 10
 TILE = (64, 128)
 FRAME, GAP = 4, 6
 COLOURS = {True: (42, 127, 63), False: (176, 50, 43), None: (90, 90, 90)}
-"""Of frames: right, wrong, and the query's own."""
+"""Colours (RGB) of the frames: right, wrong, query."""
 
 
 @dataclass(frozen=True)
 class RankList:
-    """A query, the first that were found for it, which of them are right, and its average precision."""
+    """A query, its nearest gallery images, the mask of true matches among them, and its average precision."""
 
     query: Picture
     found: tuple[Picture, ...]
@@ -33,34 +33,34 @@ class RankList:
 
 
 def list_ranks(data_set: DataSet, scores: Scores, queries: Sequence[int]) -> list[RankList]:
-    """The rank lists of some queries, by number, by plain cosine distance and without junk."""
+    """Make the rank lists of queries, given by index, by cosine distance and without junk."""
     lists = []
     for i in queries:
         query = data_set.query[i]
         distances = find_metric("cosine")(scores.queries[i : i + 1], scores.gallery)[0]
         places = np.argsort(distances, kind="stable")
-        pictures = (data_set.gallery[place] for place in places)
-        kept = (picture for picture in pictures if (picture.pid, picture.camid) != (query.pid, query.camid))
-        found = tuple(picture for picture, _ in zip(kept, range(SHOWN), strict=False))
-        right = tuple(picture.pid == query.pid for picture in found)
+        images = (data_set.gallery[place] for place in places)
+        kept = (image for image in images if (image.pid, image.camid) != (query.pid, query.camid))
+        found = tuple(image for image, _ in zip(kept, range(SHOWN), strict=False))
+        right = tuple(image.pid == query.pid for image in found)
         lists.append(RankList(query, found, right, float(scores.ranking.average_precision[i])))
     return lists
 
 
 def draw_ranks(ranks: Sequence[RankList], path: Path) -> None:
-    """A sheet of rank lists, one a row."""
+    """Draw rank lists on a sheet, one per row."""
     width, height = TILE[0] + 2 * FRAME + GAP, TILE[1] + 2 * FRAME + GAP
     sheet = PIL.Image.new("RGB", ((SHOWN + 1) * width + 2 * GAP, len(ranks) * height + GAP), "white")
     for row, ranked in enumerate(ranks):
         tiles = [(ranked.query, None), *zip(ranked.found, ranked.right, strict=True)]
-        for column, (picture, right) in enumerate(tiles):
+        for column, (image, right) in enumerate(tiles):
             x = GAP + column * width + (GAP if column else 0)
-            sheet.paste(_tile(picture, COLOURS[right]), (x, GAP + row * height))
+            sheet.paste(_tile(image, COLOURS[right]), (x, GAP + row * height))
     sheet.save(path)
 
 
-def _tile(picture: Picture, colour: tuple[int, int, int]) -> PIL.Image.Image:
-    image = PIL.Image.fromarray(np.ascontiguousarray(read_image(picture.path)[..., ::-1])).resize(TILE)
+def _tile(image: Picture, colour: tuple[int, int, int]) -> PIL.Image.Image:
+    pixels = PIL.Image.fromarray(np.ascontiguousarray(read_image(image.path)[..., ::-1])).resize(TILE)
     tile = PIL.Image.new("RGB", (TILE[0] + 2 * FRAME, TILE[1] + 2 * FRAME), colour)
-    tile.paste(image, (FRAME, FRAME))
+    tile.paste(pixels, (FRAME, FRAME))
     return tile

@@ -1,4 +1,4 @@
-"""Write the page and its pictures."""
+"""Writes the HTML page of a report and its images."""
 
 from __future__ import annotations
 
@@ -20,33 +20,33 @@ from fastrt.evaluation.roc import check_pairs, verification_curve
 from fastrt.targets.engine_info import EngineInfo
 
 PLOTS = {
-    "cmc": "which part of the queries has a true match among the first so many",
-    "roc": "which part of same people is found against which part of different people is taken for the same",
-    "distances": "distances of pictures of the same and of different people",
+    "cmc": "fraction of queries with a true match up to rank k",
+    "roc": "fraction of pairs of one person found, against the fraction of false matches",
+    "distances": "distances of pairs of one person and of different people",
 }
 EDGES = np.linspace(-0.01, 2.01, 203)
-"""Between which distances pairs are counted: a hundredth each, and what rounding puts below 0 or above 2."""
+"""Bins of the histogram of cosine distances, 0.01 wide, with one more on each side for rounding errors."""
 
 LISTED = 8
-"""Queries shown of the best, and of the worst."""
+"""Number of best and of worst queries that are shown."""
 
 
 def write_report(folder: str | os.PathLike[str], scores: Scores, data_set: DataSet, info: EngineInfo) -> Path:
-    """Write a folder with ``index.html`` and the pictures that it shows; it opens without a network.
+    """Write a folder with ``index.html`` and its images.
 
     Args:
-        folder: is made; it must not exist yet.
-        scores: what `fastrt.evaluate` found.
-        data_set: what it was found on.
-        info: of the engine.
+        folder: output folder; it must not exist.
+        scores: result of `fastrt.evaluate`.
+        data_set: the evaluated data set.
+        info: description of the engine.
 
     Returns:
-        The page.
+        The path of the page.
 
     Raises:
         OutputError: the folder exists, or cannot be written.
         TargetError: matplotlib or jinja2 is not installed.
-        EvaluationError: no pair of one identity, or of two.
+        EvaluationError: there is no pair of one identity, or none of two identities.
     """
     folder = Path(folder)
     check_report(folder)
@@ -55,24 +55,30 @@ def write_report(folder: str | os.PathLike[str], scores: Scores, data_set: DataS
             _write(Path(temporary) / folder.name, scores, data_set, info)
             (Path(temporary) / folder.name).replace(folder)
     except OSError as error:
-        raise OutputError(f"cannot write a report to {folder}: {error.strerror or error}") from error
+        raise OutputError(
+            f"{folder}: cannot be written ({error.strerror or error}); expected a writable folder with free space."
+        ) from error
     return folder / "index.html"
 
 
 def check_libraries() -> None:
-    """Raise `TargetError` if a library is missing that reports need."""
+    """Raise `TargetError` if matplotlib or jinja2 is missing."""
     for library in ("matplotlib", "jinja2"):
         if importlib.util.find_spec(library) is None:
-            raise TargetError(f"{library} is not installed; for reports: pip install 'fastrt[report]'")
+            raise TargetError(
+                f"report: {library} is not installed; expected {library}. Run pip install 'fastrt[report]'."
+            )
 
 
 def check_report(folder: Path) -> None:
-    """Raise what `write_report` would, for a folder or a library: before an evaluation that would be lost."""
+    """Raise the errors of `write_report` that are known before the evaluation."""
     check_libraries()
     if folder.exists():
-        raise OutputError(f"cannot write a report to {folder}: it exists; name a folder that does not")
+        raise OutputError(f"{folder}: exists; expected a new folder for the report. Name another one.")
     if not folder.parent.is_dir():
-        raise OutputError(f"cannot write a report to {folder}: there is no folder {folder.parent}; make it first")
+        raise OutputError(
+            f"{folder}: folder {folder.parent} does not exist; expected an existing folder. Create it first."
+        )
 
 
 def _write(folder: Path, scores: Scores, data_set: DataSet, info: EngineInfo) -> None:
@@ -84,7 +90,7 @@ def _write(folder: Path, scores: Scores, data_set: DataSet, info: EngineInfo) ->
     nearer, _ = pairs.count_different(EDGES)
     draw_distances(EDGES, np.histogram(pairs.same, EDGES)[0], np.diff(nearer), folder / "distances.png")
     precision = scores.ranking.average_precision
-    # Queries without a true match have none, and come last.
+    # Queries without a true match have NaN, which sorts last.
     order = np.argsort(precision, kind="stable")[: scores.ranking.valid].tolist()
     worst, best = order[:LISTED], order[::-1][:LISTED]
     ranks = {"worst": list_ranks(data_set, scores, worst), "best": list_ranks(data_set, scores, best)}
