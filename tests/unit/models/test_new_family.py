@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 import pytest
@@ -21,6 +21,9 @@ from fastrt.models.backbones.table import BACKBONES
 from fastrt.models.layers import batch_norm, convolve
 from fastrt.targets.engine_info import Precision
 from fastrt.testing.untrained import draw_weights
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 CONFIG = """\
 MODEL:

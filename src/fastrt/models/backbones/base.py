@@ -10,7 +10,7 @@ import difflib
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -18,6 +18,9 @@ from fastrt.arrays import Array
 from fastrt.errors import SpecError
 from fastrt.ir.builder import Builder
 from fastrt.ir.network import Tensor
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 logger = logging.getLogger("fastrt")
 

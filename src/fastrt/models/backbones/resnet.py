@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import field_validator
 
@@ -25,6 +25,9 @@ from fastrt.models.layers import (
     non_local_width,
     squeeze_excite,
 )
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 PLANES = (64, 128, 256, 512)
 
