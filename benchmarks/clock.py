@@ -1,4 +1,4 @@
-"""The timing loop of the benchmarks that call functions in their own process."""
+"""The timing loop of benchmarks that call functions in their own process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Result = TypeVar("Result")
 
 
 def timed(work: Callable[[], Result]) -> tuple[float, Result]:
-    """The seconds of one call, and its result."""
+    """Time one call; returns seconds and the result."""
     start = time.perf_counter()
     result = work()
     return time.perf_counter() - start, result
@@ -21,9 +21,9 @@ def timed(work: Callable[[], Result]) -> tuple[float, Result]:
 def time_in_turn(
     works: Mapping[Name, Callable[[], object]], *, rounds: int = 1, calls: int = 1
 ) -> dict[Name, list[float]]:
-    """Seconds of a call of each work, the median of each round; the works take turns.
+    """Time works in alternating rounds: the median seconds of a call in each round, by work.
 
-    One call that is not counted precedes each turn, because the other works have filled the caches.
+    One call precedes each turn and is not counted, because the other works have filled the caches.
 
     >>> order = []
     >>> found = time_in_turn({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, rounds=2)

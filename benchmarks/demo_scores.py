@@ -1,8 +1,8 @@
 """The demonstration's model in every precision: ``python -m benchmarks.demo_scores TARGET FOLDER``.
 
-Engines of it are built and scored on drawn people whom it was not trained on, seen by cameras that it was not trained
-on either; a network with random weights is scored beside it. FOLDER holds the images and the calibration table; they
-are made if they are missing. A host without OpenVINO can be given a table.
+Its engines are scored on drawn people and cameras that the training did not use. The same network with random weights
+is scored too. FOLDER holds the images and the calibration table; both are made if missing. Copy a table into it on a
+host without OpenVINO.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def score(target: str, folder: Path) -> None:
 
 
 def score_untrained(data_set: DataSet, path: Path, options: BuildOptions) -> dict[str, float]:
-    """The scores of the same network with random weights."""
+    """Score the same network with random weights."""
     spec = load_demo_model().spec
     fastrt.build(fastrt.build_network(spec, draw_weights(spec)), path, options=options, check=False)
     with fastrt.load(path) as session:

@@ -1,11 +1,11 @@
-"""The whole job beside the network alone: ``python -m benchmarks.embed_rate``.
+"""Rate of ``fastrt embed``, compared with the network alone: ``python -m benchmarks.embed_rate``.
 
-JPEG crops of 128x64 to 512x256 are embedded to a file as ``fastrt embed`` does it; by the network alone, from batches
-that are ready; by a plain loop that reads an image, resizes it and runs it; and they are only read and resized, by one
-thread. Slices of the crops are done by each in turn, in one process.
+JPEG crops of 128x64 to 512x256 are embedded to a file, as ``fastrt embed`` does. Compared with it: the network alone,
+on ready batches; a plain loop that reads, resizes and runs each image; reading and resizing alone, in one thread. All
+process slices of the crops in alternating turns, in one process.
 
-``no core idle`` is what reading and network would come to together if all cores were busy throughout with either: more
-than that only a faster network or reader could do, but for what the caches make of it.
+``no core idle`` is the combined rate of reading and network if all cores are always busy. Only a faster network or
+reader can exceed it, apart from effects of the caches.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ from fastrt.targets.engine_info import Precision
 CROPS = 5000
 SLICE = 500
 LOOPED = 100
-"""Images of a slice that the plain loop and the network alone process."""
+"""Images per slice for the network alone, reading alone and the plain loop."""
 
 DEMO = "R18-distill"
 ENGINES: tuple[tuple[str, Precision], ...] = ((DEMO, "int8"), (DEMO, "fp32"), ("R34", "int8"))
 
 
 def write_crops(folder: Path) -> list[Path]:
-    """People in JPEG files, from 128x64 to 512x256."""
+    """Write crops of people as JPEG files, from 128x64 to 512x256."""
     rng = np.random.default_rng(0)
     paths = []
     for i in range(CROPS):
@@ -54,7 +54,7 @@ def write_crops(folder: Path) -> list[Path]:
 
 
 def loop(session: fastrt.Session, paths: list[Path]) -> None:
-    """A plain loop: read, resize, run."""
+    """Run the plain loop: read, resize, run."""
     height, width = session.info.image_size
     for path in paths:
         image: Any = cv2.imread(str(path))
@@ -62,7 +62,7 @@ def loop(session: fastrt.Session, paths: list[Path]) -> None:
 
 
 def read(session: fastrt.Session, paths: list[Path]) -> None:
-    """As ``fastrt embed`` reads, by one of its threads."""
+    """Read images as one thread of ``fastrt embed`` does."""
     for path in paths:
         read_resized(path, session.info.image_size, session.info.resampler)
 
@@ -75,7 +75,7 @@ def embed(session: fastrt.Session, paths: list[Path], output: Path) -> None:
 
 
 def busy_rate(network: float, reading: float, cores: int) -> float:
-    """Images a second if no core is ever idle, by what all cores do of the one alone, and one core of the other.
+    """Images/s if no core is idle, from the network's rate on all cores and the reading rate of one core.
 
     >>> busy_rate(200.0, 600.0, cores=2)
     171.42857142857142
@@ -88,7 +88,7 @@ def rate(count: int, work: Callable[[], object]) -> float:
 
 
 def measure(engine: Path, paths: list[Path]) -> dict[str, float]:
-    """Images a second of each, and the median of the ratios of a slice."""
+    """Measure the images/s of each, and the median ratios over the slices."""
     found: dict[str, list[float]] = {"embed": [], "network alone": [], "reading, one thread": [], "plain loop": []}
     with fastrt.load(engine, mode="throughput") as session, fastrt.load(engine) as plain:
         ready = session.resize(draw_held_out(session.info.image_size, session.batch))

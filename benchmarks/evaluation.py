@@ -1,10 +1,10 @@
-"""Ranking, re-ranking and pairs at the size of data sets: ``python -m benchmarks.evaluation [WHAT ...]``.
+"""Ranking, re-ranking and pairs at the size of real data sets: ``python -m benchmarks.evaluation [WHAT ...]``.
 
-The embeddings are random, those of one person somewhat alike. Each evaluation runs in a process of its own, to measure
-its peak memory.
+The embeddings are random; those of one person are similar. Each evaluation runs in its own process, to measure its
+peak memory.
 
-``python -m benchmarks.evaluation --fastreid RANK_CY`` compares ranking with FastReID's Cython. RANK_CY is
-``fastreid/evaluation/rank_cylib/rank_cy.pyx`` of a checkout of FastReID; it is compiled here, which takes Cython,
+``python -m benchmarks.evaluation --fastreid RANK_CY`` compares ranking with FastReID's Cython code. RANK_CY is
+``fastreid/evaluation/rank_cylib/rank_cy.pyx`` in a checkout of FastReID. It is compiled first, which needs Cython,
 setuptools and a C compiler. Both rank the same distances at Market-1501's size, in alternating rounds.
 """
 
@@ -38,7 +38,7 @@ from fastrt.evaluation.roc import true_positive_rates
 from fastrt.evaluation.threshold import find_threshold
 
 SIZES = {"Market-1501": (3368, 19732, 751, 6), "MSMT17": (11659, 82161, 3060, 15)}
-"""Queries, gallery images, people and cameras."""
+"""Numbers of queries, gallery images, people and cameras."""
 
 DIMENSION = 2048
 FALSE_MATCHES = 1e-3
@@ -89,7 +89,7 @@ WORK: dict[str, tuple[str, Callable[..., Row]]] = {
 
 
 def measure(title: str) -> Row:
-    """The figures of one evaluation, with its seconds and the peak memory of this process."""
+    """Run one evaluation; returns its figures, its seconds and the peak memory of this process."""
     size, evaluate = WORK[title]
     seconds, figures = timed(partial(evaluate, *draw(size)))
     gigabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
@@ -106,7 +106,7 @@ def measure_all(titles: Sequence[str]) -> None:
 
 
 def compile_fastreid(source: Path, folder: Path) -> Any:
-    """FastReID's module, compiled in a folder."""
+    """Compile FastReID's module in a folder, and import it."""
     shutil.copy(source, folder / "rank_cy.pyx")
     (folder / "setup.py").write_text(SETUP)
     subprocess.run([sys.executable, "setup.py", "--quiet", "build_ext", "--inplace"], cwd=folder, check=True)
@@ -119,7 +119,7 @@ def compile_fastreid(source: Path, folder: Path) -> Any:
 
 
 def compare(source: Path) -> None:
-    """Write the time of FastReID's ranking and of fastrt's, and their largest difference."""
+    """Write the times of FastReID's and fastrt's ranking, and their largest difference."""
     with tempfile.TemporaryDirectory() as folder:
         fastreid = compile_fastreid(source, Path(folder))
     features, pids, camids = draw("Market-1501")

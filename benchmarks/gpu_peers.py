@@ -1,15 +1,15 @@
-"""fastrt and its alternatives on an NVIDIA GPU, in FP16.
+"""Compares fastrt with its alternatives on an NVIDIA GPU, in FP16.
 
-PyTorch and TensorRT may be in two Pythons, so it goes by steps, all on one machine:
+PyTorch and TensorRT may need two Python installations, so the benchmark has steps, all on one host:
 
-``export FOLDER MODEL`` leaves in FOLDER the ONNX file that PyTorch writes, and what it computes in float32.
-``parse FOLDER MODEL BATCH`` builds that file by TensorRT's parser, with the flags and the timing cache of
-`benchmarks.tensorrt_speed`, whose own engine is to lie there too: no kernel is better known to one than to the other.
+``export FOLDER MODEL`` writes PyTorch's ONNX export and its float32 embeddings to FOLDER.
+``parse FOLDER MODEL BATCH`` builds that file with TensorRT's parser, with the flags and the timing cache of
+`benchmarks.tensorrt_speed`. That benchmark's engine must be in FOLDER first, so that both know the same kernels.
 ``torch FOLDER MODEL BATCH`` times PyTorch, eager and compiled, channels-last.
-``engines FOLDER MODEL`` times TensorRT's engines of both kinds, in turn, by the same session.
+``engines FOLDER MODEL`` times both TensorRT engines with the same session, in alternating rounds.
 
-Instance norms are written out in the ONNX file, as the parser would leave them to cuDNN. All are given bytes as OpenCV
-has them, in page-locked memory, and leave float32 embeddings of unit length on the host.
+The ONNX file has instance norms as elementary operations, because the parser would use cuDNN for them. The input is
+uint8 in OpenCV's layout, in page-locked memory; the output is float32 embeddings of unit length on the host.
 """
 
 from __future__ import annotations
@@ -47,27 +47,27 @@ from fastrt.timing.host import describe_machine
 from fastrt.timing.processes import warm_up
 
 VERSIONS = ("tensorrt", "torch")
-"""Fields that only one of the two Pythons knows."""
+"""Fields that only one of the two Python installations knows."""
 
 COMPARED = 16
 ROUNDS = 5
 RUNS = 60
-"""Calls of each round."""
+"""Calls per round."""
 
 OURS, PARSER = "fastrt, ms", "TensorRT from ONNX, ms"
 EAGER, COMPILED = "PyTorch eager, ms", "torch.compile, ms"
 BY_COMPILED, BY_PARSER = "torch.compile by fastrt", "TensorRT from ONNX by fastrt"
 COLUMNS = ("model", "batch", EAGER, COMPILED, OURS, PARSER, BY_COMPILED, BY_PARSER)
-"""The order of a table's columns; other columns follow."""
+"""The order of a table's columns; other columns come after these."""
 
 
 def draw(network: Network) -> Array:
-    """Images to compare embeddings on."""
+    """Draw the images on which embeddings are compared."""
     return np.stack(draw_held_out((network.input.shape[1], network.input.shape[2]), COMPARED))
 
 
 def time_all(candidates: Mapping[str, Callable[[], object]]) -> dict[str, list[float]]:
-    """Milliseconds of a call, the median of each round."""
+    """Time all candidates: the median milliseconds of a call in each round."""
     for run in candidates.values():
         warm_up(run)
     times = time_in_turn(candidates, rounds=ROUNDS, calls=RUNS)
@@ -82,7 +82,7 @@ def time_torch(title: str, batch: int) -> None:
     """Time PyTorch, eager and compiled."""
     import torch
 
-    network = fold_scales(describe(title))  # the same folding that every engine gets
+    network = fold_scales(describe(title))  # same folding as in every engine
     images = draw(network)
     torch.backends.cudnn.benchmark = True
     half = make_module(network, torch.float16).half().cuda()
@@ -100,7 +100,7 @@ def time_torch(title: str, batch: int) -> None:
 
 
 def export(title: str, folder: Path) -> None:
-    """The ONNX file that PyTorch writes, in an opset that TensorRT 8.6 reads, and the embeddings to compare with."""
+    """Write PyTorch's ONNX export, in an opset that TensorRT 8.6 reads, and the embeddings to compare with."""
     import torch
 
     network = fold_scales(describe(title))
@@ -108,7 +108,7 @@ def export(title: str, folder: Path) -> None:
     module = make_module(network, torch.float32, written_out=True)
 
     class TakesFloats(torch.nn.Module):  # type: ignore[misc]
-        """TensorRT's parser takes bytes, but turns no channels of them around."""
+        """Converts to float first: TensorRT's parser accepts uint8, but cannot reverse its channels."""
 
         def forward(self, images: Any) -> Any:
             return module(images.float())
@@ -128,7 +128,7 @@ def export(title: str, folder: Path) -> None:
 
 
 def parse(title: str, batch: int, folder: Path) -> None:
-    """Build the export by TensorRT's own parser."""
+    """Build the export with TensorRT's own parser."""
     from fastrt.targets.base import BuildOptions
     from fastrt.targets.engine_info import EngineInfo
     from fastrt.targets.tensorrt.capabilities import find_capabilities
@@ -160,7 +160,7 @@ def parse(title: str, batch: int, folder: Path) -> None:
 
 
 def time_engines(title: str, folder: Path) -> int:
-    """Ours and the parser's, of each batch for which both are there; for how many they are."""
+    """Time fastrt's and the parser's engine for each batch that has both; returns the number of such batches."""
     from fastrt.targets.tensorrt.capabilities import find_capabilities
     from fastrt.targets.tensorrt.cuda import describe_device
 
@@ -191,15 +191,15 @@ def time_engines(title: str, folder: Path) -> int:
 
 
 def save(row: Row, about: dict[str, str]) -> None:
-    """Write figures beside those that others have in the same row, if they are of such a GPU and such versions."""
+    """Add figures to a row of the result, if its other figures are from the same GPU model and versions."""
     here = {**describe_machine(), **about}
     save_cells(row, {name: here[name] for name in ("processor", "cores", "vector_extensions", "system", *about)})
 
 
 def save_cells(row: Row, machine: Row) -> None:
-    """Write a row's figures to the result of its GPU.
+    """Write a row's figures to the result of its GPU model.
 
-    Of the machines that result says what they have in common; of versions, what any step knew.
+    The result keeps the host fields that all hosts share, and the versions that any step knows.
     """
     path = gpu_result(machine["gpu"], "gpu_peers")
     with writing_alone(path.parent):
@@ -217,9 +217,9 @@ def save_cells(row: Row, machine: Row) -> None:
 
 
 def list_rows(result: Row) -> list[Row]:
-    """Rows as a table shows them: columns in their order, whatever that of the steps, and ratios of medians.
+    """Arrange rows for a table: columns in a fixed order, and ratios of medians.
 
-    Where rounds were taken in turn the ratio stands in the row already, with its spread.
+    For alternating rounds the row already has the ratio, with its spread.
     """
     rows = []
     for row in result["rows"]:

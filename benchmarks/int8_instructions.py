@@ -1,7 +1,7 @@
 """int8 on CPUs with and without VNNI: ``python -m benchmarks.int8_instructions``.
 
-This host's CPU, as it is and narrowed by ``ONEDNN_MAX_CPU_ISA``, runs OpenVINO's engines of the demonstration's network
-and of two random ones, with three ways to choose the weights. Cosines are the least mean-centred ones.
+OpenVINO engines of the demonstration's network and of two random ones run on this host's CPU, with all instructions and
+with those that ``ONEDNN_MAX_CPU_ISA`` allows. Three methods choose the weights. Cosines are least mean-centred cosines.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from fastrt.targets.reference import run_reference
 from fastrt.testing.untrained import draw_weights
 
 INSTRUCTIONS = ("AVX2", "AVX512_CORE", "DEFAULT")
-"""Values of ``ONEDNN_MAX_CPU_ISA``; the last is the CPU as it is."""
+"""Values of ``ONEDNN_MAX_CPU_ISA``; the last one is the unrestricted CPU."""
 
 CALIBRATED, COMPARED = 48, 16
 PLAIN = Placement(unsigned=True, signed="int8", both_sides=False, pairs_in_int16=False, bias_in_int32=False)
@@ -44,7 +44,7 @@ def list_networks() -> Iterator[tuple[str, fastrt.Network]]:
 
 
 def compare(name: str, network: fastrt.Network, folder: Path) -> Iterator[Row]:
-    """A row for each way to choose the weights; references are kept in ``folder`` for the next instruction set."""
+    """Yield one row per method for the weights; ``folder`` keeps references for the next instruction set."""
     images = np.stack([draw_person(i // 2, i % 2, 256, 128) for i in range(CALIBRATED + COMPARED)])
     images, given = images[:COMPARED], images[COMPARED:]
     table = fastrt.calibrate(network, given)
@@ -73,7 +73,7 @@ def compare(name: str, network: fastrt.Network, folder: Path) -> Iterator[Row]:
 
 
 def main() -> None:
-    if len(sys.argv) > 1:  # one instruction set, in a process of its own
+    if len(sys.argv) > 1:  # one instruction set, in its own process
         for name, network in list_networks():
             for row in compare(name, network, Path(sys.argv[1])):
                 print(json.dumps(row), flush=True)

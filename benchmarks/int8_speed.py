@@ -1,7 +1,8 @@
-"""int8 against fp32 on this host's CPU, FastRT's five examples: ``python -m benchmarks.int8_speed [calibration]``.
+"""int8 against fp32 on this host's CPU, for FastRT's five examples: ``python -m benchmarks.int8_speed [calibration]``.
 
-Engines of OpenVINO, in turn in one process, on ready batches. ``ONEDNN_MAX_CPU_ISA`` narrows the CPU, and each narrowed
-CPU has a result of its own. With ``calibration``: how long calibration takes, for a ResNet-50 at 256x128 on 512 images.
+OpenVINO engines run ready batches in alternating turns, in one process. ``ONEDNN_MAX_CPU_ISA`` restricts the CPU's
+instructions; each restriction has its own result. With ``calibration``: the time of calibration, for a ResNet-50 at
+256x128 on 512 images.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def time_calibration(count: int = 512) -> None:
 
 
 def list_gains(result: Row) -> list[Row]:
-    """Speed of int8 by that of fp32, by batch: the median, the least and the most of the networks."""
+    """Speed of int8 divided by that of fp32, by batch: median, minimum and maximum over the networks."""
     rows = []
     for batch in BATCHES:
         gains = [row["times_as_fast"] for row in result["rows"] if row["batch"] == batch]

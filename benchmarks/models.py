@@ -1,4 +1,4 @@
-"""The networks whose speed is measured, with random weights: those of FastRT's own table, and more."""
+"""The networks of the speed benchmarks, with random weights: those of FastRT's own table, and more."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ MORE: dict[str, tuple[str | None, list[object]]] = {
     "R50-NL-IBN 384x128": ("sbs_R50-ibn", ["INPUT.SIZE_TEST", [384, 128]]),
     "R50": (None, []),
 }
-"""Networks of single benchmarks."""
+"""Networks of individual benchmarks."""
 
 TITLES = [*MODELS, *MORE]
 """All networks, in the order of tables."""
 
 
 def describe(title: str) -> Network:
-    """A network of `TITLES`."""
+    """Make a network of `TITLES`."""
     preset, overrides = {**MODELS, **MORE}[title]
     spec = fastrt.load_spec(preset, ["INPUT.SIZE_TEST", SIZE, *overrides])
     return fastrt.build_network(spec, draw_weights(spec))

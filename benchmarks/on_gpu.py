@@ -1,13 +1,12 @@
-"""All that is measured on NVIDIA GPUs, and the tests: ``python -m benchmarks.on_gpu FOLDER TENSORRT TORCH [STEP ...]``.
+"""Runs all GPU benchmarks and the tests: ``python -m benchmarks.on_gpu FOLDER TENSORRT TORCH [STEP ...]``.
 
-TENSORRT and TORCH are commands that run a Python, as those of TensorRT and of PyTorch may differ. FOLDER is to hold
-what a machine without OpenVINO cannot make: the tables that ``benchmarks.tensorrt_speed calibrate`` makes, and, under
-``demo``, what ``benchmarks.demo_scores`` looks for. STEP is the name of a step or a pattern of names, such as
-``R34-*``: only those are taken then, in that order; ``list`` names all.
+TENSORRT and TORCH are commands that run Python with TensorRT and with PyTorch; they may differ. FOLDER must have the
+files that need OpenVINO: the tables of ``benchmarks.tensorrt_speed calibrate`` and, under ``demo``, the input of
+``benchmarks.demo_scores``. STEP is a step's name or a pattern such as ``R34-*``: only these steps run, in the given
+order. ``list`` shows all names.
 
-Engines are built two at a time on each GPU; what is timed has a GPU to itself. Each step leaves its log in
-``FOLDER/logs``, and is not taken again once it has succeeded, so that a run that was broken off goes on. Exits with 1
-if a step failed.
+Two engines are built at a time on each GPU; timed steps have a GPU alone. Each step writes its log to
+``FOLDER/logs``. A successful step is not repeated, so an interrupted run can continue. Exits with 1 if a step failed.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from queue import Queue
 from shlex import quote
 
 SIDE_BY_SIDE = 2
-"""Builds at once on one GPU; more of them disturb each other's kernel timing."""
+"""Parallel builds per GPU; more would disturb each other's kernel timing."""
 
 BATCHES = (1, 4, 16, 32, 128)
 COMPARED: dict[str, tuple[int, ...]] = {
@@ -36,7 +35,7 @@ COMPARED: dict[str, tuple[int, ...]] = {
     "R34-distill": BATCHES,
     "R50-NL-IBN 384x128": (1, 32),
 }
-"""FP16 engines that are compared with alternatives, by batch."""
+"""FP16 engines to compare with alternatives, by batch."""
 
 IN_INT8 = {"R50-NL-IBN": (1, 32, 128), "R34": (1, 32, 128), "R50": (256,)}
 MEASURED = dict.fromkeys((*COMPARED, *IN_INT8))
@@ -45,7 +44,7 @@ MIXED = (("R50-NL-IBN", 1), ("R50-NL-IBN", 32), ("R34", 1))
 
 @dataclass(frozen=True)
 class Step:
-    """One command: its name, which Python runs it, and what it runs."""
+    """One command: its name, its Python, and its arguments."""
 
     name: str
     python: str
@@ -54,14 +53,14 @@ class Step:
 
 @dataclass(frozen=True)
 class Phase:
-    """Steps that wait for those of the phases before, and not for each other."""
+    """Steps that wait for all earlier phases, but not for each other."""
 
     side_by_side: int
     steps: tuple[Step, ...]
 
 
 def list_phases(folder: Path) -> list[Phase]:
-    """Everything, in order."""
+    """List all phases in order."""
 
     def step(name: str, python: str, module: str, verb: str = "", *arguments: object) -> Step:
         words = [*([verb] if verb else []), str(folder), *map(str, arguments)]
@@ -89,7 +88,7 @@ def list_phases(folder: Path) -> list[Phase]:
     return [
         Phase(SIDE_BY_SIDE, (*exports, *build("fp16", COMPARED), *build("int8", IN_INT8))),
         Phase(1, (*mixes, *compare("torch", "torch"))),
-        # After our own engines: the parser shares their timing caches.
+        # After fastrt's own engines, because the parser shares their timing caches.
         Phase(SIDE_BY_SIDE, (*compare("parse", "tensorrt"), tests)),
         Phase(
             1,
@@ -105,7 +104,7 @@ def list_phases(folder: Path) -> list[Phase]:
 
 
 class Runner:
-    """Takes steps, each on one GPU."""
+    """Runs steps, each on one GPU."""
 
     def __init__(self, folder: Path, pythons: dict[str, str], gpus: int) -> None:
         self._logs = folder / "logs"
@@ -115,7 +114,7 @@ class Runner:
         self.failed = False
 
     def take(self, phase: Phase) -> None:
-        """All steps of a phase, in order, each wherever there is room first."""
+        """Run all steps of a phase in order, each on the first free GPU."""
         rooms: Queue[int] = Queue()
         for gpu in list(range(self._gpus)) * phase.side_by_side:
             rooms.put(gpu)
@@ -147,7 +146,7 @@ class Runner:
 
 
 def choose(phase: Phase, patterns: Sequence[str]) -> Phase:
-    """A phase with the steps that are asked for, in the order in which they are."""
+    """Select the requested steps of a phase, in the requested order."""
     chosen = (step for pattern in patterns for step in phase.steps if fnmatch(step.name, pattern))
     return Phase(phase.side_by_side, tuple(dict.fromkeys(chosen)))
 

@@ -1,4 +1,4 @@
-"""Time by layer type in OpenVINO, by its own counters: ``python -m benchmarks.openvino_layers``."""
+"""Time per layer type in OpenVINO, from its own counters: ``python -m benchmarks.openvino_layers``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ INTEGERS = "_I8"
 
 
 def count(path: Path) -> dict[str, float]:
-    """Milliseconds a batch, and the percentage of each kind of layer."""
+    """Milliseconds per batch, and the percentage of each layer type."""
     request = ov.Core().compile_model(path, "CPU", CONFIG).create_infer_request()
     images = np.stack([draw_person(i, 0, *SIZE) for i in range(BATCH)])
     for _ in range(3):

@@ -1,12 +1,12 @@
-"""fastrt and its alternatives on a CPU: ``python -m benchmarks.peers [MODEL ...]``.
+"""Compares fastrt with its alternatives on a CPU: ``python -m benchmarks.peers [MODEL ...]``.
 
-The same weights, images and threads; each peer in a process of its own, all in turn (`fastrt.timing.processes`). Every
-peer is given bytes as OpenCV has them, and everything from there on is inside its network, as it is in fastrt's: more
-than most exports do. BoxMOT is given them as crops of a frame, as it wants, at the size that it brings crops to. It
-takes PyTorch, NNCF, ONNX, onnxruntime and BoxMOT beside OpenVINO.
+Interleaved benchmark: one process per candidate, measured in alternating rounds (`fastrt.timing.processes`), with the
+same weights, images and threads. All candidates get uint8 in OpenCV's layout, and all preprocessing is inside the
+network, as in fastrt; most exports do less. BoxMOT gets the images as crops of a frame, its own input, at the size to
+which it resizes crops. Needs PyTorch, NNCF, ONNX, onnxruntime, BoxMOT and OpenVINO.
 
-``fp32`` are engines in float32, without exception: left to itself OpenVINO would compute in bfloat16 where the CPU can.
-Cosines are the least mean-centred ones to PyTorch in float32, of images that calibration has not seen.
+``fp32`` engines compute in float32 throughout; by default OpenVINO would use bfloat16 on CPUs that support it. Cosines
+are least mean-centred cosines to PyTorch in float32, on images that calibration did not use.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def draw(network: Network, first: int, count: int) -> Array:
 
 
 def open_torch(title: str, compiled: bool) -> Run:
-    """PyTorch, eager or compiled for each size of batch."""
+    """Open PyTorch, eager or compiled for each batch size."""
     import torch
 
     module: Any = make_module(fold_scales(describe(title)), torch.float32).to(memory_format=torch.channels_last)
@@ -82,7 +82,7 @@ def open_onnxruntime(path: str) -> Run:
 
 
 def open_openvino(path: str) -> Run:
-    """A file of OpenVINO's, or an ONNX file, which it converts."""
+    """Open an OpenVINO file, or an ONNX file, which OpenVINO converts."""
     import openvino as ov
 
     config = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
@@ -96,7 +96,7 @@ def open_openvino(path: str) -> Run:
 
 
 def export(title: str, folder: Path) -> str:
-    """The ONNX file that PyTorch writes."""
+    """Write PyTorch's ONNX export; returns its path."""
     import torch
 
     path = str(folder / "exported.onnx")
@@ -107,7 +107,7 @@ def export(title: str, folder: Path) -> str:
 
 
 def export_for_boxmot(title: str, folder: Path) -> str:
-    """A file for BoxMOT: OpenVINO IR of an export that takes normalized planes."""
+    """Write a file for BoxMOT: OpenVINO IR of an export with normalized planar input."""
     import openvino as ov
     import torch
 
@@ -133,7 +133,7 @@ def _export(module: Any, example: Any, path: str) -> None:
 
 
 def open_boxmot(path: str) -> Run:
-    """BoxMOT's OpenVINO backend, which cuts crops out of a frame and normalizes them: here they are stacked in one."""
+    """Open BoxMOT's OpenVINO backend. It crops a frame and normalizes the crops; here the frame is a stack of them."""
     import torch
     from boxmot.reid.backends.openvino_backend import OpenVinoBackend
 
@@ -149,7 +149,7 @@ def open_boxmot(path: str) -> Run:
 
 
 def quantize_theirs(exported: str, images: Array, folder: Path) -> str:
-    """Quantize the export by NNCF with its defaults."""
+    """Quantize the export with NNCF's defaults."""
     import nncf
     import openvino as ov
 
@@ -160,7 +160,7 @@ def quantize_theirs(exported: str, images: Array, folder: Path) -> str:
 
 
 def enlist(title: str, folder: Path) -> list[Candidate]:
-    """All candidates, their files made in a folder."""
+    """List all candidates, and make their files in a folder."""
     network = describe(title)
     images = draw(network, 1000, CALIBRATED)
     table = fastrt.calibrate(network, images)
@@ -184,7 +184,7 @@ def enlist(title: str, folder: Path) -> list[Candidate]:
 
 
 def ratio(outcome: Outcome, ours: Outcome, work: str) -> str:
-    """Time by that of fastrt."""
+    """Time divided by fastrt's time."""
     return describe_ratios(medians(outcome, work), medians(ours, work))
 
 
@@ -229,7 +229,7 @@ def save(name: str, rows: list[Row]) -> None:
     from importlib.metadata import version
 
     machine = {**describe_machine(), **{name: version(name) for name in ("torch", "nncf", "boxmot")}}
-    # The sort is stable, so a model's rows stay in the order of batches.
+    # The sort is stable, so each model's rows keep the order of batches.
     save_rows(RESULTS / f"{name}.json", "peers", machine, rows, same=lambda row: TITLES.index(row["model"]))
 
 

@@ -1,23 +1,23 @@
-"""Embeddings of perturbed networks, beside exact ones: ``python -m benchmarks.perturbations WHAT``.
+"""Embeddings of perturbed networks compared with exact ones: ``python -m benchmarks.perturbations WHAT``.
 
-The golden cases are networks with stored embeddings of FastReID's in float64. WHAT is one of:
+The golden cases are networks with stored float64 embeddings of FastReID. WHAT is one of:
 
 ``golden_noise``: float32 by FastReID, by NumPy in the reference's order of operations, and by the engines; the largest
 difference to float64, divided by the largest value.
 
-``half_noise``: FP16 by the reference alone. It rounds every feature map and every convolution's weights, except those
-of the named stages; one column rounds the sums of convolutions too, as TensorRT 8's kernels do. Least mean-centred
-cosines to float64.
+``half_noise``: FP16 in the reference alone. It rounds every feature map and every convolution's weights, except in the
+named stages. One column also rounds the sums of convolutions, as TensorRT 8's kernels do. Least mean-centred cosines
+to float64.
 
 ``golden_int8``: int8 on OpenVINO, calibrated on 32 images of the same kind: with every convolution of the backbone in
-int8, and with as many excluded as a least mean-centred cosine of 0.99 takes. Beside it, FP16 weights alone.
+int8, and with the exclusions that a least mean-centred cosine of 0.99 needs. For comparison, FP16 weights alone.
 
-``rounding``: int8 in the reference, with noise of 1/1000 of a grey level in the images, and with FP16 for all that is
-not in int8. Least mean-centred cosines to the same network without.
+``rounding``: int8 in the reference, with noise of 1/1000 of a grey level in the images, and with FP16 for all tensors
+that are not int8. Least mean-centred cosines to the same network without these.
 
-``raw_cosine``: raw and mean-centred cosines of one network to itself in fp32, perturbed in several ways, and how often
-the nearest image stays the same. The network has no neck, so that its embeddings are means of what ReLUs let through:
-none is negative, and all point in much the same direction.
+``raw_cosine``: raw and mean-centred cosines of one network to itself in fp32, with several perturbations, and the
+fraction of images with the same nearest image. The network has no neck, so its embeddings are means of ReLU outputs:
+no value is negative, and all embeddings point in a similar direction.
 """
 
 from __future__ import annotations
@@ -56,17 +56,17 @@ if TYPE_CHECKING:
 BOUND = 0.99
 CALIBRATED = 32
 EXCLUDED = {"all in half": 0, "stem in float32": 1, "and layer1": 2, "and layer2": 3}
-"""Stages that are not rounded, by column."""
+"""Stages without rounding, by column."""
 
 STAGE = re.compile(r"backbone\.(?:layer|NL_)(\d)")
 NOISE = 1e-3
-"""Grey levels, standard deviation."""
+"""Standard deviation in grey levels."""
 
 Change = Callable[[Network], Network]
 
 
 def load_cases() -> Iterator[tuple[str, Case]]:
-    """The golden cases, whose arrays and loader stand in ``tests/golden``."""
+    """Load the golden cases; their arrays and loader are in ``tests/golden``."""
     sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
     from golden.cases import NAMES, load_golden
 
@@ -74,7 +74,7 @@ def load_cases() -> Iterator[tuple[str, Case]]:
 
 
 def draw_images(case: Case) -> Array:
-    """Images to calibrate on: of a case's kind and size, and none of its own."""
+    """Draw images to calibrate on, of the case's kind and size, but different from its own."""
     from golden.recipe import make_images
 
     count, height, width, _ = case.images.shape
@@ -87,7 +87,7 @@ def compute(reference: Reference, network: Network) -> Array:
 
 
 def least(got: Array, want: Array, digits: int = 4) -> float:
-    """The least mean-centred cosine."""
+    """Compute the least mean-centred cosine."""
     return round(float(centred_cosines(got, want).min()), digits)
 
 
@@ -116,7 +116,7 @@ def perturb_to_float32(case: Case) -> Row:
 
 
 def stage(name: str) -> int:
-    """0 for the input and the stem, the number of a tensor's stage, or 5 for the head."""
+    """0 for the input and the stem, the stage number of a tensor, or 5 for the head."""
     match = STAGE.match(name)
     return int(match[1]) if match else 0 if name.startswith(("images", "backbone")) else 5
 
@@ -129,7 +129,7 @@ def perturb_to_half(case: Case) -> Row:
     half = compute_in_half(fold_scales(case.network), "float16")
 
     def widen(stages: int) -> Network:
-        """The network with its first stages in float32."""
+        """Keep the network's first stages in float32."""
 
         def change(tensor: Tensor) -> Tensor:
             if stage(tensor.name) >= stages or tensor.dtype == "uint8":
@@ -243,7 +243,7 @@ def embed(network: Network, change: Change, images: Sequence[Array]) -> Array:
 
 
 def quantize_powers(network: Network) -> Network:
-    """Add Q/DQ pairs to GeM's powers, as a quantizer places them that does not know GeM."""
+    """Add Q/DQ pairs to GeM's powers, as a quantizer without support for GeM does."""
     result: list[Tensor] = []
     renamed: dict[str, Tensor] = {}
     for tensor in network:
@@ -257,7 +257,7 @@ def quantize_powers(network: Network) -> Network:
 
 
 def disturb(tensor: Tensor) -> Tensor:
-    """Change every tenth weight by a fifth."""
+    """Change every tenth weight by 20%."""
     if not isinstance(tensor.operation, Convolution):
         return tensor
     rng, weight = np.random.default_rng(0), tensor.operation.weight

@@ -1,7 +1,7 @@
 """The result files of the benchmarks: ``benchmarks/results/NAME.json``.
 
-A result holds the command, the host and the rows. Where parts are measured one at a time, rows of the same kind of host
-stay.
+A result holds the command, the host and the rows. Benchmarks may write a result in parts; rows from the same kind of
+host are kept.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ Row = dict[str, Any]
 
 RESULTS = Path(__file__).parent / "results"
 SAME_GPU = ("gpu", "tensorrt")
-"""Fields that hosts must share for rows that are measured on a GPU."""
+"""Fields that must be equal on all hosts whose GPU measurements share a result."""
 
 
 def run_command(main: Callable[[], None]) -> None:
-    """Run a command; an error of fastrt, or a package that is not installed, ends it with a sentence and status 2."""
+    """Run a command; a fastrt error or a missing package ends it with one sentence and status 2."""
     try:
         main()
     except (FastrtError, ModuleNotFoundError) as error:
@@ -38,7 +38,7 @@ def run_command(main: Callable[[], None]) -> None:
 
 
 def gpu_result(gpu: str, name: str) -> Path:
-    """The result of a GPU model: each model has a folder of its own.
+    """Path of a GPU model's result: each model has its own folder.
 
     >>> gpu_result("NVIDIA H200, sm90", "tensorrt_speed").relative_to(RESULTS).as_posix()
     'nvidia-h200/tensorrt_speed.json'
@@ -47,17 +47,17 @@ def gpu_result(gpu: str, name: str) -> Path:
 
 
 def model_and_batch(row: Row) -> tuple[int, int]:
-    """The key of a row about a model and a batch; also its order."""
+    """The key of a row for a model and a batch; also its sort order."""
     return TITLES.index(row["model"]), row["batch"]
 
 
 def engine_of(row: Row) -> tuple[int, str, int]:
-    """The key of a row about an engine; also its order."""
+    """The key of a row for an engine; also its sort order."""
     return TITLES.index(row["model"]), row["precision"], row["batch"]
 
 
 def describe_ratios(numerators: Sequence[float], denominators: Sequence[float]) -> str:
-    """The ratio of two series of alternating rounds: the median, and the range of the middle half.
+    """Format the ratio of two series of alternating rounds: the median, and the range of the middle half.
 
     >>> describe_ratios([2.0, 2.2, 2.1], [1.0, 1.0, 1.0])
     '2.10 (2.05 to 2.15)'
@@ -68,7 +68,7 @@ def describe_ratios(numerators: Sequence[float], denominators: Sequence[float]) 
 
 @contextmanager
 def writing_alone(folder: Path) -> Iterator[None]:
-    """Lock a folder of results against other processes, to read a result and write it back."""
+    """Lock a result folder against other processes, to read a result and write it back."""
     folder.mkdir(exist_ok=True)
     held = os.open(folder, os.O_RDONLY)
     try:
@@ -79,12 +79,12 @@ def writing_alone(folder: Path) -> Iterator[None]:
 
 
 def shared_description(before: Row | None, now: Row, same: Sequence[str] | None = None) -> Row | None:
-    """The fields that two descriptions of a host share; None if they contradict each other.
+    """The fields that two host descriptions share; None if they contradict each other.
 
     Args:
-        before: one of them.
-        now: the other.
-        same: fields in which they may not differ; None means all.
+        before: one description.
+        now: the other one.
+        same: fields that must not differ; None means all.
 
     >>> shared_description({"gpu": "H100"}, {"gpu": "H100", "driver": "580"})
     {'gpu': 'H100'}
@@ -108,7 +108,7 @@ def write_result(name: str, command: str, rows: Sequence[Row], *, machine: Row |
         name: the result's name.
         command: the benchmark's module and its arguments.
         rows: all rows.
-        machine: the host, if `describe_machine` does not say all.
+        machine: the host; None for the result of `describe_machine`.
         more: further fields of the result.
     """
     write(RESULTS / f"{name}.json", command, rows, **more, machine=machine or describe_machine())
@@ -124,15 +124,15 @@ def save_rows(
     alike: Sequence[str] | None = None,
     **more: Any,
 ) -> None:
-    """Write rows to a result; other rows stay if they were measured on the same kind of host.
+    """Write rows to a result; other rows are kept if they are from the same kind of host.
 
     Args:
         path: the result.
         command: the benchmark's module and its arguments.
-        machine: the host. Fields that differ from those of the other rows' host are dropped.
+        machine: the host. Fields that differ from the other rows' host are dropped.
         rows: the new rows.
-        same: the key by which new rows replace old ones; also their order.
-        alike: fields in which hosts must agree; None means all that both have.
+        same: the key by which new rows replace old ones; also the sort order.
+        alike: fields that must agree between hosts; None means all common fields.
         more: further fields of the result.
     """
     with writing_alone(path.parent):
@@ -152,7 +152,7 @@ def write(path: Path, command: str, rows: Sequence[Row], **more: Any) -> None:
 
 
 def lay_out(about: Row, rows: Sequence[Row]) -> str:
-    """A result as JSON, one row a line.
+    """Format a result as JSON, one row per line.
 
     >>> print(lay_out({"command": "measure"}, [{"batch": 1}, {"batch": 4}]), end="")
     {

@@ -1,14 +1,15 @@
-"""Roofline bounds of the networks, beside measured engines: ``python -m benchmarks.roofline cpu|gpu``.
+"""Roofline bounds of the networks and measured engines: ``python -m benchmarks.roofline cpu|gpu``.
 
-A network's bounds are its multiplications and additions at the host's peak of arithmetic, none counted that meets
-padding, and its weights and feature maps, each written and read once, at the peak of memory.
+The arithmetic bound is a network's multiplications and additions, without those on padding, at the host's peak rate.
+The memory bound is its weights and feature maps, each written and read once, at the peak bandwidth.
 
-``cpu``: the peak of arithmetic is the better of a large matrix product and a large convolution by OpenVINO, in float32
-and in int8; that of memory is a copy by NumPy. Engines and peaks are measured in alternating rounds. An engine may
-exceed the peak, because its own convolutions may use the caches better.
+``cpu``: the arithmetic peak is the faster of a large matrix product and a large convolution by OpenVINO, in float32 and
+in int8. The memory peak is a copy by NumPy. Engines and peaks are measured in alternating rounds. An engine may exceed
+the peak, because its own convolutions may use the caches better.
 
-``gpu``: the peaks are a large matrix product in FP16 and in int8, and a copy on the device, by PyTorch. Tables show the
-bounds beside the rates that `benchmarks.tensorrt_speed` measured last on such a GPU, images and embeddings on the GPU.
+``gpu``: the peaks are a large matrix product in FP16 and in int8, and a copy on the device, by PyTorch. Tables compare
+the bounds with the latest rates of `benchmarks.tensorrt_speed` on the same GPU model, with images and embeddings on the
+GPU.
 """
 
 from __future__ import annotations
@@ -38,15 +39,15 @@ from fastrt.timing.host import describe_machine
 from fastrt.timing.processes import warm_up
 
 BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
-"""Bytes of a number."""
+"""Bytes per number."""
 
 ARITHMETIC, MEMORY = "floor by arithmetic, ms", "floor by memory, ms"
-"""Columns: the bounds of one image."""
+"""Columns: the bounds per image."""
 
 SIDE = {"cpu": 2048, "gpu": 8192}
 IMAGES, CHANNELS, PIXELS = 8, 256, 32
 PROBES = {"product": 2 * SIDE["cpu"] ** 3, "convolution": 2 * IMAGES * 9 * CHANNELS**2 * PIXELS**2}
-"""Operations of each probe: a multiplication and an addition are two."""
+"""Operations of each probe; a multiplication and an addition count as two."""
 
 COPIED = {"cpu": 256 << 20, "gpu": 1 << 30}
 """Bytes."""
@@ -56,14 +57,14 @@ ROUNDS = 9
 PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
 TALL = "R50-NL-IBN 384x128"
 CALLS, QUEUED = 50, 10
-"""Calls on a GPU, and kernels of each call: the host waits once for all of them."""
+"""Calls on a GPU, and kernels per call: the host waits once for all of them."""
 
 Work = tuple[str, str] | tuple[str, str, int]
 Works = dict[Work, Callable[[], object]]
 
 
 def count_products(network: Network) -> int:
-    """Multiplications with an addition, for one image."""
+    """Count the multiply-add operations for one image."""
     total = 0
     for tensor in network:
         operation = tensor.operation
@@ -78,14 +79,14 @@ def count_products(network: Network) -> int:
 
 
 def count_pixels(size: int, outputs: int, kernel: int, stride: int, padding: int) -> int:
-    """Pixels under a filter along one axis, over all of its positions, without padding."""
+    """Count the pixels under a filter along one axis, over all its positions, without padding."""
     return sum(0 <= i * stride + offset - padding < size for i in range(outputs) for offset in range(kernel))
 
 
 def bound(title: str, network: Network, precision: str, batch: int, peak: float, bandwidth: float) -> Row:
-    """A network's bounds for a batch, from operations and bytes a second.
+    """Compute a network's bounds for a batch, from operations/s and bytes/s.
 
-    ReLUs and norms count as fused into the convolution before.
+    ReLUs and norms count as fused into the preceding convolution.
     """
     convolutions = [tensor for tensor in network if isinstance(tensor.operation, Convolution)]
     weights = sum(tensor.operation.weight.size for tensor in convolutions if isinstance(tensor.operation, Convolution))
@@ -102,7 +103,7 @@ def bound(title: str, network: Network, precision: str, batch: int, peak: float,
 
 
 def set_beside(bounds: Row, seconds: float) -> Row:
-    """A network's bounds with the time of a batch.
+    """Combine a network's bounds with the time of a batch.
 
     >>> set_beside({"batch": 4, ARITHMETIC: 1.0, MEMORY: 0.5}, 0.008)["of the peak"]
     '50%'
@@ -122,7 +123,7 @@ def describe_peaks(peaks: Mapping[str, float]) -> dict[str, float]:
 
 
 def open_probe(kind: str, precision: str) -> Callable[[], object]:
-    """A product of two square matrices, or a 3x3 convolution of `CHANNELS` to `CHANNELS`, on OpenVINO."""
+    """Open a product of two square matrices, or a 3x3 convolution of `CHANNELS` to `CHANNELS`, on OpenVINO."""
     import openvino as ov
     from openvino import opset14 as op
 
@@ -148,7 +149,7 @@ def open_probe(kind: str, precision: str) -> Callable[[], object]:
 
 
 def list_works(networks: Mapping[str, Network], folder: Path) -> Works:
-    """The works on a CPU: a copy, the probes of each precision, and each network at each batch."""
+    """List the works on a CPU: a copy, the probes of each precision, and each network at each batch."""
     source, target = (np.zeros(COPIED["cpu"], np.uint8) for _ in range(2))
     works: Works = {("copy", ""): lambda: np.copyto(target, source)}
     for precision in PRECISIONS:
@@ -163,7 +164,7 @@ def list_works(networks: Mapping[str, Network], folder: Path) -> Works:
 
 
 def build(network: Network, title: str, precision: Precision, folder: Path) -> Path:
-    """Build an engine for OpenVINO."""
+    """Build an OpenVINO engine."""
     size = network.input.shape[1], network.input.shape[2]
     table = fastrt.calibrate(network, draw_held_out(size)) if precision == "int8" else None
     path = folder / f"{title}-{precision}.xml"
@@ -195,7 +196,7 @@ def measure_cpu() -> None:
 
 
 def measure_peaks() -> tuple[dict[str, float], float]:
-    """A GPU's operations a second by precision, and its bytes read or written a second."""
+    """Measure a GPU's operations/s by precision, and its bytes/s read or written."""
     import torch
 
     def time_kernel(kernel: Callable[[], object]) -> float:
@@ -204,7 +205,7 @@ def measure_peaks() -> tuple[dict[str, float], float]:
                 kernel()
             torch.cuda.synchronize()
 
-        warm_up(run)  # brings the clocks up
+        warm_up(run)  # raises the clock frequency
         return time_in_turn({"": run}, calls=CALLS)[""][0] / QUEUED
 
     size = SIDE["gpu"], SIDE["gpu"]
@@ -244,7 +245,7 @@ def measure_gpu() -> None:
 
 
 def list_rows(result: Row) -> list[Row]:
-    """A GPU's bounds beside the rates that were measured on such a GPU."""
+    """Combine a GPU's bounds with the rates measured on the same GPU model."""
     speed: Row = json.loads(gpu_result(result["machine"]["gpu"], "tensorrt_speed").read_text())
     rates = {engine_of(row): row["images_s_on_device"] for row in speed["rows"] if "images_s_on_device" in row}
     return [

@@ -1,4 +1,4 @@
-"""README's table: one image a call, fastrt beside the fastest alternative, from the results of both benchmarks."""
+"""README's table: one image per call, fastrt and the fastest alternative, from the results of both benchmarks."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ INT8, INT8_PEER = "fastrt int8", "OpenVINO int8 by NNCF"
 
 
 def summarize() -> dict[str, Any]:
-    """A result of six rows; the ratio is the alternative's time divided by fastrt's.
+    """Make a result of six rows; the ratio is the alternative's time divided by fastrt's.
 
-    Ratios of int8 have one decimal, as both of their parts were rounded before.
+    int8 ratios have one decimal, because both of their operands are rounded.
     """
     cpu = json.loads((RESULTS / "peers.json").read_text())
     gpu = json.loads((RESULTS / "nvidia-h200" / "gpu_peers.json").read_text())
@@ -42,7 +42,7 @@ def _choose(rows: list[Row]) -> list[Row]:
 
 
 def _median(text: str) -> float:
-    """The median in ``1.40 (1.39 to 1.44)``."""
+    """Parse the median in ``1.40 (1.39 to 1.44)``."""
     return float(text.partition(" ")[0])
 
 

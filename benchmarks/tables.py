@@ -1,6 +1,6 @@
 """Tables and plots of README and docs, from ``benchmarks/results``: ``python -m benchmarks.tables`` (``make tables``).
 
-Each plot states the hash of the result that it was drawn from, so that a test can tell whether it is current.
+Each plot contains the hash of its result, so that a test can check whether it is current.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ DERIVED: dict[str, Callable[[Row], list[Row]]] = {
     "tensorrt_layers": tensorrt_layers.list_rows,
     "tensorrt_layers, parsed": tensorrt_layers.list_parsed,
 }
-"""Functions that compute a table's rows, by result; after a comma another view of the result."""
+"""Functions that compute a table's rows, by result; after a comma, by another view of the result."""
 
 
 def draw_table(result: Row, rows: list[Row]) -> str:
-    """A result's rows as a Markdown table without its lists, with the host or the source."""
+    """Format a result's rows as a Markdown table, without its lists, with the host or the source."""
     columns = list(dict.fromkeys(key for row in rows for key in row if not isinstance(row[key], list)))
     lines = [columns, ["---"] * len(columns), *([row.get(column, "") for column in columns] for row in rows)]
     table = "\n".join(f"| {' | '.join(str(cell).replace('_', ' ') for cell in line)} |" for line in lines)
@@ -55,7 +55,7 @@ def draw_table(result: Row, rows: list[Row]) -> str:
 
 
 def fill(text: str) -> str:
-    """A page with its tables written anew."""
+    """Replace the tables of a page."""
 
     def write(match: re.Match[str]) -> str:
         if match[1] == "summary":
@@ -76,11 +76,11 @@ def pages() -> list[Path]:
 
 COLOURS = ("#1b6ca8", "#e07b39", "#6a994e", "#9a9a9a", "#8e5ea2", "#c0504d", "#4bacc6")
 Figure = Any
-"""A figure of matplotlib, which is imported only to draw."""
+"""A matplotlib figure; matplotlib is imported only to draw."""
 
 
 def draw_gpu_peers(figure: Figure, rows: Sequence[Row]) -> None:
-    """Throughput by batch size, a panel a model."""
+    """Plot throughput by batch size, one panel per model."""
     titles = list(dict.fromkeys(row["model"] for row in rows))
     titles = [title for title in titles if sum(row["model"] == title for row in rows) > 2]
     panels = figure.subplots(1, len(titles), sharey=True)
@@ -100,7 +100,7 @@ def draw_gpu_peers(figure: Figure, rows: Sequence[Row]) -> None:
 
 
 def draw_peers(figure: Figure, rows: Sequence[Row]) -> None:
-    """Time of each by that of fastrt's fp32, a panel a batch size; a line covers the middle half of the rounds."""
+    """Plot time divided by fastrt's fp32 time, one panel per batch size; lines cover the middle half of the rounds."""
     batches = (1, 16)
     titles = list(dict.fromkeys(row["model"] for row in rows))
     names = [column for column in rows[0] if column not in ("model", "batch", "fastrt fp32, ms")]
@@ -125,7 +125,7 @@ def draw_peers(figure: Figure, rows: Sequence[Row]) -> None:
 
 
 def read_ratio(text: str) -> tuple[float, float, float]:
-    """Parse what `describe_ratios` wrote.
+    """Parse the output of `describe_ratios`.
 
     >>> read_ratio("1.40 (1.39 to 1.44)")
     (1.4, 1.39, 1.44)
@@ -142,12 +142,12 @@ PLOTS: dict[str, tuple[Callable[[Figure, Sequence[Row]], None], tuple[float, flo
 
 
 def picture(name: str) -> Path:
-    """The file of a result's plot."""
+    """Path of a result's plot."""
     return IMAGES / f"{name.replace('/', '-')}.svg"
 
 
 def fingerprint(name: str) -> str:
-    """The hash of a result's content."""
+    """Hash of a result's content."""
     return hashlib.sha256((RESULTS / f"{name}.json").read_bytes()).hexdigest()
 
 

@@ -1,8 +1,8 @@
-"""Time by layer of TensorRT engines: ``python -m benchmarks.tensorrt_layers FOLDER``.
+"""Time per layer of TensorRT engines: ``python -m benchmarks.tensorrt_layers FOLDER``.
 
-Each layer of the engines that `benchmarks.tensorrt_speed` built, and of those that `benchmarks.gpu_peers` parsed, with
-its kind and format as the engine inspector names them, and its microseconds by TensorRT's profiler; what those of ours
-sum up to, by what they are for; and ours beside the parser's, by the kinds of layers.
+Lists each layer of the engines of `benchmarks.tensorrt_speed` and of the parsed ones of `benchmarks.gpu_peers`: type
+and format from the engine inspector, and microseconds from TensorRT's profiler. Also sums fastrt's engines by purpose,
+and compares them with the parsed engines by layer type.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from benchmarks.tensorrt_speed import save_here
 from fastrt.engine.load import list_layers, open_runner
 
 PARSER = "parser"
-"""Stands for the precision in the name of an FP16 engine that `benchmarks.gpu_peers` parsed."""
+"""Replaces the precision in the name of an FP16 engine that `benchmarks.gpu_peers` parsed."""
 
 Layers = Sequence[Sequence[Any]]
-"""``COLUMNS`` of each layer."""
+"""The ``COLUMNS`` of each layer."""
 
 COLUMNS = ("layer", "kind", "us")
 
 
 def measure(path: Path) -> Row:
-    """The layers of an engine for its largest batch."""
+    """Measure the layers of an engine for its largest batch."""
     kinds = {layer.name: layer.kind for layer in list_layers(path)}
     runner = open_runner(path)
     try:
@@ -40,7 +40,7 @@ def measure(path: Path) -> Row:
 
 
 def sum_up(layers: Layers, sorts: Sequence[str], sort_of: Callable[[str, str], str]) -> dict[str, float]:
-    """Microseconds of layers by what they are, and of all.
+    """Sum the microseconds of layers by sort, and in total.
 
     >>> layers = [["bn1.IN", "Myelin FP32", 2.0], ["conv1 + relu", "CaskConvolution Int8", 3.0]]
     >>> sum_up(layers, ["convolutions", "norms", "rest"], purpose_of)
@@ -62,7 +62,7 @@ SORTS = (CONVOLUTIONS, FUSED, COPIES, REST)
 
 
 def sort_of(_name: str, kind: str) -> str:
-    """The kind of a layer of any engine."""
+    """The sort of a layer of any engine."""
     if "Conv" in kind:
         return CONVOLUTIONS
     if kind == "Myelin":
@@ -75,7 +75,7 @@ PURPOSES = (CONVOLUTIONS, NORMS, WAY_IN, COPIES, REST)
 
 
 def purpose_of(name: str, kind: str) -> str:
-    """The purpose of a layer of fastrt's engines, by its name."""
+    """The purpose of a layer of a fastrt engine, by its name."""
     sort = sort_of(name, kind)
     if sort == CONVOLUTIONS:
         return sort
@@ -87,7 +87,7 @@ def purpose_of(name: str, kind: str) -> str:
 
 
 def list_rows(result: Row) -> list[Row]:
-    """Engines of ours, summed up for a table by what their layers are for."""
+    """Sum fastrt's engines by the purpose of their layers, for a table."""
     return [
         {
             **{name: row[name] for name in ("model", "precision", "batch")},
@@ -100,7 +100,7 @@ def list_rows(result: Row) -> list[Row]:
 
 
 def list_parsed(result: Row) -> list[Row]:
-    """Engines that are there both of ours and of a parser's, by the kinds of their layers that take any time."""
+    """Compare fastrt's and the parser's engines, where both exist, by sorts of layers that take any time."""
     engines = {engine_of(row): row for row in result["rows"]}
     rows = []
     for row in result["rows"]:

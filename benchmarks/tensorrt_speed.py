@@ -1,16 +1,15 @@
-"""TensorRT engines on this host's GPU, from host memory to host memory.
+"""Speed of TensorRT engines on this host's GPU, from host memory to host memory.
 
-``python -m benchmarks.tensorrt_speed build FOLDER MODEL BATCH [PRECISION]`` builds one, for one batch, with the model's
-timing cache beside it, and notes the seconds; built again, it notes those with the cache. For int8 it takes the table
-that ``calibrate FOLDER MODEL`` made there, which may have been on another machine, as that needs OpenVINO. ``python -m
-benchmarks.tensorrt_speed measure FOLDER [MODEL ...]`` measures those that stand there, one after the other: uint8
-images in page-locked memory to float32 embeddings, through a session. Throughput is that of one call with sixteen
-batches, whose copies and computations overlap; that on the device, of images that lie on the GPU and embeddings that
-stay there.
+``python -m benchmarks.tensorrt_speed build FOLDER MODEL BATCH [PRECISION]`` builds one engine for one batch, with the
+model's timing cache, and stores the build time; a second build stores the time with the cache. int8 needs the table of
+``calibrate FOLDER MODEL`` in FOLDER. That step needs OpenVINO, so it may run on another host.
+
+``python -m benchmarks.tensorrt_speed measure FOLDER [MODEL ...]`` measures the engines in FOLDER one by one, through a
+session: uint8 images in page-locked memory to float32 embeddings. Throughput is that of one call with 16 batches, whose
+copies and computations overlap. Throughput on the device has images and embeddings in GPU memory.
 
 ``python -m benchmarks.tensorrt_speed mix FOLDER MODEL BATCH`` finds the convolutions that are slower in int8 than in
-fp16, and what an engine gains by having them in fp16 (`fastrt.quantization.layer_timing`). It takes engines that
-stand there.
+FP16, and the engine's gain from their exclusion (`fastrt.quantization.layer_timing`). It uses the engines in FOLDER.
 """
 
 from __future__ import annotations
@@ -45,11 +44,11 @@ PRECISIONS: tuple[Precision, ...] = ("fp16", "int8")
 CALIBRATED = 32
 BATCHES_IN_FLIGHT = 16
 CALLS = 20
-"""Timed calls of the throughput."""
+"""Timed calls for the throughput."""
 
 
 def calibrate(title: str, folder: Path) -> Path:
-    """Make a table for int8."""
+    """Make a calibration table for int8."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{title}.table.json"
     network = describe(title)
@@ -58,13 +57,16 @@ def calibrate(title: str, folder: Path) -> Path:
 
 
 def read_own_table(title: str, network: fastrt.Network, folder: Path) -> fastrt.CalibrationTable:
-    """A model's table. Drawn weights differ in their last bits from machine to machine, so it is another's by name."""
+    """Read a model's table, and adopt it for this host's network.
+
+    Drawn weights differ in their last bits between hosts, so the table has another fingerprint.
+    """
     table = fastrt.read_table(folder / f"{title}.table.json")
     return table.model_copy(update={"fingerprint": network.fingerprint()})
 
 
 def build(title: str, batch: int, folder: Path, precision: Precision) -> dict[str, float]:
-    """Build an engine; the seconds that it took, and what it took before."""
+    """Build an engine; returns its build time in seconds, and those of earlier builds."""
     network = describe(title)
     table = read_own_table(title, network, folder) if precision == "int8" else None
     path = folder / f"{title}-{precision}-{batch}.engine"
@@ -77,7 +79,7 @@ def build(title: str, batch: int, folder: Path, precision: Precision) -> dict[st
 
 
 def mix(title: str, batch: int, folder: Path) -> None:
-    """Find the convolutions that int8 makes slower, and the gain of excluding them."""
+    """Find the convolutions that are slower in int8, and the gain from their exclusion."""
     network = describe(title)
     table = read_own_table(title, network, folder)
     options = BuildOptions(batches=(batch,), timing_cache=folder / f"{title}.cache")
@@ -100,7 +102,7 @@ def mix(title: str, batch: int, folder: Path) -> None:
 
 
 class OnDevice:
-    """Images that lie on the GPU."""
+    """Images in GPU memory."""
 
     def __init__(self, images: Array) -> None:
         self._buffer = cuda.Buffer(images.nbytes)
@@ -117,14 +119,14 @@ class OnDevice:
 
 
 def read_seconds(path: Path) -> dict[str, float]:
-    """The noted seconds of an engine's builds, if any."""
+    """Read the stored build times of an engine, if any."""
     note = path.with_suffix(".json")
     seconds: dict[str, float] = json.loads(note.read_text()) if note.is_file() else {}
     return seconds
 
 
 def measure(path: Path, batch: int) -> dict[str, float]:
-    """Latency in ms, median and 99th percentile, and images a second."""
+    """Measure the latency in ms, median and 99th percentile, and the images/s."""
     with fastrt.load(path) as session:
         height, width = session.info.image_size
         people = np.stack([draw_person(i, 0, height, width) for i in range(8)])
@@ -154,7 +156,7 @@ def measure_all(folder: Path, titles: Sequence[str]) -> list[Row]:
                     row = {"model": title, "precision": precision, "batch": batch}
                     rows.append({**row, **measure(path, batch), **read_seconds(path)})
                     print(rows[-1], flush=True)
-                    # Saved at once: access to a GPU may end at any moment.
+                    # Saved at once, because access to a GPU may end at any moment.
                     save_here("tensorrt_speed", "tensorrt_speed measure FOLDER", rows, same=engine_of, image_size=SIZE)
     return rows
 
@@ -164,7 +166,7 @@ def describe_here() -> dict[str, Any]:
 
 
 def save_here(name: str, command: str, rows: list[Row], *, same: Callable[[Row], Any], **more: Any) -> None:
-    """Write rows to a result of this GPU, where others stay that were measured on such a one by such a TensorRT."""
+    """Write rows to this GPU model's result; rows from the same GPU model and TensorRT version are kept."""
     here = describe_here()
     save_rows(gpu_result(here["gpu"], name), command, here, rows, same=same, alike=SAME_GPU, **more)
 
@@ -175,7 +177,7 @@ def main() -> None:
     for verb in ("calibrate", "build", "mix", "measure"):
         command = verbs.add_parser(verb)
         command.add_argument("folder", type=Path)
-        # choices and nargs="*" do not agree on an empty list
+        # argparse's choices and nargs="*" conflict for an empty list
         command.add_argument("model", **({"nargs": "*"} if verb == "measure" else {"choices": TITLES}))
         if verb in ("build", "mix"):
             command.add_argument("batch", type=int)

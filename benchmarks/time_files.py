@@ -1,7 +1,7 @@
 """Time to read, write and build files of a ResNet-50 with IBN-a at 384x128: ``python -m benchmarks.time_files``.
 
-The command is timed whole, from its start to its end, as a user waits for it; readers and writers are timed alone; the
-best of three.
+The command is timed from start to end, as a user experiences it; readers and writers are timed alone. Each figure is
+the best of three runs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A network as a module of PyTorch, operation by operation: the input of the benchmarks of PyTorch and its exports."""
+"""A network as a PyTorch module, operation by operation, for the benchmarks of PyTorch and of its exports."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import fastrt
 
 
 def make_module(network: fastrt.Network, dtype: Any, *, written_out: bool = False, planes: bool = False) -> Any:
-    """The network as a module of torch; it takes ``(n, H, W, 3)`` uint8 BGR and gives float32 embeddings.
+    """Make a torch module of the network, from ``(n, H, W, 3)`` uint8 BGR images to float32 embeddings.
 
     Args:
-        network: with its scales folded, if they are to be.
-        dtype: of torch, that the images are brought to.
-        written_out: instance norms as means and products, for who has no such operation.
-        planes: it takes ``(n, 3, H, W)`` float32 RGB from 0 to 255 instead.
+        network: the network, with its scales folded if wanted.
+        dtype: the torch dtype of the computation.
+        written_out: write instance norms as means and products, for runtimes without that operation.
+        planes: take ``(n, 3, H, W)`` float32 RGB from 0 to 255 instead.
     """
     import torch
     from torch.nn import functional as f
@@ -50,7 +50,7 @@ def make_module(network: fastrt.Network, dtype: Any, *, written_out: bool = Fals
 
 
 def _function(operation: Any, written_out: bool) -> Callable[..., Any]:
-    """An operation as a function of its inputs and arrays. It holds numbers alone: what it holds is guarded."""
+    """Make a function of an operation's inputs and arrays. It holds only numbers, because torch.compile guards them."""
     import torch
     from torch.nn import functional as f
 
@@ -96,7 +96,7 @@ def _function(operation: Any, written_out: bool) -> Callable[..., Any]:
 
 
 def _normalize(x: Any, weight: Any, bias: Any, eps: float) -> Any:
-    """An instance norm, written out."""
+    """An instance norm as elementary operations."""
     x = x - x.mean((2, 3), keepdim=True)
     deviation = ((x * x).mean((2, 3), keepdim=True) + eps).sqrt()
     return x / deviation * weight.reshape(1, -1, 1, 1) + bias.reshape(1, -1, 1, 1)

@@ -1,4 +1,4 @@
-"""Build an engine; for int8, also find the layers that stay in floating point."""
+"""Build an engine; for int8, also find the layers to exclude from int8."""
 
 from __future__ import annotations
 
@@ -73,29 +73,29 @@ def build(
         target: the runtime; inferred from the suffix if None.
         precision: the precision of the computation.
         normalize: give embeddings unit length; without, they are those of FastReID's model.
-        io: ``u8_nhwc_bgr`` is ``(n, H, W, 3)`` uint8 BGR pixels, as OpenCV gives them, ``f32_nchw_rgb`` is
+        io: ``u8_nhwc_bgr`` is ``(n, H, W, 3)`` uint8 BGR pixels, OpenCV's layout; ``f32_nchw_rgb`` is
             ``(n, 3, H, W)`` float32 RGB pixels from 0 to 255.
-        resampler: the method by which a session resizes images; it is written into the file.
-        options: batches to tune for, compatibility, a timing cache, progress; the target's own if None.
+        resampler: the method by which a session resizes images; stored in the file.
+        options: batches to tune for, compatibility, timing cache, progress; None for the target's defaults.
         check: compare the engine with the reference before the file appears, and write no file if it fails. None:
-            in int8, and for targets that choose kernels by measuring (tensorrt).
+            check int8 engines, and targets that auto-tune kernels (tensorrt).
         checker: the comparison to make instead of fastrt's own, unless ``check`` is False.
         table: for int8, the result of `fastrt.calibrate`.
-        kept: for int8, names of convolutions that stay in floating point.
-        min_similarity: for int8, the least mean-centred cosine to fp32 that each of ``images`` must reach. The fewest
-            convolutions that this takes stay in floating point; on TensorRT also those that are slower in int8, where
-            that makes the engine faster. The bound is written into the file, and `fastrt.verify` asks for it.
+        kept: for int8, names of convolutions to exclude from int8.
+        min_similarity: for int8, the least mean-centred cosine to fp32 that each of ``images`` must reach. The smallest
+            set of convolutions that reaches it is excluded from int8. On TensorRT, convolutions that are slower in int8
+            are excluded too, if the engine gets faster. The bound is stored in the file, and `fastrt.verify` checks it.
         images: for int8, at least 8 images to compare with fp32 on: files, folders or patterns, or ``(h, w, 3)``
-            uint8 BGR arrays. None: the images that calibration left over, or drawn ones.
-        compare: for int8, compare the engine with fp32 in similarity, size and speed. Always done with
-            ``min_similarity`` or ``images``.
+            uint8 BGR arrays. None: images that calibration did not use, or else drawn images.
+        compare: for int8, compare the engine with fp32 in similarity, size and speed. Implied by ``min_similarity`` and
+            ``images``.
 
     Raises:
-        TargetError: no such target, its runtime is not installed, or the host lacks the precision or an option.
+        TargetError: the target is unknown, its runtime is not installed, or the host lacks the precision or an option.
         EngineError: the runtime cannot build the network, or the engine failed its checks.
-        CalibrationError: int8 without a table, or with another network's; an argument of int8 with another precision;
+        CalibrationError: int8 without a table, or with another network's; an int8 argument with another precision;
             a bound that cannot be reached; too few images.
-        ImageError: ``images`` names a path without images.
+        ImageError: a path in ``images`` has no images.
         OutputError: the file cannot be written.
     """
     path = Path(path)
@@ -112,7 +112,7 @@ def build(
     )
 
     def make_trial(path: Path, precision: Precision, kept: Collection[str]) -> EngineInfo:
-        """Build an engine to be measured and deleted."""
+        """Build an engine to measure; it is deleted afterwards."""
         given = table if precision == "int8" else None
         return make(path, precision=precision, table=given, kept=kept, check=False).info
 
@@ -136,4 +136,4 @@ def build(
 
 
 def _ignore(phase: str, done: int, steps: int) -> None:
-    """Show no progress."""
+    """Ignore progress."""

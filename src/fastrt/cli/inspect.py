@@ -86,7 +86,7 @@ def _print(found: dict[str, Any]) -> None:
 
 
 def _rows(value: object) -> Iterator[tuple[str, object]]:
-    """Name and value of each line; a nested value's name has a dot: ``backbone.depth``."""
+    """Yield the name and value of each line; nested names have dots: ``backbone.depth``."""
     if not isinstance(value, dict):
         yield "", value
         return

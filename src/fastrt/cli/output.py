@@ -1,4 +1,4 @@
-"""What commands print, and where: results on stdout, everything else on stderr."""
+"""Output of commands: results go to stdout, everything else to stderr."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ LOG_WIDTH = 160
 
 
 def result_console() -> Console:
-    """For results; wide where nobody looks, so that no figure of a table is cut off in a log."""
+    """Console for results; wide if stdout is not a terminal, so that a log has complete tables."""
     return Console(soft_wrap=True, width=None if sys.stdout.isatty() else LOG_WIDTH)
 
 
 def progress_console() -> Console:
-    """For progress, notes and errors."""
+    """Console for progress, notes and errors."""
     return Console(stderr=True, soft_wrap=True)
 
 
 def progress_bar(rate: str | None = None) -> Progress:
-    """A bar that goes away when it is done, and is not drawn where nobody looks; ``rate`` names what it counts."""
+    """A progress bar that disappears when done; drawn only on a terminal. ``rate`` names the counted items."""
     console = progress_console()
     columns = [*Progress.get_default_columns(), *([_Rate(rate)] if rate else [])]
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 class _Rate(ProgressColumn):
-    """How many a second."""
+    """The column with items per second."""
 
     def __init__(self, what: str) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class _Rate(ProgressColumn):
 
 @contextmanager
 def progress_of_phases() -> Iterator[Callable[[str, int, int], None]]:
-    """Bars, one for each phase; what is given is called with a phase's name, steps done and steps in all."""
+    """Show one bar per phase; yields a callback that takes the phase's name, steps done and steps in all."""
     tasks: dict[str, TaskID] = {}
     with progress_bar() as progress:
 
@@ -62,17 +62,17 @@ def progress_of_phases() -> Iterator[Callable[[str, int, int], None]]:
 
 
 def say(text: str) -> None:
-    """A line of result."""
+    """Print a line of the result."""
     result_console().print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def say_json(value: object) -> None:
-    """A result for machines."""
+    """Print a result as JSON."""
     sys.stdout.write(json.dumps(value, indent=1) + "\n")
 
 
 class Notes(logging.Handler):
-    """Prints what the logger ``fastrt`` warns of."""
+    """Prints the warnings of the logger ``fastrt``."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print a warning on stderr."""
@@ -80,16 +80,16 @@ class Notes(logging.Handler):
 
 
 def say_note(text: str) -> None:
-    """Log a decision, or something left out, as a warning: `Notes` prints it."""
+    """Log a decision or an omission as a warning; `Notes` prints it."""
     logger.warning("%s", text)
 
 
 def say_passed_over(files: Sequence[Path]) -> None:
-    """Which files of searched folders are not images."""
+    """Print the files of the searched folders that are not images."""
     if files:
         say_note(f"{len(files)} files are no images by their suffix, first {files[0]}: left out")
 
 
 def say_error(text: str) -> None:
-    """Why a command could not do what it was to."""
+    """Print the reason why a command failed."""
     progress_console().print(f"error: {text}", markup=False, highlight=False, soft_wrap=True)

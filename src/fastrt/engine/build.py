@@ -58,10 +58,10 @@ def build(
     kept: Collection[str] = (),
     min_similarity: float | None = None,
 ) -> Built:
-    """Build an engine file with the given layers in floating point, and check it.
+    """Build an engine file with the given layers excluded from int8, and check it.
 
-    `fastrt.build` documents the arguments and the errors, and can find ``kept``. Here ``min_similarity`` is only
-    written into the file.
+    `fastrt.build` documents the arguments and errors, and can find ``kept``. Here ``min_similarity`` is only stored in
+    the file.
     """
     path = Path(path)
     chosen = choose_target(path, target, precision)
@@ -136,16 +136,16 @@ def _quantizer(
 
 
 def default_timing_cache() -> Path:
-    """The path of TensorRT's timing cache: in ``XDG_CACHE_HOME``, or the user's cache folder."""
+    """Path of TensorRT's timing cache: in ``XDG_CACHE_HOME``, or in the user's cache folder."""
     root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(root) / "fastrt" / "tensorrt-timing.cache"
 
 
 def _settle(target: Target, options: BuildOptions) -> BuildOptions:
-    """Fill in the target's defaults.
+    """Fill in the target's default options.
 
     Raises:
-        TargetError: the target lacks an option, or the batches do not ascend.
+        TargetError: the target lacks an option, or the batches are not in ascending order.
     """
     if not target.batches:
         for name in ("batches", "version_compatible", "hardware_compatible", "compute_capabilities", "timing_cache"):

@@ -1,4 +1,4 @@
-"""The calibration table: ranges by tensor name, as JSON that people can read, a line a tensor."""
+"""The calibration table: ranges by tensor name, as readable JSON with one tensor per line."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from fastrt.passes.quantize import Placement, quantize
 from fastrt.targets.engine_info import Resampler
 
 Method = Literal["minmax", "percentile", "entropy", "mse"]
-"""How the largest magnitude worth representing is chosen; see `fastrt.quantization.methods`."""
+"""Methods to choose the largest magnitude to represent; see `fastrt.quantization.methods`."""
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class TensorRange(BaseModel):
-    """What values a tensor took.
+    """The range of a tensor's values.
 
     Attributes:
-        low: the least.
-        high: the largest.
-        amax: the largest magnitude that is worth representing, by the table's method.
-        saturated: which part of the values lies beyond it, 0 to 1.
+        low: minimum.
+        high: maximum.
+        amax: the largest magnitude to represent, chosen by the table's method.
+        saturated: fraction of the values beyond ``amax``, 0 to 1.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,21 +42,21 @@ class TensorRange(BaseModel):
 
 
 class CalibrationTable(BaseModel):
-    """Ranges of one network; each target derives its own scales from them.
+    """Calibrated ranges of one network; each target derives its own scales from them.
 
     Attributes:
-        format: version of this file.
-        fastrt: the fastrt that made it.
-        fingerprint: of the network.
-        method: how ``amax`` was chosen.
-        image_size: ``(H, W)``, to which images were brought.
-        resampler: how.
-        seed: by which images were drawn from a folder; None if they were given one by one.
-        images: their names, or as many numbers.
-        held_out: names of images of the same folder that were not looked at.
+        format: version of the file format.
+        fastrt: version of fastrt that wrote the file.
+        fingerprint: the network's fingerprint.
+        method: the method that chose ``amax``.
+        image_size: ``(H, W)`` of the resized images.
+        resampler: the method that resized them.
+        seed: random seed of the images drawn from a folder; None if the caller passed single images.
+        images: their names, or numbers if they have none.
+        held_out: names of images in the same folder that calibration did not use.
         images_hash: SHA-256 of their pixels, as read.
         ranges: by tensor name.
-        means: of each channel of what convolutions take, by tensor name; empty to leave biases as they are.
+        means: channel means of the inputs of convolutions, by tensor name; empty for no bias correction.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -80,7 +80,7 @@ class CalibrationTable(BaseModel):
         return f"{self.method}, {len(self.images)} images"
 
     def check(self, network: Network) -> None:
-        """Raise `CalibrationError` if it is of another network."""
+        """Raise `CalibrationError` if the table belongs to another network."""
         if self.fingerprint != network.fingerprint():
             raise CalibrationError(
                 "the calibration table is of another network: another checkpoint, config, or version of fastrt;"
@@ -88,15 +88,15 @@ class CalibrationTable(BaseModel):
             )
 
     def quantize(self, folded: Network, placement: Placement, kept: Collection[str] = ()) -> Network:
-        """The network with its convolutions in int8; see `fastrt.passes.quantize.quantize`."""
+        """Quantize the network's convolutions to int8; see `fastrt.passes.quantize.quantize`."""
         means = {name: np.asarray(mean) for name, mean in self.means.items()}
         return quantize(folded, self.ranges, placement, kept, means)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write it, whole or not at all.
+        """Write the table; the file is complete or absent.
 
         Raises:
-            OutputError: it cannot be written.
+            OutputError: the file cannot be written.
         """
         content = self.model_dump(mode="json")
         lines = [f" {json.dumps(key)}: {_lines(value)}" for key, value in content.items()]
@@ -108,10 +108,10 @@ def read_table(path: str | os.PathLike[str]) -> CalibrationTable:
     """Read a table.
 
     Raises:
-        CalibrationError: there is no such file, or it is no calibration table.
+        CalibrationError: the file does not exist, or is not a calibration table.
     """
     try:
-        # pydantic's own reader takes no names of files that are no UTF-8
+        # pydantic's own reader does not accept file names that are not UTF-8
         return CalibrationTable.model_validate(json.loads(Path(path).read_bytes()))
     except OSError as error:
         raise CalibrationError(f"cannot read the calibration table {path}: {error.strerror or error}") from None
@@ -128,7 +128,7 @@ def read_table(path: str | os.PathLike[str]) -> CalibrationTable:
 
 
 def _lines(value: object) -> str:
-    """JSON of which each entry of a dictionary has a line of its own."""
+    """Format as JSON, with one line per entry of a dictionary."""
     if not isinstance(value, dict):
         return json.dumps(value, ensure_ascii=False)
     entries = (f"  {json.dumps(key)}: {json.dumps(entry)}" for key, entry in value.items())

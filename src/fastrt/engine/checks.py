@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Check:
-    """One check: its name, its result, and the figures in words."""
+    """One check: its name, its result, and a sentence with the figures."""
 
     name: str
     passed: bool
@@ -16,7 +16,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Report:
-    """The checks of `verify`; true when all passed, and ``print(report)`` shows the figures."""
+    """The checks of `verify`; true if all passed. ``print(report)`` shows the figures."""
 
     checks: tuple[Check, ...]
 
@@ -27,7 +27,7 @@ class Report:
         return "\n".join([*self.lines(), "verified" if self else "not verified"])
 
     def lines(self) -> list[str]:
-        """One line for each check, without the verdict."""
+        """One line per check, without the overall result."""
         width = max(len(check.name) for check in self.checks)
         return [
             f"{check.name:<{width}}  {'ok  ' if check.passed else 'FAIL'}  {check.figures}" for check in self.checks

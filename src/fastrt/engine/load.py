@@ -1,4 +1,4 @@
-"""Engine files: load one, read its description, list its layers."""
+"""Engine files: load one, read its metadata, list its layers."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def load(
     """Load an engine file for inference.
 
     Args:
-        path: an engine file of fastrt, or of anyone who keeps to its inputs and outputs (see `describe`).
-        device: ``cpu``, ``cuda:0``, or another that the runtime finds; None for the target's own.
-        batch: how many images are run at once at most; None for what the device does best.
-        mode: ``latency`` for a batch now and then, ``throughput`` for many of them in a row.
+        path: an engine file of fastrt, or any engine file with the same inputs and outputs (see `describe`).
+        device: ``cpu``, ``cuda:0``, or another device of the runtime; None for the target's default.
+        batch: maximum number of images per run; None for the device's preferred batch size.
+        mode: ``latency`` for single batches, ``throughput`` for many batches in a row.
 
     Raises:
-        EngineError: there is no such file, or it is no engine, or it is damaged.
-        TargetError: the runtime or the device is not there.
+        EngineError: the file does not exist, is not an engine, or is damaged.
+        TargetError: the runtime or the device is not available.
     """
     return Session(open_runner(path, device, mode=mode), batch)
 
@@ -39,7 +39,7 @@ def open_runner(
     taps: bool | Collection[str] = False,
     mode: Mode = "latency",
 ) -> Runner:
-    """The runner below a session; with ``taps``, named tensors inside can be read: all, or those of these names.
+    """Open the runner below a session; ``taps`` makes intermediate outputs readable: all, or the named ones.
 
     Raises as `load` does.
     """
@@ -48,27 +48,27 @@ def open_runner(
 
 
 def describe(path: str | os.PathLike[str]) -> EngineInfo:
-    """What an engine file says of itself; from its tensors alone if it is not of fastrt's making.
+    """Read an engine file's metadata; for files of other tools, derive it from the tensors alone.
 
     Raises:
-        EngineError: there is no such file, or it is no engine, or it is damaged.
+        EngineError: the file does not exist, is not an engine, or is damaged.
     """
     target, path = _find_engine(path)
     return target.describe(path)
 
 
 def engine_size(path: str | os.PathLike[str]) -> int:
-    """Bytes of an engine, with the companion files that stand beside it.
+    """Size of an engine in bytes, including its companion files.
 
     Raises:
-        EngineError: there is no such file, or it is not named as an engine.
+        EngineError: the file does not exist, or its suffix is not an engine's.
     """
     target, path = _find_row(path)
     return sum(file.stat().st_size for file in target.list_files(path))
 
 
 def list_layers(path: str | os.PathLike[str]) -> list[Layer]:
-    """The layers of an engine file in order, as its runtime's file holds them. Raises as `describe` does."""
+    """List the layers of an engine file in the order of the runtime's file. Raises as `describe` does."""
     target, path = _find_engine(path)
     return target.layers(path)
 

@@ -16,21 +16,21 @@ from fastrt.targets.engine_info import EngineInfo
 
 
 class Session:
-    """A loaded engine. Call it with images; any number of threads may do so at once.
+    """A loaded engine. Call it with images; calls from several threads are safe.
 
-    Use it as a context manager, or `close` it.
+    Use it as a context manager, or call `close`.
 
     Attributes:
-        info: what the engine says of itself: image size, embedding's dimension, resampler, precision, spec.
-        batch: how many images are run at once at most.
-        threads: by how many threads of the CPU they are computed, where the runtime says; else None.
+        info: the engine's metadata: image size, embedding dimension, resampler, precision, spec.
+        batch: maximum number of images per run.
+        threads: number of CPU threads, if the runtime reports it; else None.
     """
 
     def __init__(self, runner: Runner, batch: int | None = None) -> None:
         """Wrap a runner.
 
         Raises:
-            EngineError: a batch of less than one image.
+            EngineError: ``batch`` is less than 1.
         """
         if batch is not None and batch < 1:
             raise EngineError(f"a batch of {batch} images cannot be run; at least 1 is wanted")
@@ -41,25 +41,25 @@ class Session:
         self._resample = find_resampler(runner.info.resampler)
 
     def __call__(self, images: Sequence[Image] | Images) -> Embeddings:
-        """The embeddings of images.
+        """Compute the embeddings of images.
 
         Args:
             images: a list of ``(h, w, 3)`` uint8 BGR arrays of any size, strided views included, each resized to the
                 engine's size; or one ``(n, H, W, 3)`` uint8 BGR array, a batch already at that size. An engine on a GPU
-                also takes an array that lies there, in its input profile: anything with ``__cuda_array_interface__`` or
-                DLPack, such as a tensor of torch; it is not copied to the host.
+                also takes an array in GPU memory, in its input profile, without a copy to the host: any object with
+                ``__cuda_array_interface__`` or DLPack, such as a torch tensor.
 
         Returns:
-            ``(n, D)`` float32, a row an image, in order; of unit length unless the engine was built raw.
+            ``(n, D)`` float32, one row per image, in order; of unit length unless the engine was built raw.
 
         Raises:
-            ImageError: no image at all, or one that is not ``(h, w, 3)`` uint8, or has no pixels; its place is named.
+            ImageError: there is no image, or an image is not ``(h, w, 3)`` uint8 or has no pixels; its index is named.
             EngineError: the session is closed, or the runtime failed.
         """
         if _lies_elsewhere(images):
             rows: Embeddings = self._runner.run_on_device(images, stay=False)
             return rows
-        self._check(images)  # all of them before the first is run
+        self._check(images)  # check all images before running the first
         if len(images) <= self.batch:
             return self._runner.run(self.prepare(self._resized(images)))
         embeddings = np.empty((len(images), self.info.embedding_dim), np.float32)
@@ -70,9 +70,9 @@ class Session:
         return embeddings
 
     def embed_batches(self, batches: Iterable[Images]) -> Iterator[Embeddings]:
-        """The embeddings of ready batches ``(n, H, W, 3)``, ``n`` up to `batch`, in turn.
+        """Yield the embeddings of ready batches ``(n, H, W, 3)``, ``n`` up to `batch`, one by one.
 
-        While one is computed the next is asked for, so whatever makes it overlaps with the engine.
+        The next batch is requested while one is computed, so its preparation overlaps with the engine.
 
         Raises:
             ImageError: a batch does not fit the engine.
@@ -87,23 +87,23 @@ class Session:
         return self._runner.run_all(ready())
 
     def embed_on_device(self, images: Any) -> Any:
-        """The embeddings of a ready batch, left on the GPU.
+        """Compute the embeddings of a ready batch and leave them on the GPU.
 
         Args:
-            images: a batch in the engine's input profile, of NumPy or on the GPU.
+            images: a batch in the engine's input profile, a NumPy array or on the GPU.
 
         Returns:
-            An ``(n, D)`` float32 array on the GPU, with ``__cuda_array_interface__``; it frees itself.
+            An ``(n, D)`` float32 array on the GPU, with ``__cuda_array_interface__``; it frees its own memory.
 
         Raises:
-            ImageError: the batch does not fit, or the engine runs on no GPU.
+            ImageError: the batch does not fit the engine, or the engine does not run on a GPU.
         """
         return self._runner.run_on_device(images, stay=True)
 
     def pinned(self, count: int) -> Array:
-        """Memory for ``count`` images in the engine's input profile, to be filled and given to the session.
+        """Allocate memory for ``count`` images in the engine's input profile, for use as a session's input.
 
-        For an engine on a GPU it is page-locked: a batch in it is copied there without a detour.
+        For an engine on a GPU the memory is page-locked, so a batch is copied to the GPU directly.
         """
         return self._runner.pinned(count)
 
@@ -120,11 +120,14 @@ class Session:
         return f"Session({self.info.target} {self.info.precision}, {height}x{width} to {self.info.embedding_dim})"
 
     def close(self) -> None:
-        """Free the engine. Closing twice does nothing."""
+        """Free the engine. A second call does nothing."""
         self._runner.close()
 
     def resize(self, images: Sequence[Image] | Images) -> Images:
-        """Images as a batch ``(n, H, W, 3)`` at the engine's size; a ready batch as it is. Raises as calling does."""
+        """Resize images to a batch ``(n, H, W, 3)`` of the engine's size; a ready batch is returned unchanged.
+
+        Raises as calling does.
+        """
         self._check(images)
         return self._resized(images)
 
@@ -137,7 +140,7 @@ class Session:
         return batch
 
     def prepare(self, batch: Images) -> Array:
-        """A ready batch in the engine's input profile, C-contiguous."""
+        """Convert a ready batch to the engine's input profile, C-contiguous."""
         if self.info.io == "f32_nchw_rgb":
             return batch[..., ::-1].transpose(0, 3, 1, 2).astype(np.float32, order="C")
         return np.ascontiguousarray(batch)
@@ -166,7 +169,7 @@ class Session:
 
 
 def _lies_elsewhere(images: object) -> bool:
-    """Whether images are an array of another library, which may lie on a GPU."""
+    """True if images are an array of another library, which may be in GPU memory."""
     if isinstance(images, np.ndarray | Sequence):
         return False
     return hasattr(images, "__cuda_array_interface__") or hasattr(images, "__dlpack__")

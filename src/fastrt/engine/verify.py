@@ -1,4 +1,4 @@
-"""Compare an engine with its network, computed by the reference, on drawn images."""
+"""Compare an engine on drawn images with the reference, which computes the same network."""
 
 from __future__ import annotations
 
@@ -23,34 +23,35 @@ from fastrt.targets.reference import DrawnReference, HalfSumsReference, Referenc
 from fastrt.targets.registry import find_target
 
 TOLERANCE = 1e-4
-"""Of fp32: the largest difference, divided by the largest absolute value of the reference."""
+"""Tolerance for fp32: the largest difference, divided by the largest absolute value of the reference."""
 
 ROUNDING = 3.0
-"""For networks that amplify rounding: times what the precision alone does to the reference itself."""
+"""Tolerance for networks that amplify rounding, as a multiple of the reference's own error in the same precision."""
 
 COSINE = {"tf32": 0.9995, "fp16": 0.999, "bf16": 0.99, "int8": 0.97}
-"""Below fp32: the least cosine between embeddings from which the reference's mean embedding is subtracted.
+"""Tolerance below fp32: the least mean-centred cosine, with the reference's mean embedding subtracted from both.
 
-Raw cosines hide breakage, as all embeddings of a network point in much the same direction."""
+Raw cosines hide errors, because all embeddings of a network point in a similar direction."""
 
 ROUNDED_LIKE = {"tf32": "float16", "fp16": "float16", "bf16": "bfloat16"}
-"""The type that shows what a precision does to a network; tf32 has as many bits after the point as float16."""
+"""The type in which the reference emulates a precision; tf32 has as many mantissa bits as float16."""
 
 SUMS_IN_HALF = {("tensorrt", "fp16"), ("tensorrt-rtx", "fp16")}
-"""Targets and precisions whose convolutions add up in half: docs/explanation/decisions/0009."""
+"""Targets and precisions whose convolutions accumulate in FP16: docs/explanation/decisions/0009."""
 
 INT8_COSINE = 0.99
-"""The least cosine between an int8 engine and its int8 network computed by the reference, where rounding allows it."""
+"""Least cosine of an int8 engine to the reference of the same int8 network, unless rounding alone lowers it further."""
 
 DRAWS = 4
 INT8_ROUNDING = 1.5
-"""For int8 networks that amplify rounding: draws of the reference with random rounding, and times the farthest of them.
+"""For int8 networks that amplify rounding: the number of reference runs with random rounding, and the tolerance as a
+multiple of the largest error among them.
 
-Less than `ROUNDING`: a saturated deep network lies just twice as far off."""
+Less than `ROUNDING`, because saturation in a deep network causes only twice that error."""
 
 PICTURES = 4
 RANKED_PICTURES = 16
-"""How many are drawn, and how many where ranks are looked at as well, for int8."""
+"""Numbers of drawn images: by default, and for int8, where ranks are compared too."""
 
 
 def verify(
@@ -59,21 +60,21 @@ def verify(
     images: Sequence[Image] | None = None,
     table: CalibrationTable | None = None,
 ) -> Report:
-    """Measure an engine against the network it is said to be.
+    """Compare an engine with its network.
 
-    Three checks: that its fingerprint is the network's; that its embeddings are the reference's, as near as the
-    precision allows; and that an image's embedding depends neither on the batch nor on its place in it. For int8, how
-    the images' order of neighbours changed is told as well.
+    Three checks: the fingerprint is the network's; the embeddings agree with the reference's within the precision's
+    tolerance; an image's embedding depends neither on the batch size nor on its place in the batch. For int8, the
+    report also has the change in the images' order of neighbours.
 
     Args:
         session: the engine.
-        network: what `fastrt.build_network` makes of the checkpoint.
-        images: ``(h, w, 3)`` uint8 BGR arrays, at least 2; drawn ones if None.
-        table: that an int8 engine was built with, if it is at hand.
+        network: the result of `fastrt.build_network` for the checkpoint.
+        images: ``(h, w, 3)`` uint8 BGR arrays, at least 2; None for drawn images.
+        table: the table that an int8 engine was built with, if available.
 
     Raises:
-        EngineError: the engine takes or gives other shapes than the network, so nothing can be compared.
-        CalibrationError: the table is of another network, or the engine is not in int8.
+        EngineError: the engine's input or output shapes differ from the network's, so nothing can be compared.
+        CalibrationError: the table belongs to another network, or the engine is not in int8.
     """
     info = session.info
     if table is not None and info.precision != "int8":
@@ -103,14 +104,14 @@ def verify(
 
 
 def verify_int8(session: Session, network: Network, table: CalibrationTable) -> Report:
-    """Compare an int8 engine with the same int8 network computed by the reference, on drawn images.
+    """Compare an int8 engine with the reference of the same int8 network, on drawn images.
 
-    So it measures the runtime and the host's CPU, not what int8 itself does to the embeddings.
+    This measures the runtime and the host's CPU, without the effect of int8 itself on the embeddings.
 
     Args:
         session: the engine.
-        network: what `fastrt.build_network` makes of the checkpoint.
-        table: that the engine was built with.
+        network: the result of `fastrt.build_network` for the checkpoint.
+        table: the table that the engine was built with.
 
     Raises:
         EngineError, CalibrationError: as `verify`.
@@ -122,13 +123,13 @@ def verify_int8(session: Session, network: Network, table: CalibrationTable) -> 
 
 
 def verify_layers(runner: Runner, network: Network, images: Sequence[Image] | None = None) -> Report:
-    """Compare an engine's tensors with the reference's of the same names, up to the first that disagrees.
+    """Compare an engine's tensors with the reference's tensors of the same names, up to the first difference.
 
-    Tensors that the engine does not have, as it fused or renamed them, are passed over.
+    Tensors that are missing in the engine, because it fused or renamed them, are skipped.
 
     Args:
-        runner: the engine, opened with taps; it is closed afterwards.
-        network: what `fastrt.build_network` makes of the checkpoint.
+        runner: the engine, opened with intermediate outputs; it is closed afterwards.
+        network: the result of `fastrt.build_network` for the checkpoint.
         images: as for `verify`.
 
     Raises:
@@ -155,7 +156,7 @@ def verify_layers(runner: Runner, network: Network, images: Sequence[Image] | No
 
 
 def _pictures(session: Session, network: Network, images: Sequence[Image] | None) -> Array:
-    """A batch at the engine's size, if the network's is the same: ``(n, H, W, 3)`` uint8 BGR."""
+    """Make a batch ``(n, H, W, 3)`` uint8 BGR at the engine's size, after checking that the network's is the same."""
     info = session.info
     size, dimension = network.input.shape[1:], network.output.shape[0]
     if info.image_size != size or info.embedding_dim != dimension:
@@ -181,9 +182,9 @@ def _reference(network: Network, batch: Array) -> Array:
 
 
 def _rounded(network: Network, pixels: Array, info: EngineInfo) -> Iterator[tuple[Tensor, Array]]:
-    """The reference as the engine's precision rounds it, whatever the runtime: what no engine can be blamed for.
+    """Run the reference with the rounding that the engine's precision causes in any runtime.
 
-    Nothing for int8, which is asked for at one's own risk: that it is like fp32 is the question.
+    Empty for int8, because the check is about the similarity to fp32.
     """
     if info.precision == "int8":
         return iter(())
@@ -201,7 +202,7 @@ def _compares_values(info: EngineInfo) -> bool:
 def _check_int8(
     session: Session, network: Network, table: CalibrationTable, batch: Array, got: Array, is_unit: bool
 ) -> Check:
-    """Whether an int8 engine is its own network: within `INT8_COSINE`, or as near as rounding leaves the reference."""
+    """Check that an int8 engine matches its own network, within `INT8_COSINE` or the reference's error by rounding."""
     info = session.info
     table.check(network)
     if info.calibration != table.summary:
@@ -240,14 +241,14 @@ def _check_fingerprint(info: EngineInfo, network: Network) -> Check:
 
 
 def _check_places(session: Session, batch: Array, got: Array, noise: float) -> Check:
-    """The last image must give what it gave among others, in every place of every size of batch that was tuned for."""
+    """Check that the last image gives the same embedding at every place of every batch size that was tuned for."""
     sizes = sorted({1, session.batch, *(size for size in session.info.batches or () if size <= session.batch)})
     rows = np.concatenate([session(np.repeat(batch[-1:], size, axis=0)) for size in sizes])
     return _check("places", session.info, rows, np.repeat(got[-1:], len(rows), axis=0), got.mean(0), noise)
 
 
 def _check(name: str, info: EngineInfo, got: Array, want: Array, centre: Array, noise: float) -> Check:
-    """Whether ``got`` is ``want`` as near as the precision allows, of which ``noise`` is what rounding alone does."""
+    """Check that ``got`` equals ``want`` within the precision's tolerance; ``noise`` is the error by rounding alone."""
     if not np.isfinite(got).all():
         return Check(name, False, "has NaN or infinity")
     difference = _differ(info, got, want, centre)
@@ -263,7 +264,7 @@ def _check(name: str, info: EngineInfo, got: Array, want: Array, centre: Array, 
 
 
 def _differ(info: EngineInfo, got: Array, want: Array, centre: Array) -> float:
-    """In fp32 the largest difference by the largest value; below, one less the least mean-centred cosine."""
+    """For fp32, the largest difference by the largest value; else 1 minus the least mean-centred cosine."""
     if _compares_values(info):
         return _distance(got, want)
     got, want, centre = (array.reshape(len(array), -1) for array in (got, want, centre[None]))

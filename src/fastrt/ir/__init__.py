@@ -1,1 +1,1 @@
-"""The description of a network: operations, tensors, a builder."""
+"""Network description: operations, tensors and a builder."""

@@ -1,4 +1,4 @@
-"""The builder: what topologies are written against."""
+"""The builder that topologies use to describe a network."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from fastrt.ir.parameters import Parameters
 
 
 class Builder:
-    """Collects tensors in order, and asks the checkpoint for their arrays.
+    """Collects tensors in order and takes their arrays from the checkpoint.
 
     Attributes:
-        parameters: the checkpoint's arrays, asked for by name and shape.
+        parameters: the checkpoint's arrays, taken by name and shape.
     """
 
     def __init__(self, parameters: Parameters) -> None:
@@ -20,21 +20,21 @@ class Builder:
         self._tensors: list[Tensor] = []
 
     def input(self, name: str, shape: Shape, dtype: str = "float32") -> Tensor:
-        """The network's input; the first tensor."""
+        """Add the network's input, the first tensor."""
         return self.add(name, Input(shape, dtype))
 
     def add(self, name: str, operation: Operation, *inputs: Tensor, exact: bool = False) -> Tensor:
-        """The tensor that ``operation`` makes of ``inputs``; ``exact`` if it must stay in float32 in every engine."""
+        """Add the output tensor of ``operation``; an ``exact`` tensor stays float32 in every engine."""
         tensor = make_tensor(name, operation, inputs, exact=exact)
         self._tensors.append(tensor)
         return tensor
 
     def take(self, name: str, shape: Shape) -> Array:
-        """The checkpoint's array ``name`` as float32; see `Parameters.take`."""
+        """Take the checkpoint's array ``name`` as float32; see `Parameters.take`."""
         return self.parameters.take(name, shape)
 
     def network(self, spec: dict[str, object], notes: tuple[str, ...] = ()) -> Network:
-        """All of it, with the tensor added last as the output.
+        """Return the network; the last tensor added is the output.
 
         Raises:
             WeightsError: arrays are missing, unexpected, misshapen or not finite; the message lists all of them.

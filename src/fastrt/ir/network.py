@@ -1,4 +1,4 @@
-"""The network: a list of tensors, each made by one operation from tensors before it."""
+"""The network: a list of tensors. One operation computes each tensor from earlier tensors."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ OUTPUT = "embedding"
 class Tensor:
     """One line of a network: ``name = operation(inputs)``, with the output's shape (per image) and dtype.
 
-    ``exact`` marks a tensor that must stay in float32 at every precision. The mark is no part of a network's text and
-    fingerprint, as it changes nothing that the network computes.
+    ``exact`` marks a tensor that must stay in float32 at every precision. A network's text and fingerprint exclude the
+    mark, because it does not change the values that the network computes.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Tensor:
 
 
 def make_tensor(name: str, operation: Operation, inputs: Sequence[Tensor], *, exact: bool = False) -> Tensor:
-    """The tensor that ``operation`` makes of ``inputs``, its shape and dtype inferred.
+    """Return the output tensor of ``operation`` for ``inputs``, with inferred shape and dtype.
 
     Raises:
         NetworkError: the inputs do not fit the operation.
@@ -55,12 +55,12 @@ def make_tensor(name: str, operation: Operation, inputs: Sequence[Tensor], *, ex
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """A whole network; ``print(network)`` shows it, a tensor a line.
+    """A complete network; ``print(network)`` shows one tensor per line.
 
     Attributes:
-        tensors: in an order in which they can be computed; the first is the input, the last the output.
-        spec: what the network was described by, as plain JSON values.
-        notes: what was decided for the caller while building, in sentences to be said aloud.
+        tensors: in topological order; the first is the input, the last the output.
+        spec: the model description of the network, as plain JSON values.
+        notes: decisions made for the caller during the build, as sentences to log as warnings.
     """
 
     tensors: tuple[Tensor, ...]
@@ -102,7 +102,7 @@ class Network:
         return self.tensors[-1]
 
     def consumers(self) -> dict[str, list[Tensor]]:
-        """Which tensors are made of each tensor; the output has none."""
+        """Map each tensor's name to the tensors that read it; the output has none."""
         result: dict[str, list[Tensor]] = {tensor.name: [] for tensor in self.tensors}
         for tensor in self.tensors:
             for name in tensor.inputs:
@@ -110,7 +110,7 @@ class Network:
         return result
 
     def fingerprint(self) -> str:
-        """A SHA-256 over operations and arrays, as hex; equal for equal networks on every machine."""
+        """SHA-256 of operations and arrays, in hex; equal networks have equal fingerprints on every host."""
         digest = hashlib.sha256()
         for tensor in self.tensors:
             header = [tensor.name, tensor.operation.kind, tensor.inputs, tensor.operation.attributes()]

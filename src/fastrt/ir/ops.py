@@ -1,7 +1,7 @@
-"""The operations: attributes, arrays and a shape rule each; nothing of any runtime.
+"""The operations: attributes, arrays and a shape rule for each, independent of any runtime.
 
-Every operation has exactly one output. Shapes are per image (the batch axis is never described) and channels come
-first, so a feature map is ``(C, H, W)`` and channels are axis 0. How an operation is computed belongs to the targets.
+Every operation has exactly one output. Shapes are per image, without the batch axis. Channels come first: a feature
+map is ``(C, H, W)`` and channels are axis 0. The targets implement the computation.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Operation:
 
     Attributes:
         kind: the operation's name in snake case; a target's method of that name lowers it.
-        arity: how many tensors it takes; -1 is any number.
+        arity: number of input tensors; -1 is any number.
     """
 
     kind: ClassVar[str]
@@ -32,15 +32,15 @@ class Operation:
         cls.kind = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
 
     def infer(self, *inputs: Shape) -> Shape:
-        """The output's shape from the inputs' shapes; raises `NetworkError` where they do not fit."""
+        """Return the output's shape for the inputs' shapes; raises `NetworkError` if they do not fit."""
         raise NotImplementedError
 
     def arrays(self) -> dict[str, Array]:
-        """The arrays that live in the operation, by field name."""
+        """The operation's arrays, by field name."""
         return {name: value for name, value in self._items() if isinstance(value, np.ndarray)}
 
     def attributes(self) -> dict[str, object]:
-        """Everything else, by field name; plain numbers, strings and tuples of them."""
+        """All other fields, by name: plain numbers, strings and tuples of them."""
         return {name: value for name, value in self._items() if value is not None and not isinstance(value, np.ndarray)}
 
     def _items(self) -> list[tuple[str, object]]:
@@ -54,9 +54,9 @@ def _map_shape(operation: Operation, shape: Shape) -> tuple[int, int, int]:
 
 
 def _windows(kind: str, size: int, kernel: int, stride: int, padding: int, ceil: bool = False) -> int:
-    """How many windows fit along one axis, by PyTorch's rule.
+    """Count the windows along one axis, by PyTorch's rule.
 
-    Source: torch.nn.MaxPool2d: with ``ceil_mode`` a last window that would start inside the right padding is dropped.
+    Source: torch.nn.MaxPool2d. With ``ceil_mode`` a last window that would start inside the right padding is dropped.
     """
     span = size + 2 * padding - kernel
     count = (-(-span // stride) if ceil else span // stride) + 1
@@ -71,7 +71,7 @@ def _windows(kind: str, size: int, kernel: int, stride: int, padding: int, ceil:
 
 @dataclass(frozen=True, eq=False)
 class Input(Operation):
-    """The images, as the caller gives them."""
+    """The images that the caller passes."""
 
     shape: Shape
     dtype: str = "float32"
@@ -146,9 +146,9 @@ class Concat(Operation):
 
 @dataclass(frozen=True, eq=False)
 class ScaleShift(Operation):
-    """``x * scale + shift``, a scale and a shift for each channel: ``(C,)`` float64 each, rounded by the target alone.
+    """``x * scale + shift`` per channel; both are ``(C,)`` float64, and only the target rounds them.
 
-    What a batch norm is at inference, and the standardisation of pixels.
+    Represents batch norm at inference and the standardisation of pixels.
     """
 
     scale: Array
@@ -166,7 +166,7 @@ class ScaleShift(Operation):
 class QuantizeDequantize(Operation):
     """A Q/DQ pair: ``(clip(round(x / scale) + zero_point) - zero_point) * scale``, halves rounded to even.
 
-    ``grid`` is ``int8`` or ``uint8``. What runs between such pairs a runtime computes in 8 bits.
+    ``grid`` is ``int8`` or ``uint8``. A runtime computes the operations between such pairs in int8.
     """
 
     scale: float
@@ -180,7 +180,7 @@ class QuantizeDequantize(Operation):
 
     @property
     def limits(self) -> tuple[float, float]:
-        """The least and the largest value that it can give."""
+        """The smallest and the largest output value."""
         grid = np.iinfo(self.grid)
         return (grid.min - self.zero_point) * self.scale, (grid.max - self.zero_point) * self.scale
 
@@ -189,9 +189,9 @@ class QuantizeDequantize(Operation):
 class Convolution(Operation):
     """Cross-correlation with ``weight`` ``(O, I / groups, kh, kw)`` and a ``bias`` ``(O,)``; zeros pad both sides.
 
-    An int8 ``weight`` comes with a ``scale`` ``(O,)`` float32, by which each output channel's is multiplied.
-    With ``groups``, the output channels of a group take the input channels of that group alone.
-    Taps of the kernel are ``dilation`` pixels apart.
+    An int8 ``weight`` has a ``scale`` ``(O,)`` float32 that multiplies the weights of each output channel.
+    With ``groups``, the output channels of a group read only the input channels of that group.
+    Kernel elements are ``dilation`` pixels apart.
     """
 
     weight: Array
@@ -203,7 +203,7 @@ class Convolution(Operation):
     dilation: int = 1
 
     def attributes(self) -> dict[str, object]:
-        """As the base class, without ``groups`` and ``dilation`` of 1: fingerprints stay what they were."""
+        """As the base class, but omits ``groups`` and ``dilation`` if 1, so that older fingerprints stay valid."""
         plain = {name for name in ("groups", "dilation") if getattr(self, name) == 1}
         return {name: value for name, value in super().attributes().items() if name not in plain}
 
@@ -231,13 +231,13 @@ class Convolution(Operation):
         )
 
     def dequantized(self) -> Array:
-        """The weight, as floating point."""
+        """Return the weight in floating point."""
         return self.weight if self.scale is None else self.weight * self.scale[:, None, None, None]
 
 
 @dataclass(frozen=True, eq=False)
 class MaxPool(Operation):
-    """The largest value of each window; padding never wins. ``ceil`` counts a last window that juts out."""
+    """The largest value of each window, padding excluded. ``ceil`` counts a last window that exceeds the input."""
 
     kernel: int
     stride: int
@@ -250,14 +250,14 @@ class MaxPool(Operation):
         return (channels, *sizes)
 
     def padding_after(self, size: int) -> int:
-        """How far the last window juts out on the far side of an axis of ``size`` pixels, explicit padding included."""
+        """Padding after an axis of ``size`` pixels that the last window needs, explicit padding included."""
         count = _windows(self.kind, size, self.kernel, self.stride, self.padding, self.ceil)
         return max((count - 1) * self.stride + self.kernel - size - self.padding, 0)
 
 
 @dataclass(frozen=True, eq=False)
 class InstanceNorm(Operation):
-    """Each channel of each image to mean 0 and variance 1 over its pixels, then ``* weight + bias``, ``(C,)`` each."""
+    """Scales each channel of each image to mean 0 and variance 1, then ``* weight + bias``, ``(C,)`` each."""
 
     weight: Array
     bias: Array
@@ -296,7 +296,7 @@ class Sigmoid(_Elementwise):
 
 @dataclass(frozen=True, eq=False)
 class Clamp(_Elementwise):
-    """``x`` held between ``low`` and ``high``; None leaves that side open."""
+    """``x`` limited to ``low`` to ``high``; None: no bound on that side."""
 
     low: float | None = None
     high: float | None = None
@@ -329,7 +329,7 @@ class Add(_Binary):
 
 @dataclass(frozen=True, eq=False)
 class Multiply(_Binary):
-    """``a * b``; a ``(C, 1, 1)`` tensor is repeated over the pixels of a feature map."""
+    """``a * b``; a ``(C, 1, 1)`` tensor is broadcast over the pixels of a feature map."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -388,4 +388,4 @@ OPERATIONS: dict[str, type[Operation]] = {
         InstanceNorm, Relu, LeakyRelu, Sigmoid, Clamp, Power, Add, Multiply, MatMul, ReduceMean, ReduceMax, L2Normalize,
     )
 }  # fmt: skip
-"""Every operation by its kind: what a target has to know."""
+"""All operations by kind; a target must lower them."""

@@ -1,4 +1,4 @@
-"""A checkpoint's arrays as a topology asks for them, and everything that was wrong with them, at once."""
+"""The checkpoint's arrays that a topology takes, and one error that lists everything wrong with them."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from fastrt.errors import WeightsError
 
 @dataclass
 class Parameters:
-    """Arrays by name, each to be taken once.
+    """Checkpoint arrays by name, each taken once.
 
     Attributes:
         arrays: the checkpoint.
         title: the network, for messages: ``resnet 50``.
         flat: the checkpoint's format has no shapes (``.wts``), so an array of the right size is reshaped.
-        ignored: tells of a name that no topology takes whether it may be there all the same.
+        ignored: returns True for a name that may be present although no topology takes it.
     """
 
     arrays: Mapping[str, Array]
@@ -32,9 +32,9 @@ class Parameters:
     _not_finite: list[str] = field(default_factory=list)
 
     def take(self, name: str, shape: Shape) -> Array:
-        """The array ``name``, ``shape``, as C-contiguous float32.
+        """Take the array ``name`` of shape ``shape`` as C-contiguous float32.
 
-        What is wrong with it is remembered for `check`, and zeros stand in, so that all faults are found at once.
+        Problems are recorded for `check`, which reports all at once. A missing or misshapen array becomes zeros.
         """
         array = self.arrays.get(name)
         if array is None:
@@ -53,7 +53,7 @@ class Parameters:
         return array
 
     def check(self) -> None:
-        """Raise a `WeightsError` that lists every fault, if there was one."""
+        """Raise a `WeightsError` that lists every problem, if there is one."""
         unexpected = [
             f"{name} {self.arrays[name].shape}"
             for name in self.arrays

@@ -1,1 +1,1 @@
-"""The models: topologies written against the builder."""
+"""The models: network topologies, written with the builder."""

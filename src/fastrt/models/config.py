@@ -1,4 +1,4 @@
-"""FastReID configs of every version as a ModelSpec: YAML, ``_BASE_`` inheritance, ``KEY VALUE`` overrides, presets."""
+"""Reads FastReID configs of every version as a ModelSpec: YAML, ``_BASE_``, ``KEY VALUE`` overrides, presets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from fastrt.models.named import list_names
 from fastrt.models.spec import ModelSpec
 
 MAX_BYTES = 1 << 20
-"""No config is larger; FastReID's own dumps are 5 kB."""
+"""Maximum size of a config; FastReID's own dumps have 5 kB."""
 
 MAX_BASES = 16
 
@@ -34,14 +34,14 @@ FIELDS = {
     "MODEL.PIXEL_STD": "pixel_std",
     "INPUT.SIZE_TEST": "image_size",
 }
-"""FastReID's keys and the spec's; those of MODEL.BACKBONE stand in the backbone's class."""
+"""FastReID's keys and the spec's fields; the keys of MODEL.BACKBONE are in the backbone's class."""
 
 HARMLESS = {
     "MODEL.HEADS": "CLS_LAYER IN_FEAT MARGIN NECK_FEAT NORM NORM_SPLIT NUM_CLASSES SCALE",
 }
-"""Keys without effect at inference, or with one that the weights show too.
+"""Keys without effect at inference, or whose effect the weights show too.
 
-NECK_FEAT chooses the input of the training loss, never what is returned.
+NECK_FEAT chooses the input of the training loss, never the output.
 """
 
 GROUPS = (
@@ -69,21 +69,21 @@ OLD_POOLS = {
     "avgmaxpool": "AdaptiveAvgMaxPool",
     "clipavgpool": "ClipGlobalAvgPool",
 }
-"""Names of before 2021-03-23."""
+"""Head names from before 2021-03-23."""
 
 
 def load_spec(
     source: str | os.PathLike[str] | Mapping[str, Any] | None = None, overrides: Sequence[object] = ()
 ) -> ModelSpec:
-    """A spec from a FastReID config, a preset, or a mapping.
+    """Make a spec from a FastReID config, a preset, or a mapping.
 
     Args:
-        source: a YAML file of FastReID of any version, with ``_BASE_``; or a preset's name (see `preset_names`); or a
+        source: a FastReID YAML file of any version, with ``_BASE_``; or a preset's name (see `preset_names`); or a
             mapping of FastReID's keys, nested or dotted, or of a spec's own fields; None for FastReID's defaults.
-        overrides: ``[key, value, key, value, ...]`` laid over it, as on FastReID's command line.
+        overrides: ``[key, value, key, value, ...]``, applied last, as on FastReID's command line.
 
     Raises:
-        SpecError: no such file, not YAML, or a key or value that describes no network fastrt knows.
+        SpecError: the file does not exist or is not YAML, or a key or value is unknown to fastrt.
 
     Source: fastreid/config/config.py and defaults.py.
     """
@@ -102,7 +102,7 @@ def load_spec(
 
 
 def preset_names() -> list[str]:
-    """The presets that come with fastrt: the five examples of FastRT's README."""
+    """List fastrt's presets: the five examples of FastRT's README."""
     folder = resources.files("fastrt.models") / "presets"
     return sorted(entry.name.removesuffix(".yml") for entry in folder.iterdir() if entry.name.endswith(".yml"))
 
@@ -124,7 +124,7 @@ def _find(source: str | os.PathLike[str]) -> Path:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML without aliases: no config of FastReID has one, and nested ones grow without bound."""
+    """YAML without aliases: FastReID's configs have none, and nested aliases can grow without bound."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
@@ -139,7 +139,7 @@ def _read_yaml(path: Path, depth: int = 0) -> dict[str, Any]:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise SpecError(f"{path} is {path.stat().st_size} bytes long; no config is: is it a checkpoint?")
-        config = yaml.load(path.read_text("utf-8"), _Loader)  # noqa: S506 - a SafeLoader that knows even less
+        config = yaml.load(path.read_text("utf-8"), _Loader)  # noqa: S506 - a restricted SafeLoader
     except OSError as error:
         raise SpecError(f"cannot read config {path}: {error.strerror}") from error
     except UnicodeDecodeError:
@@ -182,9 +182,9 @@ def _flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
 
 
 def _decode(value: object) -> object:
-    """A string as the Python literal it spells, if it does.
+    """Parse a string as a Python literal; return other values unchanged.
 
-    Source: yacs.config.CfgNode._decode_cfg_value: tuples in YAML and all values on the command line are such strings.
+    Source: yacs.config.CfgNode._decode_cfg_value: tuples in YAML and all command-line values are such strings.
     """
     if not isinstance(value, str):
         return value
@@ -229,7 +229,7 @@ def _to_spec(config: dict[str, object]) -> ModelSpec:
 
 
 def _read_backbone(config: Mapping[str, object]) -> tuple[type[Backbone], dict[str, object]]:
-    """The backbone's family and its settings; of two keys for one setting the later one counts."""
+    """Read the backbone's family and settings; if two keys set the same field, the later one wins."""
     names = [config[key] for key in config if key in ("MODEL.BACKBONE.NAME", "backbone", "backbone.name")]
     name = names[-1] if names else DEFAULT
     if not isinstance(name, str) or name not in BACKBONES:
@@ -253,19 +253,19 @@ OLD_HEADS = ("BNneckHead", "ReductionHead", "LinearHead")
 
 
 def _old_head(head: str, values: dict[str, object], pool: object) -> dict[str, object]:
-    """Translate an old head's name and the keys whose meaning changed since.
+    """Translate an old head's name, and the keys whose meaning has changed.
 
     Source: fastreid/modeling/heads and meta_arch/baseline.py at v0.1.1.
     """
-    if pool == "gempool":  # its exponent was learnt until 2020-09-10
+    if pool == "gempool":  # its exponent was learned until 2020-09-10
         values["pool_layer"] = "GeneralizedMeanPoolingP"
     if head == "ReductionHead":
         return {"embedding_dim": 512, **values, "with_bnneck": True}
-    return {**values, "embedding_dim": 0, "with_bnneck": head == "BNneckHead"}  # REDUCTION_DIM had a default, unused
+    return {**values, "embedding_dim": 0, "with_bnneck": head == "BNneckHead"}  # REDUCTION_DIM had an unused default
 
 
 def _check_harmless(key: str, family: type[Backbone]) -> None:
-    """Refuse a key that FastReID does not know where a typing mistake would change the embeddings."""
+    """Refuse a key unknown to FastReID if it may be a typing mistake that changes the embeddings."""
     group, _, leaf = key.rpartition(".")
     keys = [*FIELDS, *(f"{GROUP}.{name}" for name in family.config_keys())]
     if group in HARMLESS and leaf not in HARMLESS[group].split():

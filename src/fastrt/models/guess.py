@@ -1,4 +1,4 @@
-"""A spec from a checkpoint's names alone, with notes on what was inferred and what was assumed."""
+"""Infers a spec from a checkpoint's names alone, with notes on what was inferred and what was assumed."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from fastrt.models.spec import ModelSpec
 
 @dataclass(frozen=True)
 class Guess:
-    """A spec, and in sentences what it was read from and what it assumes."""
+    """A spec, with sentences about what was inferred and what was assumed."""
 
     spec: ModelSpec
     notes: tuple[str, ...]
 
 
 def guess_spec(arrays: Mapping[str, Array]) -> Guess:
-    """Describe a checkpoint's model from its names.
+    """Infer a checkpoint's model from its names.
 
-    Names tell the backbone's depth and variants, a learnt pooling exponent, the head's convolution and batch norm.
-    They do not tell image size, a pooling without parameters, or, of a ResNet, last stride and distill: FastReID's
-    usual ones are assumed.
+    Names show the backbone's depth and variants, a learned pooling exponent, the head's convolution and batch norm.
+    They do not show the image size, a pooling without parameters, or a ResNet's last stride and distill. FastReID's
+    usual values are assumed for these.
 
     Raises:
-        SpecError: no family of backbones recognises the names.
+        SpecError: the names match no family of backbones.
     """
     backbone = _recognise(arrays)
     learnt = "heads.pool_layer.p" in arrays
-    non_local = any(name.startswith("backbone.NL_") for name in arrays)  # of AGW, which pools so
+    non_local = any(name.startswith("backbone.NL_") for name in arrays)  # AGW has them, and uses this pooling
     pool = "GeneralizedMeanPoolingP" if learnt else "GeneralizedMeanPooling" if non_local else "GlobalAvgPool"
     size = (384, 128) if learnt else (256, 128)
     convolution = "heads.bottleneck.0.weight" in arrays and "heads.bottleneck.0.running_mean" not in arrays
@@ -61,6 +61,6 @@ def _recognise(arrays: Mapping[str, Array]) -> Backbone:
 
 
 def _embedding_dim(arrays: Mapping[str, Array], backbone: Backbone) -> int:
-    """Rows of the head's convolution; from its size where the format has no shapes."""
+    """Output channels of the head's convolution; from the array's size if the format has no shapes."""
     array = arrays["heads.bottleneck.0.weight"]
     return int(array.shape[0]) if array.ndim == 4 else int(array.size // backbone.channels)

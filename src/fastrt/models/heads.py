@@ -1,4 +1,4 @@
-"""Heads: a feature map ``(C, h, w)`` to an embedding ``(D, 1, 1)``; the tables of poolings and of heads.
+"""Heads map a feature map ``(C, h, w)`` to an embedding ``(D, 1, 1)``; with the tables of poolings and heads.
 
 Source: fastreid/modeling/heads/embedding_head.py, fastreid/layers/pooling.py.
 """
@@ -22,7 +22,7 @@ def average_pool(b: Builder, x: Tensor, name: str) -> Tensor:
 
 
 def max_pool(b: Builder, x: Tensor, name: str) -> Tensor:
-    """GlobalMaxPool: the largest pixel."""
+    """GlobalMaxPool: the maximum over the pixels."""
     return b.add(name, ReduceMax(), x)
 
 
@@ -32,7 +32,7 @@ def average_max_pool(b: Builder, x: Tensor, name: str) -> Tensor:
 
 
 def clip_average_pool(b: Builder, x: Tensor, name: str) -> Tensor:
-    """ClipGlobalAvgPool: the mean over the pixels, held between 0 and 1."""
+    """ClipGlobalAvgPool: the mean over the pixels, clipped to 0 to 1."""
     return b.add(name, Clamp(0.0, 1.0), b.add(f"{name}.avgpool", ReduceMean(), x))
 
 
@@ -44,14 +44,14 @@ def generalized_mean_pool(b: Builder, x: Tensor, name: str, p: float = 3.0) -> T
 
 
 def learnt_generalized_mean_pool(b: Builder, x: Tensor, name: str) -> Tensor:
-    """GeneralizedMeanPoolingP: the same with a learnt exponent, ``name.p``."""
+    """GeneralizedMeanPoolingP: the same with a learned exponent, ``name.p``."""
     p = float(b.take(f"{name}.p", (1,))[0])
-    # A missing exponent is zeros here, and reported with all other errors; until then any number that computes will do.
+    # A missing exponent is zeros here and is reported later, with all other errors; 3 avoids a division by zero.
     return generalized_mean_pool(b, x, name, p or 3.0)
 
 
 def flatten(b: Builder, x: Tensor, name: str) -> Tensor:
-    """Flatten: every pixel of every channel, channels first."""
+    """Flatten: all pixels of all channels, channels first."""
     return b.add(name, Reshape((int(np.prod(x.shape)), 1, 1)), x)
 
 
@@ -87,12 +87,12 @@ class Head:
     with_bnneck: bool
 
     def build(self, b: Builder, x: Tensor, name: str = "heads") -> Tensor:
-        """The embedding ``(D, 1, 1)`` of a feature map, from the arrays below ``name``."""
+        """Build the embedding ``(D, 1, 1)`` of a feature map, from the arrays under ``name``."""
         return HEADS[self.kind](b, x, name, self)
 
 
 def build_embedding_head(b: Builder, x: Tensor, name: str, head: Head) -> Tensor:
-    """EmbeddingHead: pooling, then a reducing convolution and a batch norm if it has them."""
+    """EmbeddingHead: pooling, then an optional reducing convolution and an optional batch norm."""
     x = POOLS[head.pool_layer](b, x, f"{name}.pool_layer")
     index = 0
     if head.embedding_dim:

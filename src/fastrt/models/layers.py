@@ -1,4 +1,4 @@
-"""Composites: a few operations that make one layer of FastReID, named as its checkpoints name them."""
+"""Layers of FastReID composed of several operations, with the names of its checkpoints."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ from fastrt.ir.ops import (
 )
 
 EPS = 1e-5
-"""Of every batch and instance norm: PyTorch's default, never changed by FastReID."""
+"""Epsilon of every batch and instance norm: PyTorch's default, never changed by FastReID."""
 
 
 def convolve(
     b: Builder, x: Tensor, name: str, channels: int, kernel: int, stride: int = 1, padding: int = 0, bias: bool = False
 ) -> Tensor:
-    """A convolution with a square kernel: ``name.weight``, and ``name.bias`` if it has one."""
+    """A convolution with a square kernel: ``name.weight``, and optionally ``name.bias``."""
     weight = b.take(f"{name}.weight", (channels, x.shape[0], kernel, kernel))
     return b.add(name, Convolution(weight, b.take(f"{name}.bias", (channels,)) if bias else None, stride, padding), x)
 
 
 def batch_norm(b: Builder, x: Tensor, name: str) -> Tensor:
-    """A batch norm at inference: one scale and shift a channel."""
+    """A batch norm at inference: one scale and one shift per channel."""
     channels = x.shape[:1]
     weight, bias, mean, variance = (
         b.take(f"{name}.{leaf}", channels).astype(np.float64)
         for leaf in ("weight", "bias", "running_mean", "running_var")
     )
-    # A FrozenBN's, read from an old file and saved again, may lie as much as eps below zero.
+    # The variance of a FrozenBN, read from an old file and saved again, may be as low as -eps.
     if (variance + EPS <= 0).any():
         raise WeightsError(f"{name}.running_var holds a negative number; no variance is: is the file damaged?")
     scale = weight / np.sqrt(variance + EPS)
@@ -64,7 +64,7 @@ def instance_batch_norm(b: Builder, x: Tensor, name: str) -> Tensor:
 
 
 def squeeze_excite(b: Builder, x: Tensor, name: str, reduction: int = 16) -> Tensor:
-    """Each channel weighted by what a small network makes of the channels' means.
+    """Squeeze-and-excitation: scales each channel by the output of a small network on the channel means.
 
     Source: fastreid/layers/se_layer.py.
     """
@@ -77,15 +77,15 @@ def squeeze_excite(b: Builder, x: Tensor, name: str, reduction: int = 16) -> Ten
 
 
 def _linear(b: Builder, name: str, inputs: int, outputs: int) -> Convolution:
-    """A linear layer on a ``(C, 1, 1)`` tensor, which is a convolution of one pixel."""
+    """A linear layer on a ``(C, 1, 1)`` tensor, as a 1x1 convolution."""
     return Convolution(b.take(f"{name}.weight", (outputs, inputs))[:, :, None, None])
 
 
 def non_local(b: Builder, x: Tensor, name: str, width: int) -> Tensor:
     """A non-local block without softmax: ``W(theta^T (phi g^T) / N) + x``, N pixels.
 
-    Being linear it may be read from the right, so no N x N matrix is ever made; and with one inner channel, as FastReID
-    has it but for autumn 2020, ``phi g^T / N`` is a single number, the mean of ``phi * g``.
+    The block is linear, so it is computed from the right, without an N x N matrix. With one inner channel, as in
+    FastReID except in autumn 2020, ``phi g^T / N`` is a single number, the mean of ``phi * g``.
 
     Source: fastreid/layers/non_local.py.
     """
@@ -108,9 +108,9 @@ def non_local(b: Builder, x: Tensor, name: str, width: int) -> Tensor:
 
 
 def non_local_width(arrays: Mapping[str, Array], weight: str) -> int:
-    """The inner width of a non-local block, read from its ``g.weight`` or ``theta.weight``, ``(I, C, 1, 1)``.
+    """Read the inner width of a non-local block from its ``g.weight`` or ``theta.weight``, ``(I, C, 1, 1)``.
 
-    A format without shapes tells it too: ``g`` has a bias for each inner channel.
+    In a format without shapes the size of ``g``'s bias shows it: one value per inner channel.
     """
     bias = arrays.get(weight.replace(".weight", ".bias"))
     return int(bias.size) if bias is not None else 1

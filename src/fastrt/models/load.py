@@ -1,4 +1,4 @@
-"""A checkpoint and how to describe it: from its config, from what it carries, or from its names."""
+"""Loads a checkpoint with its description: from a config, from the file itself, or from its names."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Model:
 
     Attributes:
         spec: the model.
-        weights: its checkpoint.
-        notes: decisions taken for the caller, in sentences to be logged as warnings.
+        weights: the checkpoint's arrays.
+        notes: decisions made for the caller, as sentences to be logged as warnings.
     """
 
     spec: ModelSpec
@@ -30,7 +30,7 @@ class Model:
     notes: tuple[str, ...]
 
     def network(self) -> Network:
-        """The network, with all notes. Raises as `fastrt.build_network` does."""
+        """Build the network, with all notes. Raises as `fastrt.build_network` does."""
         return build_network(self.spec, self.weights)
 
 
@@ -39,17 +39,17 @@ def load_model(
     config: str | os.PathLike[str] | None = None,
     overrides: Sequence[object] = (),
 ) -> Model:
-    """Read a checkpoint, and describe its model.
+    """Read a checkpoint and its model description.
 
     Args:
         checkpoint: ``.pth``, ``.wts`` or ``.safetensors``.
-        config: FastReID's YAML, or a preset's name. Without it the spec that the checkpoint carries is taken, or else
-            its names decide.
-        overrides: ``[key, value, key, value, ...]`` laid over it.
+        config: FastReID's YAML, or a preset's name. If None, the spec stored in the checkpoint is used; without one,
+            the spec is inferred from the names.
+        overrides: ``[key, value, key, value, ...]``, applied last.
 
     Raises:
         CheckpointError: the checkpoint cannot be read.
-        SpecError: the config cannot be read, or neither names nor config tell the model.
+        SpecError: the config cannot be read, or neither names nor config determine the model.
     """
     weights = load_weights(checkpoint)
     if config is not None:

@@ -1,4 +1,4 @@
-"""Meta-architectures: backbone and heads joined, standardised pixels in, embedding ``(D, 1, 1)`` out."""
+"""Meta-architectures: backbone and head combined; standardised pixels to an embedding ``(D, 1, 1)``."""
 
 from __future__ import annotations
 
@@ -22,4 +22,4 @@ META_ARCHITECTURES: dict[str, Callable[[Builder, Tensor, Backbone, Head], Tensor
 """Meta-architectures by FastReID's ``MODEL.META_ARCHITECTURE``."""
 
 TRAINING_ONLY = {"Distiller": "Baseline", "DistillerOverhaul": "Baseline", "MoCo": "Baseline"}
-"""Meta-architectures that differ from another one in training only, and that one."""
+"""Meta-architectures that differ from another one in training only, and the other one."""

@@ -1,4 +1,4 @@
-"""Values of a spec that are names of rows in a table."""
+"""Validation of spec values that are names of table rows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 
 
 def name_in(table: Collection[str]) -> AfterValidator:
-    """A pydantic validator that refuses a string which names no row of ``table``."""
+    """A pydantic validator that refuses a string that is not a name in ``table``."""
 
     def check(name: str) -> str:
         if name not in table:
@@ -20,6 +20,6 @@ def name_in(table: Collection[str]) -> AfterValidator:
 
 
 def list_names(table: Collection[str]) -> str:
-    """``'a', 'b' or 'c'``."""
+    """Format names for a message: ``'a', 'b' or 'c'``."""
     *names, last = map(repr, table)
     return f"{', '.join(names)} or {last}" if names else last

@@ -24,14 +24,15 @@ logger = logging.getLogger("fastrt")
 
 
 def build_network(spec: ModelSpec, weights: Mapping[str, Array]) -> Network:
-    """The network of a model, as FastReID computes it at inference.
+    """Build the network of a model, as FastReID computes it at inference.
 
-    It takes ``images``, ``(3, H, W)`` float32 RGB pixels from 0 to 255, and gives ``embedding``, ``(D,)`` float32, not
-    normalised. What the checkpoint's names decided stands in the network's ``notes`` and is logged.
+    Its input is ``images``, ``(3, H, W)`` float32 RGB pixels from 0 to 255. Its output is ``embedding``, ``(D,)``
+    float32, not normalised. Settings inferred from the checkpoint's names are in the network's ``notes`` and are
+    logged.
 
     Args:
-        spec: the model; what it leaves open, the checkpoint decides.
-        weights: FastReID's arrays of any era, by name.
+        spec: the model; open settings are inferred from the checkpoint.
+        weights: FastReID's arrays by name, of any checkpoint version.
 
     Raises:
         WeightsError: arrays are missing, unexpected, misshapen or not finite; all are listed.
@@ -41,12 +42,12 @@ def build_network(spec: ModelSpec, weights: Mapping[str, Array]) -> Network:
     for note in migration.notes:
         logger.warning(note)
     spec = migration.spec
-    flat = all(array.ndim <= 1 for array in weights.values())  # of a .wts, which keeps no shapes
+    flat = all(array.ndim <= 1 for array in weights.values())  # of a .wts, which stores no shapes
     return assemble(Builder(Parameters(migration.arrays, spec.title, flat, is_unused)), spec, migration.notes)
 
 
 def assemble(b: Builder, spec: ModelSpec, notes: tuple[str, ...] = ()) -> Network:
-    """The network of a spec that leaves nothing open, of the builder's arrays. Raises as `build_network`."""
+    """Build the network of a spec without open settings, from the builder's arrays. Raises as `build_network`."""
     x = b.input(INPUT, (3, *spec.image_size))
     x = b.add("images.standardised", standardise(spec.pixel_mean, spec.pixel_std), x)
     head = Head(spec.head, spec.pool_layer, spec.embedding_dim, bool(spec.with_bnneck))
@@ -56,8 +57,8 @@ def assemble(b: Builder, spec: ModelSpec, notes: tuple[str, ...] = ()) -> Networ
 
 
 def standardise(mean: tuple[float, ...], std: tuple[float, ...]) -> ScaleShift:
-    """``(pixel - mean) / std`` a channel, as a scale and a shift."""
-    # FastReID holds both as float32; deep networks make 1e-4 of the difference between 123.675 and its float32.
+    """Make the per-channel scale and shift for ``(pixel - mean) / std``."""
+    # FastReID stores both as float32; deep networks amplify the difference of 123.675 to its float32 to 1e-4.
     mean_held, std_held = (np.asarray(values, np.float32).astype(np.float64) for values in (mean, std))
     scale = 1.0 / std_held
     return ScaleShift(scale, -mean_held * scale)

@@ -1,4 +1,4 @@
-"""ModelSpec: the description of a model. It stands above the backbones; no backbone imports it."""
+"""ModelSpec: the description of a model. It imports the backbones; no backbone imports it."""
 
 from __future__ import annotations
 
@@ -25,21 +25,19 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 class ModelSpec(BaseModel):
     """A re-identification model, in FastReID's terms.
 
-    ``auto`` and None are left to the checkpoint: inferred from its parameter names when the network is built; defaults
-    are logged.
+    ``auto`` and None: inferred from the checkpoint's parameter names when the network is built; defaults are logged.
 
-    A backbone's settings may stand beside the others: ``ModelSpec(depth="34x")`` is
-    ``ModelSpec(backbone={"depth": "34x"})``. Engines and ``.safetensors`` written before backbones were nested have
-    this form.
+    A backbone's settings may also be top-level: ``ModelSpec(depth="34x")`` is ``ModelSpec(backbone={"depth": "34x"})``.
+    Older engines and ``.safetensors``, written before backbones were nested, have this form.
 
     Attributes:
-        meta_architecture: how backbone and head are joined.
-        backbone: the backbone and its settings, of the class that `fastrt.models.backbones.table` has for its name.
-            Given as a mapping, as a name alone, or as an instance.
-        head: the three old names are those of before 2020-09-10.
-        pool_layer: how a feature map becomes a vector.
+        meta_architecture: the combination of backbone and head.
+        backbone: the backbone's settings, of the class that `fastrt.models.backbones.table` has for its name. Accepts a
+            mapping, a name, or an instance.
+        head: the head; the last three names are from before 2020-09-10.
+        pool_layer: the pooling of the feature map to a vector.
         embedding_dim: width of the head's reducing convolution; 0 for none.
-        with_bnneck: a batch norm at the end of the head; None for what the checkpoint has.
+        with_bnneck: a batch norm at the end of the head; None: inferred from the checkpoint.
         image_size: ``(H, W)`` of the network's input, in pixels.
         pixel_mean: subtracted from the pixels, 0 to 255, R, G, B.
         pixel_std: divisor of the pixels after that, R, G, B.
@@ -60,10 +58,10 @@ class ModelSpec(BaseModel):
     pixel_std: tuple[Positive, Positive, Positive] = (58.395, 57.12, 57.375)
 
     def __init__(self, **values: Any) -> None:
-        """Validate.
+        """Validate the values.
 
         Raises:
-            SpecError: an unknown key or a value out of range; the message names it and what is accepted.
+            SpecError: an unknown key or a value out of range; the message names it and the accepted values.
         """
         own = {key: value for key, value in values.items() if key in type(self).model_fields}
         beside = {key: value for key, value in values.items() if key not in own}
@@ -74,7 +72,7 @@ class ModelSpec(BaseModel):
             errors.append(_sentence(error))
         except SpecError as error:
             errors.append(str(error))
-        if errors:  # another backbone stands in, so that errors in all other fields are found too
+        if errors:  # use another backbone, to find the errors in all other fields too
             own["backbone"] = BACKBONES[DEFAULT](name=DEFAULT)
         try:
             super().__init__(**own)
@@ -89,18 +87,18 @@ class ModelSpec(BaseModel):
         return self.backbone.title
 
     def replace(self, **values: Any) -> ModelSpec:
-        """The same spec with some values changed, validated again; a backbone's name alone keeps its settings."""
+        """Return the spec with some values changed, validated again; a backbone's name alone keeps its settings."""
         if isinstance(name := values.get("backbone"), str):
             values["backbone"] = {**self.backbone.model_dump(), "name": name}
         return ModelSpec(**{**dict(self), **values})
 
 
 def choose_backbone(backbone: object, beside: Mapping[str, Any]) -> Backbone:
-    """The backbone of a spec: an instance, a mapping or a name, with the settings that stand beside it.
+    """Choose the backbone of a spec: an instance, a mapping or a name, with the top-level settings.
 
     Raises:
-        SpecError: no row of the table has its name.
-        ValidationError: its family refuses a setting.
+        SpecError: the name is not in the table.
+        ValidationError: the family refuses a setting.
     """
     if isinstance(backbone, Backbone):
         if not beside:
@@ -127,5 +125,5 @@ def _sentence(error: ValidationError) -> str:
 
 
 def _settings(family: str) -> list[str]:
-    """The fields of the family whose class is called so, without its name."""
+    """The fields of the family with this class name, except the name."""
     return [key for row in list_families() if row.__name__ == family for key in row.model_fields if key != "name"]

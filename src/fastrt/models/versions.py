@@ -1,9 +1,9 @@
-"""Checkpoints of every version of FastReID: recognised by their names, brought to today's names and architecture.
+"""Recognises the checkpoint version of FastReID by its names, and converts it to current names and architecture.
 
-Changes of a backbone stand in its family's file.
+Differences of a backbone between versions are in its family's file.
 
 ========  =========================  ==================  =====================================  ====================
-era       dates                      batch norm neck     max pooling                            SE of depth 18, 34
+version   dates                      batch norm neck     max pooling                            SE of depth 18, 34
 ========  =========================  ==================  =====================================  ====================
 A         until 2020-09-10           heads.bnneck        padded by one                          stored, not applied
 B         until 2021-03-23           heads.bottleneck.0  padded; since 2020-11-06 rounded up    since 2021-01-04
@@ -27,19 +27,19 @@ from fastrt.models.spec import ModelSpec
 
 UNUSED = re.compile(
     r"heads\.(weight|classifier\..+)"  # the classifier
-    r"|.+\.num_batches_tracked|pixel_(mean|std)"  # training's counters; what the config says too
+    r"|.+\.num_batches_tracked|pixel_(mean|std)"  # training counters; values that the config has too
     r"|memory\..+|connectors_\d+\..+|margin\d+_\d+"  # MoCo's queue; overhaul distillation's adapters
 )
 
 
 @dataclass(frozen=True)
 class Migration:
-    """A checkpoint in today's terms.
+    """A checkpoint with current names and a complete spec.
 
     Attributes:
-        spec: nothing left open: ``maxpool`` and the like are decided.
-        arrays: under today's names.
-        notes: the decisions, in sentences to be logged as warnings.
+        spec: the spec without open settings: ``maxpool`` and others are decided.
+        arrays: the arrays, under current names.
+        notes: the decisions, as sentences to be logged as warnings.
     """
 
     spec: ModelSpec
@@ -48,14 +48,14 @@ class Migration:
 
 
 def is_unused(name: str) -> bool:
-    """True if an array may be in a checkpoint without being part of the network at inference."""
+    """True if an array in a checkpoint is not part of the network at inference."""
     return UNUSED.fullmatch(name) is not None
 
 
 def recognise_era(spec: ModelSpec, names: Mapping[str, Array]) -> str:
-    """``A``, ``B``, ``C``, or ``?`` when neither names nor config tell."""
+    """Return the checkpoint version ``A``, ``B`` or ``C``; ``?`` if neither names nor config show it."""
     if any(name.startswith("heads.bnneck.") for name in names):
-        return "A"  # even one left behind by a renaming: the weights were trained then
+        return "A"  # a leftover of a renaming counts too: the weights were trained in that version
     if "heads.weight" in names:
         return "C"
     if spec.head != "EmbeddingHead":
@@ -66,10 +66,10 @@ def recognise_era(spec: ModelSpec, names: Mapping[str, Array]) -> str:
 
 
 def migrate(spec: ModelSpec, arrays: Mapping[str, Array]) -> Migration:
-    """Bring a checkpoint to today's names, and the spec to what the checkpoint's names prove.
+    """Convert a checkpoint to current names, and infer the spec's open settings from the names.
 
     Raises:
-        WeightsError: an array that decides something has the wrong shape.
+        WeightsError: an array that decides a setting has the wrong shape.
     """
     era = recognise_era(spec, arrays)
     notes: list[str] = []
@@ -111,7 +111,7 @@ def _pool(spec: ModelSpec, arrays: Mapping[str, Array], notes: list[str]) -> dic
 
 
 def _pixels(spec: ModelSpec, arrays: Mapping[str, Array], notes: list[str]) -> dict[str, object]:
-    """The mean and std that an old checkpoint carries: FastReID of that day loaded them over the config's."""
+    """Read mean and std from an old checkpoint; FastReID of that version loaded them over the config's."""
     values: dict[str, object] = {}
     for name in ("pixel_mean", "pixel_std"):
         if name not in arrays:

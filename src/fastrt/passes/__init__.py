@@ -1,4 +1,4 @@
-"""The passes: plain functions from network to network, and the one place that orders them."""
+"""The passes: plain functions from network to network, and `prepare`, which orders them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from fastrt.passes.non_local import join_single_channels
 from fastrt.passes.outside import normalize_embedding, take_bytes
 
 HALVES = {"fp16": "float16", "bf16": "bfloat16", "int8": "float16"}
-"""The half that a precision computes in; for int8, what is not in eight bits."""
+"""The 16-bit dtype of each precision; for int8, the dtype of the tensors that are not int8."""
 
 
 class EngineTraits(Protocol):
-    """The part of an engine's description that decides what its network looks like; see `EngineInfo`."""
+    """The part of an engine's description that determines its network; see `EngineInfo`."""
 
     @property
     def io(self) -> str:
@@ -25,11 +25,11 @@ class EngineTraits(Protocol):
 
     @property
     def precision(self) -> str | None:
-        """What the engine computes in."""
+        """The engine's precision."""
 
     @property
     def normalized(self) -> bool | None:
-        """Whether embeddings leave the engine with unit length."""
+        """True if the engine's embeddings have unit length."""
 
 
 def prepare(
@@ -40,14 +40,14 @@ def prepare(
     split: bool = False,
     quantized: Callable[[Network], Network] | None = None,
 ) -> Network:
-    """The network that an engine of this description holds.
+    """Return the network of an engine with this description.
 
     Args:
-        network: as it was described.
-        info: of the engine.
-        typed: write its precision into it.
-        split: have a convolution for each half of an IBN-a.
-        quantized: brings it to eight bits.
+        network: the network from the topology.
+        info: the engine's description.
+        typed: write the precision into the network, as casts.
+        split: use one convolution for each half of an IBN-a.
+        quantized: converts the network to int8.
     """
     network = fold_scales(network)
     if quantized is not None:

@@ -1,11 +1,13 @@
 """Fold scales and shifts into the convolutions before them.
 
-A batch norm after a convolution is a scale and a shift of each output channel, and ``s * (W x + b) + t`` is
-``(s W) x + (s b + t)``. A slice of channels commutes with a convolution, so the batch-norm half of IBN-a folds too:
-into the rows that it slices. Groups and dilation change nothing here: only rows of weights, one for each output
-channel, are scaled. What stays has no convolution right before it: the pixels' standardisation, whose
-shift must not go into the convolution after it (zero padding would then no longer be the mean), and a neck right
-after pooling.
+A batch norm after a convolution scales and shifts each output channel: ``s * (W x + b) + t`` is
+``(s W) x + (s b + t)``. A slice of channels commutes with a convolution, so the batch-norm half of IBN-a also folds,
+into the rows that it slices. Groups and dilation do not matter: only rows of weights, one per output channel, are
+scaled.
+
+Scales and shifts without a convolution directly before them stay: the standardisation of pixels, and a neck directly
+after pooling. The standardisation's shift must not move into the convolution after it, because zero padding would then
+no longer be the mean.
 """
 
 from __future__ import annotations
@@ -19,10 +21,10 @@ from fastrt.ir.ops import Convolution, ScaleShift, Slice
 
 
 def fold_scales(network: Network) -> Network:
-    """The same network with every scale and shift that follows a convolution folded into it, computed in float64.
+    """Fold every scale and shift that follows a convolution into it, in float64.
 
-    A name keeps its value: a convolution that swallowed a batch norm is called as the norm was, and one of which only
-    some rows are scaled is called ``.folded``.
+    A name keeps its value: a convolution with a folded batch norm takes the norm's name. A convolution with only some
+    scaled rows gets the suffix ``.folded``.
     """
     tensors = {tensor.name: tensor for tensor in network}
     consumers = network.consumers()
@@ -62,7 +64,7 @@ def fold_scales(network: Network) -> Network:
 
 
 def _only(tensor: Tensor, before: Tensor, source: Tensor, consumers: dict[str, list[Tensor]]) -> bool:
-    """Whether nothing but ``tensor`` sees the rows of ``source`` that it scales."""
+    """Return True if only ``tensor`` reads the rows of ``source`` that it scales."""
     if consumers[before.name] != [tensor]:
         return False
     if source is before:

@@ -1,9 +1,9 @@
-"""Half precision, written into the network: casts stand where float32 begins and ends.
+"""Half precision (FP16 or BF16), written into the network as casts at the borders of float32.
 
-Tensors that are marked ``exact`` stay in float32: GeM's powers, the means of non-local blocks and their products with
-them. So does everything after the pooling: a vector for each image, which costs nothing. All else is half, SE too.
-Pixels become half when they are standardised, not before. (An instance norm's statistics are float32 in every runtime,
-whatever goes in.) Convolutions with groups or dilation are treated like all others.
+Tensors marked ``exact`` stay in float32: GeM's powers, the means of non-local blocks and their products with them.
+Everything after the pooling also stays in float32: one vector per image costs nothing. All other tensors are half
+precision, SE included. Pixels are cast after their standardisation. Every runtime computes an instance norm's
+statistics in float32, for any input dtype. Convolutions with groups or dilation get no special treatment.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ WIDE = "float32"
 
 
 def compute_in_half(network: Network, dtype: str) -> Network:
-    """The same network with its feature maps in ``dtype``, ``float16`` or ``bfloat16``; its output stays float32."""
+    """Cast the network's feature maps to ``dtype``, ``float16`` or ``bfloat16``; the output stays float32."""
     network = shrink_products(network)
     wide = list_float32(network)
     result: list[Tensor] = []
@@ -44,7 +44,7 @@ def compute_in_half(network: Network, dtype: str) -> Network:
 
 
 def list_float32(network: Network) -> set[str]:
-    """The tensors that stay float32 in a network that computes in half, by name."""
+    """List by name the tensors that stay float32 in a half-precision network."""
     wide = {tensor.name for tensor in network if tensor.exact}
     pixels = {network.input.name}
     for tensor in network:
@@ -60,10 +60,10 @@ def list_float32(network: Network) -> set[str]:
 
 
 def shrink_products(network: Network) -> Network:
-    """The same network; where a mean of a product of two convolutions is taken, both convolutions are scaled down.
+    """Scale down both convolutions where the network takes the mean of their product.
 
-    That is a non-local block's ``phi * g``, whose products leave half's range first. The scale is a power of two, about
-    one by the root of the number of pixels, and the convolution that the mean ends in is scaled up again: all exact.
+    This is a non-local block's ``phi * g``: its products are the first to exceed the FP16 range. The scale is a power
+    of two, about 1 / sqrt(number of pixels). The last convolution after the mean is scaled up again. Both are exact.
     """
     tensors = {tensor.name: tensor for tensor in network}
     consumers = network.consumers()
@@ -89,7 +89,7 @@ def shrink_products(network: Network) -> Network:
 
 
 def _scale(tensor: Tensor, output: float | None, inputs: float | None) -> Tensor:
-    """A convolution whose output is scaled, or whose input was and is scaled back."""
+    """Scale a convolution's output, or its weights to undo the scale of its input."""
     operation = tensor.operation
     if not isinstance(operation, Convolution) or (output is None and inputs is None):
         return tensor

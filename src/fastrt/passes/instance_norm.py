@@ -1,9 +1,9 @@
-"""Split the convolution before IBN-a in two, so that each half of its channels goes its own way.
+"""Split the convolution before IBN-a into one convolution per half of the channels.
 
-A slice of a convolution's channels is the convolution with a slice of its weights. A runtime then copies no half out of
-a common feature map before it normalises, and fuses what follows the other half into its convolution, in eight bits
-too. A convolution with groups stays whole: a slice of its channels need not end where a group does. Dilation is kept.
-On OpenVINO that is always worth the second convolution, on TensorRT from batches of a few images on.
+A slice of a convolution's channels is the convolution with a slice of its weights. The runtime then normalises one
+half without a copy out of a common feature map. It fuses the operations after the other half into its convolution,
+also in int8. A convolution with groups is not split: a slice of its channels may end inside a group. Dilation is kept.
+The second convolution always pays on OpenVINO, and on TensorRT for batches of more than a few images.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from fastrt.ir.ops import Convolution, Slice
 
 
 def split_before_slices(network: Network) -> Network:
-    """The same network; a convolution of which only slices of channels are used becomes one convolution a slice.
+    """Replace a convolution that only channel slices read by one convolution per slice.
 
-    Each bears the name of the slice that it replaces.
+    Each convolution takes the name of the slice that it replaces.
     """
     consumers = network.consumers()
     split = {

@@ -1,7 +1,7 @@
-"""Join the convolutions of a non-local block that take the same map to a single channel each.
+"""Join the convolutions of a non-local block that map the same feature map to a single channel each.
 
-Each alone reads the whole map, for a channel that costs a runtime as much as eight or sixteen. One convolution reads it
-once, and its channels are the maps. A single channel has no groups; the dilation must be the same.
+Separately, each reads the whole feature map, and a single channel costs a runtime as much as 8 or 16. One joined
+convolution reads it once; its channels are the outputs. A single channel has no groups; the dilation must be equal.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from fastrt.ir.ops import Convolution, Slice
 
 
 def join_single_channels(network: Network) -> Network:
-    """The same network; convolutions to a single channel that take the same tensor alike become one, and its slices.
+    """Replace single-channel convolutions with equal input and geometry by one convolution and its slices.
 
-    Each slice bears the name of the convolution that it replaces.
+    Each slice takes the name of the convolution that it replaces.
     """
     alike: dict[tuple[object, ...], list[Tensor]] = defaultdict(list)
     for tensor in network:

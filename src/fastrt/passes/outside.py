@@ -1,4 +1,4 @@
-"""What an engine takes and gives: the input profile, and the length of its embeddings."""
+"""The engine's interface: the input profile, and the length of its embeddings."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from fastrt.ir.ops import Cast, Convolution, Input, L2Normalize, QuantizeDequant
 
 
 def take_bytes(network: Network) -> Network:
-    """The same network, taking ``(H, W, 3)`` uint8 BGR pixels, as OpenCV gives them, not ``(3, H, W)`` float32 RGB.
+    """Add the input stage: ``(H, W, 3)`` uint8 BGR pixels, as from OpenCV, instead of ``(3, H, W)`` float32 RGB.
 
-    The channels' order costs nothing: the standardisation is reversed, and so are the input channels of the
-    convolutions that take it. Dilation is kept.
+    The channel order costs nothing: the standardisation is reversed, and so are the input channels of the convolutions
+    that read it. Dilation is kept.
 
     Raises:
-        NetworkError: the pixels are not standardised first, or what takes them is no convolution, or one with groups:
-            its groups take single colours, so reversed colours would reverse its output channels.
+        NetworkError: the network does not standardise the pixels first, or an operation other than a convolution
+            without groups reads them. Groups read single colours, so reversed colours would reverse the outputs.
     """
     pixels, *others = network.consumers()[network.input.name]
     if others or not isinstance(pixels.operation, ScaleShift):
@@ -45,7 +45,7 @@ def take_bytes(network: Network) -> Network:
 
 
 def normalize_embedding(network: Network) -> Network:
-    """The same network, its embedding scaled to unit length; the one it had is called ``embedding.raw``."""
+    """Scale the embedding to unit length; the original embedding is renamed to ``embedding.raw``."""
     *tensors, raw = network.tensors
     raw = replace(raw, name=f"{OUTPUT}.raw")
     return replace(network, tensors=(*tensors, raw, make_tensor(OUTPUT, L2Normalize(), [raw])))

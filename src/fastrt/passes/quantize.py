@@ -1,8 +1,8 @@
-"""Eight bits, written into the network: Q/DQ pairs on what convolutions take, and int8 weights.
+"""int8, written into the network: Q/DQ pairs on the inputs of convolutions, and int8 weights.
 
-Between two pairs a runtime computes in integers. What must stay in floating point does so by having none: GeM, norms,
-the neck, and non-local blocks, which are worth nothing in speed and much in accuracy. Convolutions with groups
-(depthwise too) or dilation are quantized like all others: scales are per output channel, and sums are within a group.
+Between two pairs a runtime computes in integers. Tensors without a pair stay in floating point: GeM, norms, the neck
+and non-local blocks. In int8 these would gain no speed and lose much accuracy. Convolutions with groups (depthwise
+included) or dilation are quantized like all others: scales are per output channel, and sums are within a group.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ from fastrt.ir.network import Network, Tensor, make_tensor
 from fastrt.ir.ops import Add, Convolution, MaxPool, QuantizeDequantize
 
 LEVELS = 127
-"""Steps of a signed grid on either side of 0; the 128th, below, is left alone, so that weights stay symmetric."""
+"""Steps of a signed grid on each side of 0; -128 is unused, so that weights stay symmetric."""
 
 LARGEST_BIAS = 2**30
-"""Magnitude of an int32 bias; half of what fits, as corrections and sums are added to it."""
+"""Largest magnitude of an int32 bias: half of the int32 range, because corrections and sums are added to it."""
 
 FEWEST_OUTPUTS = 8
-"""Output channels of a convolution that is worth eight bits."""
+"""Smallest number of output channels for which int8 pays."""
 
 
 @dataclass(frozen=True)
 class Placement:
-    """How a runtime wants its Q/DQ pairs.
+    """The Q/DQ pairs that a runtime requires.
 
     Attributes:
-        unsigned: whether what is never negative goes onto the 255 steps of uint8, or the 127 of int8.
-        signed: the grid of the rest, symmetric either way.
-        both_sides: whether an addition wants both its inputs quantized, or the shortcut alone, as the convolution
-            before it is fused with it.
+        unsigned: True: tensors without negative values use the 255 steps of uint8; False: the 127 of int8.
+        signed: the grid of all other tensors, symmetric in both cases.
+        both_sides: True: both inputs of an addition are quantized; False: only the shortcut, because the runtime fuses
+            the addition with the convolution before it.
         pairs_in_int16: whether some CPUs add the products of two input channels in 16 bits, which saturates. Weights
             are then scaled so that no such sum overflows, and an engine computes the same on every CPU.
         bias_in_int32: whether the runtime rounds biases to multiples of input scale times weight scale. The network
-            then holds the rounded biases, so that its reference computes what the runtime computes.
+            then contains the rounded biases, so that the reference matches the runtime.
     """
 
     unsigned: bool
@@ -51,15 +51,15 @@ class Placement:
 
 
 class Range(Protocol):
-    """What a tensor's values were seen to be: the least, and the size that is worth representing."""
+    """The calibrated range of a tensor: the smallest value, and the largest magnitude worth representing."""
 
     @property
     def low(self) -> float:
-        """The least value."""
+        """The smallest value."""
 
     @property
     def amax(self) -> float:
-        """The largest magnitude that is worth representing."""
+        """The largest magnitude worth representing."""
 
 
 def quantize(
@@ -69,18 +69,18 @@ def quantize(
     kept: Collection[str] = (),
     means: Mapping[str, Array] | None = None,
 ) -> Network:
-    """The network with its convolutions in eight bits.
+    """Convert the network's convolutions to int8.
 
-    A pair stands right after the tensor that it quantizes, once, whoever reads it: convolutions, and additions as their
-    shortcut. It stands before a max pooling, which changes no value.
+    Each quantized tensor has one pair, directly after it. All its readers share the pair: convolutions, and additions
+    that read it as their shortcut. The pair precedes a max pooling, which changes no value.
 
     Args:
-        network: with its scales folded.
+        network: the network, with its scales folded.
         ranges: by tensor name, for all of `list_sites`.
-        placement: the runtime's.
-        kept: convolutions that stay in floating point, by name.
-        means: each input channel's mean, by the name of a convolution's input. What rounding the weights moves an
-            output by on average is then taken back by the bias.
+        placement: the runtime's placement.
+        kept: names of the convolutions excluded from int8.
+        means: each input channel's mean, by the name of a convolution's input. If given, the bias subtracts the mean
+            output error caused by weight rounding.
 
     Raises:
         CalibrationError: a range is missing, means are of another number of channels, or ``kept`` names a tensor
@@ -120,10 +120,10 @@ def quantize(
 
 
 def list_convolutions(network: Network) -> list[str]:
-    """The convolutions that can be computed in eight bits, by name, in order.
+    """List by name the convolutions that int8 can compute, in order.
 
-    All that see a feature map, but those that make or take a tensor marked ``exact``, such as a non-local block's
-    products: what needs float32 cannot be made of int8.
+    Includes every convolution of a feature map whose input, output and consumers are not marked ``exact``, as a
+    non-local block's products are: int8 cannot provide float32 accuracy.
     """
     tensors = {tensor.name: tensor for tensor in network}
     consumers = network.consumers()
@@ -140,21 +140,21 @@ def list_convolutions(network: Network) -> list[str]:
 
 
 def list_sites(network: Network) -> list[str]:
-    """The tensors of which some placement wants the range, by name, in order."""
+    """List by name the tensors for which some placement requires a range, in order."""
     chosen = set(list_convolutions(network))
     quantized = _Sites(network, chosen, both_sides=True).quantized
     return [tensor.name for tensor in network if tensor.name in quantized]
 
 
 def list_inputs(network: Network) -> list[str]:
-    """What the convolutions take that can be computed in eight bits, by name, in order."""
+    """List by name the inputs of the convolutions that int8 can compute, in order."""
     chosen = set(list_convolutions(network))
     inputs = {network[name].inputs[0] for name in chosen}
     return [tensor.name for tensor in network if tensor.name in inputs]
 
 
 def place(found: Range, placement: Placement) -> QuantizeDequantize:
-    """The pair for a range; one of zeros gets a scale of 1, as a scale must be a positive float32.
+    """Return the Q/DQ pair for a range. A range of zeros gets scale 1: a scale must be a positive float32.
 
     >>> from types import SimpleNamespace
     >>> place(SimpleNamespace(low=0.0, amax=63.75), Placement(True, "int8", False, True, False))
@@ -172,12 +172,12 @@ def place(found: Range, placement: Placement) -> QuantizeDequantize:
 def quantize_weights(
     operation: Convolution, mean: Array | None, input_scale: float, placement: Placement
 ) -> Convolution:
-    """The convolution with int8 weights and a scale for each output channel.
+    """Return the convolution with int8 weights and one scale per output channel.
 
-    The largest weight of a channel becomes 127, or the largest sum of two weights whose products are added in 16 bits,
-    where the placement asks for that and the sum is larger. Rounding adds 1 at most, and 255 * 128 fits in 16 bits.
-    A channel of zeros gets a scale of 1. With the input channels' ``mean``, the bias subtracts the mean output error
-    that rounding the weights causes.
+    The largest weight of a channel becomes 127. With ``pairs_in_int16``, the largest sum of two weights whose products
+    are added in 16 bits becomes 127 if it is larger. Rounding adds at most 1, and 255 * 128 fits in 16 bits. A channel
+    of zeros gets a scale of 1. With the input channels' ``mean``, the bias subtracts the mean output error caused by
+    weight rounding.
     """
     weight = operation.weight.astype(np.float64)
     bias = np.zeros(len(weight)) if operation.bias is None else operation.bias.astype(np.float64)
@@ -185,7 +185,7 @@ def quantize_weights(
     if placement.pairs_in_int16:
         largest = np.maximum(largest, _largest_pair_sums(weight))
     if placement.bias_in_int32:
-        # A channel with weights of next to nothing: they may become 0, but its bias must fit.
+        # Weights close to 0 may round to 0, but the channel's bias must fit.
         largest = np.maximum(largest, LEVELS * np.abs(bias) / (input_scale * LARGEST_BIAS))
     scale = largest / LEVELS
     scale = np.where(scale > np.finfo(np.float32).tiny, scale, 1.0).astype(np.float32)
@@ -207,8 +207,8 @@ def _largest_pair_sums(weight: Array) -> Array:
     """Largest magnitude of the sum of two weights whose products are added in 16 bits, by output channel: ``(o,)``.
 
     Kernels for x86-64 CPUs without VNNI multiply with ``vpmaddubsw``. It adds the products of input channels 2j and
-    2j + 1 at the same place of the filter. Where the number of input channels is odd, as in the stem, onnxruntime's
-    pairs run on from one place to the next, and the channels may be reversed later (BGR): all neighbours count there.
+    2j + 1 at the same filter position. With an odd number of input channels, as in the stem, onnxruntime's pairs
+    continue from one position to the next. The channels may also be reversed later (BGR). All neighbours count there.
 
     With groups, a filter holds the channels of its own group, and sums are within it. A depthwise filter has one
     channel, so neighbours in its window count.
@@ -225,7 +225,7 @@ def _largest_pair_sums(weight: Array) -> Array:
 
 
 class _Sites:
-    """Where pairs stand: the tensors that are ``quantized``, and for whom: a pair's name by consumer and tensor."""
+    """Positions of the pairs: the ``quantized`` tensors, and each pair's name by consumer and tensor (``names``)."""
 
     def __init__(self, network: Network, chosen: set[str], both_sides: bool) -> None:
         self.quantized: set[str] = set()
@@ -235,12 +235,12 @@ class _Sites:
             if tensor.name in chosen:
                 self._quantize(tensor, tensor.inputs[0])
             elif isinstance(tensor.operation, Add) and tensor.inputs[0] in chosen:
-                # The first input is the branch, the second the shortcut: so all blocks are written.
+                # In all blocks the first input is the branch and the second the shortcut.
                 for name in tensor.inputs if both_sides else tensor.inputs[1:]:
                     self._quantize(tensor, name)
 
     def site(self, name: str) -> str:
-        """The tensor that is quantized for whoever reads ``name``."""
+        """Return the tensor that is quantized for the readers of ``name``."""
         source = self._tensors[name]
         return source.inputs[0] if isinstance(source.operation, MaxPool) else name
 

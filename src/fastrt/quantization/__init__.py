@@ -1,1 +1,1 @@
-"""Calibration: which values a network's tensors take on images like those it will see, and which are worth keeping."""
+"""Calibration for int8, and the evaluation of int8 engines."""

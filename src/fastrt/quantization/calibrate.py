@@ -1,4 +1,4 @@
-"""Run a network on images, look at its tensors, and say which of their values are worth representing."""
+"""Calibration: runs a network on images, and chooses the range of each tensor to represent in int8."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from fastrt.targets.engine_info import Resampler
 from fastrt.version import __version__
 
 BATCH = 4
-"""Images whose tensors are held at once: some 50 MB each, for a ResNet-50 at 256x128."""
+"""Images per batch, all tensors in memory: about 50 MB per image, for a ResNet-50 at 256x128."""
 
 WORKERS = 2
 
@@ -41,22 +41,22 @@ def calibrate(
     correct_bias: bool = True,
     advance: Callable[[int], None] = lambda _: None,
 ) -> CalibrationTable:
-    """Find the ranges of a network's tensors.
+    """Calibrate the ranges of a network's tensors.
 
-    The network runs in fp32 on the default target, its images prepared by the very session that an engine has. Memory
-    does not grow with how many there are.
+    The network runs in fp32 on the default target. Images are prepared by the same session code as for an engine.
+    Memory does not grow with the number of images.
 
     Args:
-        network: what `fastrt.build_network` made.
+        network: the result of `fastrt.build_network`.
         images: ``(h, w, 3)`` uint8 BGR arrays of any size, or one ``(n, H, W, 3)`` array; an `ImageSample` names them.
-        method: ``minmax``, ``percentile``, ``entropy`` or ``mse``: which values are worth representing.
-        resampler: how images are brought to the network's size; the engine's should be the same.
-        correct_bias: note the means by which biases take back what rounding weights moves outputs by.
-        advance: called with how many more images are done.
+        method: ``minmax``, ``percentile``, ``entropy`` or ``mse``: chooses the largest magnitude to represent.
+        resampler: the method that resizes images; use the engine's.
+        correct_bias: store channel means, so that biases can correct the output error caused by weight rounding.
+        advance: called with the number of images done since the last call.
 
     Raises:
-        CalibrationError: no image at all, no such method, or the network has values that are not finite.
-        ImageError: an image that is none.
+        CalibrationError: no image, an unknown method, or non-finite values in the network.
+        ImageError: an element is not an image.
     """
     if method not in METHODS:
         raise CalibrationError(f"there is no calibration method {method}; known are {', '.join(METHODS)}")

@@ -17,12 +17,12 @@ from fastrt.images.sample import draw_held_out, read_images
 logger = logging.getLogger("fastrt")
 
 FEWEST = 8
-"""The fewest images that give each image some neighbours to rank."""
+"""The minimum number of images, so that each has some neighbours to rank."""
 
 
 @dataclass(frozen=True)
 class EvaluationImages:
-    """Images that calibration has not seen.
+    """Images that calibration did not use.
 
     Attributes:
         images: ``(h, w, 3)`` uint8 BGR arrays.
@@ -39,12 +39,12 @@ def choose_images(
     """Choose the images to evaluate int8 on.
 
     Args:
-        table: names the images of the calibration, which are not used again.
+        table: has the names of the calibration images, which are excluded.
         images: files, folders or patterns, of which 64 images are read; or ``(h, w, 3)`` uint8 BGR arrays. None: the
-            images that calibration left over, or drawn images if it left fewer than `FEWEST`.
+            images that calibration did not use, or drawn images if these are fewer than `FEWEST`.
 
     Raises:
-        CalibrationError: ``images`` are fewer than `FEWEST`.
+        CalibrationError: there are fewer ``images`` than `FEWEST`.
         ImageError: a path or a pattern without images.
     """
     if images is not None:

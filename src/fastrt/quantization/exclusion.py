@@ -26,16 +26,16 @@ def exclude_layers(
 ) -> tuple[str, ...]:
     """Select the convolutions to exclude from int8.
 
-    For similarity: the fewest that bring every image's mean-centred cosine to fp32 above the bound. For speed, on
-    targets that time their layers (tensorrt): those that are slower in int8, if the engine is faster without them. The
-    measured speeds are logged as a warning.
+    For similarity: the smallest set that brings every image's mean-centred cosine to fp32 above the bound. For speed,
+    on targets that time their layers (tensorrt): convolutions that are slower in int8, if their exclusion makes the
+    engine faster. The measured speeds are logged as a warning.
 
     Args:
         network: the result of `fastrt.build_network`.
-        table: of the same network.
+        table: the calibration table of the same network.
         target: the target of the engine.
         min_similarity: the bound, up to 1.
-        images: ``(h, w, 3)`` uint8 BGR, at least 2 that calibration has not seen.
+        images: ``(h, w, 3)`` uint8 BGR, at least 2 that calibration did not use.
         build: builds an engine to measure.
         advance: called with a phase's name, steps done and steps in all.
 

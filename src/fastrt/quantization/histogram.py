@@ -1,4 +1,4 @@
-"""What values a tensor takes, in memory that does not grow with how many there are."""
+"""A histogram of a tensor's magnitudes, in memory that does not grow with the number of values."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import numpy as np
 from fastrt.arrays import Array
 
 BINS = 2048
-"""Of a new histogram; with values beyond its end it grows to twice as many, and then its bins are merged in pairs."""
+"""Bins of a new histogram. For values beyond its end their number doubles; then bins are merged in pairs."""
 
 
 class Histogram:
-    """Counts magnitudes in bins of one width.
+    """Counts magnitudes in bins of equal width.
 
     Attributes:
-        low: the least value, 0 if none was seen.
-        high: the largest.
-        counts: of magnitudes, int64; bin ``i`` is from ``i`` to ``i + 1`` widths.
-        width: of a bin; 0 as long as nothing but zeros was seen.
+        low: minimum, 0 if there is no value yet.
+        high: maximum.
+        counts: int64 counts of magnitudes; bin ``i`` is from ``i`` to ``i + 1`` widths.
+        width: width of a bin; 0 while all values are 0.
     """
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ class Histogram:
         self.counts += np.bincount(bins, minlength=len(self.counts))
 
     def _reach(self, amax: float) -> None:
-        """Make the bins reach as far as ``amax``."""
+        """Extend the bins up to ``amax``."""
         if amax == 0:
             return
         if not self.width:

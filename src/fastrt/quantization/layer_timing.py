@@ -1,8 +1,8 @@
 """Finds the convolutions that are slower in int8 than in FP16, by timing layers.
 
-int8 needs fewer bytes and cycles, but on small feature maps the GPU is not busy enough for a gain, and tensors between
-int8 and FP16 layers must be converted. So each layer is timed, and then whole engines: a convolution that is slower by
-itself may save a conversion beside another.
+int8 needs fewer bytes and cycles, but small feature maps do not fill the GPU, and tensors between int8 and FP16 layers
+must be converted. So first each layer is timed, then whole engines: a convolution that is slower by itself may still
+save a conversion next to another.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from fastrt.targets.registry import find_target
 from fastrt.timing.interleaved import compare_speed
 
 NOISE = 1.05
-"""A convolution counts as slower if it takes more than this many times as long in int8."""
+"""Threshold: a convolution is slower if its time in int8 is more than this many times that in FP16."""
 
 COPY = re.compile(r"^Reformatting CopyNode for \w+ Tensor \d+ to ")
-"""Prefix that TensorRT gives to the name of a reformatting copy before a layer."""
+"""TensorRT's name prefix for a reformatting copy before a layer."""
 
 HALF, INT8, MIXED = "fp16", "int8", "int8, the slower ones in fp16"
 
@@ -38,18 +38,18 @@ class Build(Protocol):
     """Builds an engine of the network to be timed."""
 
     def __call__(self, path: Path, precision: Precision, kept: Collection[str]) -> EngineInfo:
-        """Build ``path`` in a precision, with the convolutions ``kept`` in floating point."""
+        """Build ``path`` in a precision, with the convolutions ``kept`` excluded from int8."""
 
 
 @dataclass(frozen=True)
 class Pace:
-    """The measured speeds, and the selection that follows.
+    """The measured speeds, and the resulting selection.
 
     Attributes:
         kept: convolutions to exclude from int8.
-        slower: those that are slower in int8 by themselves.
+        slower: convolutions that are slower in int8 by themselves.
         fastest: the name of the fastest engine in ``images_s``.
-        images_s: images/s of each engine that was tried, by batch.
+        images_s: images/s of each candidate engine, by batch.
     """
 
     kept: tuple[str, ...]
@@ -78,7 +78,7 @@ def keep_slower(
     Args:
         network: the result of `fastrt.build_network`.
         target: a target whose runner can time layers.
-        kept: convolutions that are excluded anyway.
+        kept: convolutions that are already excluded.
         build: builds an engine; all batches that it is tuned for have equal weight.
         advance: called with a phase's name, steps done and steps in all.
 
@@ -109,7 +109,7 @@ def keep_slower(
         finally:
             for session in sessions.values():
                 session.close()
-    # max() takes the first of equals: the one with the most layers in int8.
+    # max() returns the first of equals: the one with the most int8 layers.
     fastest = max(choices, key=lambda name: sum(rates[name][batch] / rates[HALF][batch] for batch in batches))
     return Pace(choices[fastest], slower, fastest, rates)
 
@@ -117,8 +117,8 @@ def keep_slower(
 def own_names(network: Network) -> dict[str, str]:
     """Map names in engines to the convolutions that can be in int8.
 
-    Where an engine has one convolution for each half of an IBN-a (`fastrt.passes.instance_norm`), each has the name of
-    its slice.
+    If an engine has one convolution for each half of an IBN-a (`fastrt.passes.instance_norm`), each has the name of its
+    slice.
     """
     folded = fold_scales(network)
     consumers = folded.consumers()
@@ -131,10 +131,10 @@ def own_names(network: Network) -> dict[str, str]:
 
 
 def attribute(times: Mapping[str, float], names: Mapping[str, str]) -> dict[str, float]:
-    """Sum the microseconds of each convolution, with the reformatting copies before it.
+    """Sum the microseconds of each convolution, including the reformatting copies before it.
 
     Args:
-        times: by the engine's layers, each named by its output tensors, joined by `` + ``.
+        times: microseconds by engine layer; a layer's name is its output tensors' names, joined by `` + ``.
         names: the convolution of each tensor name.
 
     >>> times = {"Reformatting CopyNode for Input Tensor 0 to conv1 + relu1": 2.0, "conv1 + relu1": 9.0, "pool": 3.0}

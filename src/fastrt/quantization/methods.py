@@ -1,6 +1,6 @@
-"""How far a tensor's grid is to reach: pure functions from a histogram of magnitudes to the largest worth keeping.
+"""Calibration methods: pure functions from a histogram of magnitudes to the largest magnitude to represent.
 
-A grid that reaches to the largest value spends its steps on what hardly occurs; one that does not cuts values off.
+A range up to the maximum wastes quantization steps on rare values; a shorter one clips values.
 
 Source: pytorch-quantization's calib/histogram.py; Migacz, "8-bit inference with TensorRT", GTC 2017.
 """
@@ -18,14 +18,14 @@ from fastrt.engine.calibration_table import Method
 METHODS: tuple[str, ...] = get_args(Method)
 
 STEPS = 128
-"""Of the grids that `entropy` and `mse` try, the signed one's."""
+"""Steps of the grid in `entropy` and `mse`: those of a signed int8 grid for magnitudes."""
 
 KEPT = 99.99
-"""Per cent of all values that `percentile` keeps."""
+"""Percentage of values that `percentile` does not clip."""
 
 
 def minmax(counts: Array, width: float) -> float:
-    """The largest magnitude: the end of the last bin that has any.
+    """The largest magnitude: the end of the last non-empty bin.
 
     >>> minmax(np.array([5, 0, 3, 0]), 0.5)
     1.5
@@ -35,7 +35,7 @@ def minmax(counts: Array, width: float) -> float:
 
 
 def percentile(counts: Array, width: float, kept: float = KEPT) -> float:
-    """The end of the first bin up to which ``kept`` per cent of the values lie.
+    """The end of the first bin up to which ``kept`` percent of the values lie.
 
     >>> percentile(np.array([90, 9, 0, 1]), 0.5, kept=99)
     1.0
@@ -45,10 +45,10 @@ def percentile(counts: Array, width: float, kept: float = KEPT) -> float:
 
 
 def entropy(counts: Array, width: float, steps: int = STEPS) -> float:
-    """The end that loses the least information: least Kullback-Leibler divergence of the rounded from the true.
+    """The range with the least loss of information: the least Kullback-Leibler divergence of the rounded values.
 
-    What lies beyond an end is counted into the last bin that has any, and does not come back by rounding. Zeros, of
-    which a ReLU makes many and which every grid has, count as their neighbours do.
+    Values beyond a range are counted in its last non-empty bin, and rounding does not restore them. The bin of zeros
+    gets its neighbour's count: a ReLU makes many zeros, and every grid represents zero.
 
     >>> entropy(np.array([8, 8, 2, 6, 0, 0, 0, 1]), 0.5, steps=4)
     2.0
@@ -58,16 +58,17 @@ def entropy(counts: Array, width: float, steps: int = STEPS) -> float:
         return minmax(counts, width)
     counts = counts.astype(np.float64)
     counts[0] = counts[1]
-    first = int(np.argmax(counts > 0))  # an end before it would lose everything
+    first = int(np.argmax(counts > 0))  # a shorter range would lose all values
     ends = np.arange(max(steps, first + 1), filled[-1] + 2)
     return float(ends[int(np.argmin(_divergences(counts, ends, steps)))] * width)
 
 
 def _divergences(counts: Array, ends: Array, steps: int) -> Array:
-    """For each end: of what lies before it, rounded to ``steps``, from the same with what lies beyond in its last bin.
+    """Compute the Kullback-Leibler divergence for each end of the range.
 
-    Both as distributions, with ``p`` of the true counts and ``q`` of the rounded, which spread a step's evenly over its
-    bins that have any: ``sum(p * log(p / q))``, of sums from the beginning, which all ends share.
+    ``p`` is the distribution of the counts before the end, with all counts beyond it added to the last non-empty bin.
+    ``q`` is that of the counts before the end, rounded to ``steps``: each step's count is spread evenly over its
+    non-empty bins. The result is ``sum(p * log(p / q))``, computed from prefix sums that all ends share.
     """
     filled = counts > 0
     mass, bins = _sums(counts), _sums(filled)
@@ -76,7 +77,7 @@ def _divergences(counts: Array, ends: Array, steps: int) -> Array:
     spread = np.divide(in_step, bins_of_step, out=np.zeros_like(in_step), where=bins_of_step > 0)
     kept, all_of_them = mass[ends], mass[-1]
     beyond = all_of_them - kept
-    # The last bin that has any, and the step that it is in: the last that has any.
+    # The last non-empty bin, and its step, which is the last non-empty one.
     last = np.maximum.accumulate(np.where(filled, np.arange(len(counts)), 0))[ends - 1]
     last_spread = spread[np.arange(len(ends)), steps - 1 - np.argmax(spread[:, ::-1] > 0, axis=1)]
     of_true = _sums(_log_product(counts, counts))[ends]
@@ -87,17 +88,17 @@ def _divergences(counts: Array, ends: Array, steps: int) -> Array:
 
 
 def _sums(values: Array) -> Array:
-    """Of the first so many values, from none of them to all."""
+    """Prefix sums, from 0 values to all."""
     return np.concatenate([[0.0], np.cumsum(values)])
 
 
 def _log_product(values: Array, logarithms_of: Array) -> Array:
-    """``values * log(logarithms_of)``, and nothing where there is nothing."""
+    """``values * log(logarithms_of)``, and 0 where ``logarithms_of`` is 0."""
     return values * np.log(logarithms_of, out=np.zeros_like(logarithms_of), where=logarithms_of > 0)
 
 
 def mse(counts: Array, width: float, steps: int = STEPS) -> float:
-    """The end with the least mean squared error of rounding and cutting off together.
+    """The range with the least mean squared error of rounding and clipping together.
 
     >>> mse(np.array([100, 100, 100, 100, 0, 0, 0, 0]), 0.5, steps=4)
     2.0
@@ -118,7 +119,7 @@ def _squared_error(centres: Array, numbers: Array, end: float, steps: int) -> fl
 
 
 def find_method(name: str) -> Callable[[Array, float], float]:
-    """The method of that name."""
+    """Look up a method by name."""
     methods: dict[str, Callable[[Array, float], float]] = {
         "minmax": minmax,
         "percentile": percentile,

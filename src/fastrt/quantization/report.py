@@ -46,11 +46,11 @@ class QuantizationReport(BaseModel):
         machine: the host of the speed measurement.
         calibration: method and images of the calibration.
         images: number and origin of the compared images.
-        least_similarity: mean-centred cosine to fp32, the least of all images.
-        mean_similarity: the same, the mean of all images.
-        nearest: fraction of the images whose nearest image is the same.
+        least_similarity: least mean-centred cosine to fp32 over all images.
+        mean_similarity: mean of the same.
+        nearest: fraction of images with the same nearest image.
         ranks: Kendall's tau of each image's order of neighbours.
-        kept: convolutions that stay in floating point.
+        kept: convolutions excluded from int8.
         pure_similarity: least similarity with every convolution in int8, if some are excluded.
         saturated: fraction of each tensor's values that saturates, by name.
         engines: sizes and speeds.
@@ -124,7 +124,7 @@ class QuantizationReport(BaseModel):
         return "\n".join(lines)
 
     def save(self, engine: str | os.PathLike[str]) -> tuple[Path, Path]:
-        """Write it beside an engine, as ``.report.json`` and ``.report.md``; returns both paths.
+        """Write the report beside an engine, as ``.report.json`` and ``.report.md``; returns both paths.
 
         Raises:
             OutputError: a file cannot be written.
@@ -144,13 +144,13 @@ def compare_int8(
     described: str = "given images",
     advance: Callable[[str, int, int], None] = lambda *_: None,
 ) -> QuantizationReport:
-    """Compare an engine in int8 with engines of the same network in the precisions that its target has.
+    """Compare an int8 engine with engines of the same network in the target's other precisions.
 
     Args:
-        engine: the file.
+        engine: the engine file.
         network: the engine's network.
         table: the engine's calibration table.
-        images: ``(h, w, 3)`` uint8 BGR, at least 3; best those that calibration has not seen.
+        images: ``(h, w, 3)`` uint8 BGR, at least 3, preferably not used by calibration.
         described: number and origin of the images.
         advance: called with a phase's name, steps done and steps in all.
     """

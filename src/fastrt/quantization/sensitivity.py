@@ -1,7 +1,7 @@
 """Finds the smallest set of layers to exclude from int8 for a required similarity.
 
 Each convolution alone is quantized, and ranked by the loss of similarity. A bisection then finds how many of the worst
-must stay in floating point. The search runs on the CPU, with the quantization grids of the target.
+to exclude. The search runs on the CPU, with the quantization grids of the target.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from fastrt.targets.engine_info import EngineInfo
 from fastrt.targets.registry import find_target
 
 RANKED_ON = 8
-"""Images that convolutions are ranked on; the bisection uses all images."""
+"""Number of images for the ranking of convolutions; the bisection uses all images."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Mix:
 
     Attributes:
         kept: convolutions excluded from int8, the worst first.
-        similarity: least mean-centred cosine to fp32, of any image.
+        similarity: least mean-centred cosine to fp32 over all images.
         pure: the same with every convolution in int8.
         losses: 1 minus the least cosine with one convolution alone in int8, by its name; empty if none is excluded.
     """
@@ -54,19 +54,19 @@ def find_mix(
     images: Sequence[Image] | Array,
     advance: Callable[[str, int, int], None] = lambda *_: None,
 ) -> Mix:
-    """Find the fewest convolutions to exclude, so that no image's mean-centred cosine to fp32 falls below a bound.
+    """Find the smallest set to exclude, so that every image's mean-centred cosine to fp32 reaches a bound.
 
     Args:
         network: the result of `fastrt.build_network`.
-        table: of the same network.
+        table: the calibration table of the same network.
         target: the target, whose quantization grids are tried.
         min_similarity: the bound, up to 1.
-        images: ``(h, w, 3)`` uint8 BGR, at least 2 that calibration has not seen.
+        images: ``(h, w, 3)`` uint8 BGR, at least 2 that calibration did not use.
         advance: called with a phase's name, steps done and steps in all.
 
     Raises:
-        CalibrationError: the table is another network's, too few images, or a bound that even all convolutions in
-            floating point do not reach.
+        CalibrationError: the table belongs to another network, there are too few images, or the bound is out of
+            reach even with all convolutions excluded.
     """
     table.check(network)
     if len(images) < 2:
@@ -118,7 +118,7 @@ class _Trial:
             self._wanted = session(self._images)
 
     def measure(self, kept: Collection[str], count: int | None = None) -> float:
-        """The least mean-centred cosine of the first ``count`` images."""
+        """Compute the least mean-centred cosine over the first ``count`` images."""
         info = EngineInfo(**{**dict(self._info), "precision": "int8"})
         network = prepare(
             self._network, info, quantized=lambda folded: self._table.quantize(folded, self._placement, kept)

@@ -1,1 +1,1 @@
-"""The targets: one package for each runtime, one table of them all."""
+"""The targets: one package per runtime, and one table of all targets."""

@@ -1,4 +1,4 @@
-"""What a target is: it lowers a network to a runtime's own tensors, builds a file of them, and runs the file."""
+"""Base classes of targets: a target lowers a network to a runtime's tensors, builds an engine file and runs it."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ from fastrt.targets.table import Row
 Value = TypeVar("Value")
 
 Mode = Literal["latency", "throughput"]
-"""What an engine is loaded for: each batch as soon as can be, or as many images a second as can be."""
+"""The goal of an engine at load: lowest time per batch, or most images per second."""
 
 
 class Lowering(Generic[Value]):
-    """Turns a network into values of a runtime, an operation at a time.
+    """Lowers a network to values of a runtime, one operation at a time.
 
-    A subclass has one method for each operation, named by the operation's kind, that takes the operation and the values
-    of its inputs, and returns its value. An operation without a method is refused by name.
+    A subclass has one method per operation, named after the operation's kind. The method takes the operation and the
+    values of its inputs, and returns its value. An operation without a method raises an error that names it.
     """
 
     target: ClassVar[str]
     exact: bool = False
-    """The mark of the tensor that is being lowered; see `Tensor`."""
+    """The ``exact`` mark of the current tensor; see `Tensor`."""
 
     def named(self, tensor: Tensor, value: Value) -> Value:
-        """``value`` under the tensor's name."""
+        """Give ``value`` the tensor's name."""
         return value
 
     def lower(self, network: Network) -> Iterator[tuple[Tensor, Value]]:
-        """Yield each tensor with its value, in order. A value that no later tensor takes is freed.
+        """Yield each tensor with its value, in order. Frees a value after its last use.
 
-        The call itself checks all operations, before anything is lowered.
+        The call itself checks all operations, before it lowers any.
 
         Raises:
-            TargetError: the target has no way to lower an operation.
+            TargetError: the target cannot lower an operation.
         """
         methods = {tensor.name: self._find_method(tensor) for tensor in network}
         return self._lower(network, methods)
@@ -73,16 +73,16 @@ class Lowering(Generic[Value]):
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """What a build may be told beside the network.
+    """Options of a build.
 
     Attributes:
-        batches: the largest batch of each range that the engine is tuned for, ascending; empty for a target whose
-            engines take any batch alike.
+        batches: the largest batch of each range that the engine is tuned for, ascending; empty for a target without
+            batch-size tuning.
         version_compatible: later versions of the runtime can load the engine.
-        hardware_compatible: other GPUs can, of the same kind or newer.
-        compute_capabilities: the GPUs that it is for, ``sm89``, where that is not the one at hand.
-        timing_cache: what was measured at earlier builds, read and written; None for neither.
-        progress: called with a phase's name, steps done and steps in all.
+        hardware_compatible: other GPUs of the same or a newer architecture can load the engine.
+        compute_capabilities: the compute capabilities to build for, such as ``sm89``, if not the host's GPU.
+        timing_cache: file of kernel timings from earlier builds, read and written; None: no cache.
+        progress: called with a phase's name, steps done and total steps.
     """
 
     batches: tuple[int, ...] = ()
@@ -95,7 +95,7 @@ class BuildOptions:
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer of an engine file, as its runtime has it; ``shape`` per image."""
+    """One layer of an engine file, as its runtime reports it; ``shape`` per image."""
 
     name: str
     kind: str
@@ -103,61 +103,61 @@ class Layer:
 
 
 class Runner(ABC):
-    """A loaded engine: batches in, embeddings out. Safe to call from several threads.
+    """A loaded engine that computes embeddings of batches. Thread-safe.
 
     Attributes:
-        info: what the engine says of itself.
-        batch: how many images it had best run at once, unless the caller says otherwise.
-        threads: by how many threads of the CPU batches are computed, where the runtime says.
+        info: the engine's description.
+        batch: preferred batch size, used unless the caller sets one.
+        threads: number of CPU threads that compute a batch, if the runtime reports it.
     """
 
     info: EngineInfo
-    batch: int = 8  # on CPUs larger batches gain nothing and hold more memory
+    batch: int = 8  # on CPUs larger batches gain nothing and use more memory
     threads: int | None = None
 
     @abstractmethod
     def run(self, batch: Array) -> Embeddings:
-        """Embeddings ``(n, D)`` float32 of a batch in the engine's input profile, ``n`` at least 1."""
+        """Compute the embeddings ``(n, D)`` float32 of a batch in the engine's input profile, ``n`` at least 1."""
 
     def run_all(self, batches: Iterable[Array]) -> Iterator[Embeddings]:
-        """The embeddings of each batch, in turn."""
+        """Yield the embeddings of each batch, in order."""
         return map(self.run, batches)
 
     def run_on_device(self, images: Any, *, stay: bool) -> Any:
-        """The embeddings of images that may lie on a GPU already; with ``stay``, left there."""
+        """Compute the embeddings of images that may be in GPU memory; with ``stay`` the embeddings remain there."""
         raise ImageError(f"{self.info.target} runs on the CPU and takes no arrays of a GPU; give NumPy arrays")
 
     def pinned(self, count: int) -> Array:
-        """Memory for ``count`` images in the engine's input profile, from where they reach the engine soonest."""
+        """Allocate memory for ``count`` images in the engine's input profile, with the fastest copy to the engine."""
         height, width = self.info.image_size
         if self.info.io == "u8_nhwc_bgr":
             return np.empty((count, height, width, 3), np.uint8)
         return np.empty((count, 3, height, width), np.float32)
 
     def time_layers(self, size: int, runs: int = 40) -> dict[str, float]:
-        """Microseconds of each layer for a batch of ``size``, in order, by the runtime's names: medians of ``runs``."""
+        """Time each layer for a batch of ``size``: medians of ``runs`` in microseconds, in order, by runtime name."""
         raise EngineError(f"{self.info.target} does not time layers here; engines of tensorrt do")
 
     @abstractmethod
     def run_tapped(self, batch: Array) -> Mapping[str, Array]:
-        """The named tensors inside the engine for a batch, ``(n, ...)`` each; only of an engine loaded with taps."""
+        """Return the intermediate outputs for a batch by name, ``(n, ...)`` each; requires ``taps`` at load."""
 
     @abstractmethod
     def close(self) -> None:
-        """Free what the runner holds; it cannot run any more. Closing twice does nothing."""
+        """Free the runner's resources; it cannot run afterwards. A second call does nothing."""
 
 
 class Target(ABC):
-    """One runtime. A subclass names its row of the table: ``class OnnxTarget(Target, row=ROWS["onnx"])``.
+    """One runtime. A subclass passes its row of the table: ``class OnnxTarget(Target, row=ROWS["onnx"])``.
 
     Attributes:
-        row: all that is known of the target without its runtime.
+        row: the target's properties that are known without its runtime.
         name, typed, batches, device: as in the row.
         suffix: the first of the row's suffixes.
-        whole_up_to: images in a batch up to which one convolution before an IBN-a is faster than one for each half.
-        placement: how it wants its Q/DQ pairs.
-        measures: whether it chooses what an engine is made of by measuring, so that no two builds need be alike.
-        builds_elsewhere: whether engines are built on hosts that need not be able to run them.
+        whole_up_to: largest batch for which one convolution before an IBN-a is faster than one per half.
+        placement: the Q/DQ pairs that the runtime requires.
+        measures: whether the runtime auto-tunes kernels, so that two builds may differ.
+        builds_elsewhere: whether a host that cannot run the engine can build it.
     """
 
     row: ClassVar[Row]
@@ -178,42 +178,43 @@ class Target(ABC):
 
     @abstractmethod
     def precisions(self) -> Sequence[str]:
-        """The precisions that it computes in on this machine, widest first; raises if its runtime is not installed."""
+        """List the precisions available on this host, widest first; raises if the runtime is not installed."""
 
     @abstractmethod
     def version(self) -> str:
-        """The runtime and its version: ``openvino 2026.4.1``."""
+        """Return the runtime and its version: ``openvino 2026.4.1``."""
 
     def built_for(self, options: BuildOptions) -> str | None:
-        """The device that an engine built now would be bound to; None if to none."""
+        """Return the device that an engine built now is bound to; None if it is not bound to one."""
         return None
 
     @abstractmethod
     def build(self, network: Network, path: Path, info: EngineInfo, options: BuildOptions) -> None:
-        """Write an engine file that carries ``info``; the caller makes it, and what stands beside it, appear whole."""
+        """Write an engine file with ``info``; the caller makes the file and its companions appear atomically."""
 
     @abstractmethod
     def load(self, path: Path, device: str, taps: bool | Collection[str] = False, mode: Mode = "latency") -> Runner:
-        """A runner of an engine file; with ``taps``, every named tensor can be read (slower), or those of these names.
+        """Load an engine file.
 
-        A target that has but one way of running is in that for either ``mode``.
+        ``taps`` makes intermediate outputs readable, which is slower: True for all named tensors, or their names.
+        A target without modes ignores ``mode``.
 
         Raises:
-            EngineError: the file is not one of this runtime's, or is damaged.
-            TargetError: the runtime or the device is not there.
+            EngineError: the file is not an engine of this runtime, or is damaged.
+            TargetError: the runtime or the device is not available.
         """
 
     @abstractmethod
     def describe(self, path: Path) -> EngineInfo:
-        """What an engine file says of itself, without loading it for inference."""
+        """Read the description of an engine file, without loading it for inference."""
 
     @abstractmethod
     def layers(self, path: Path) -> list[Layer]:
-        """The layers of an engine file, in order."""
+        """List the layers of an engine file, in order."""
 
 
 def refuse_precision(target: Target, precision: str) -> None:
-    """Raise `TargetError` if ``target`` cannot compute in ``precision`` on this machine."""
+    """Raise `TargetError` if ``target`` cannot compute in ``precision`` on this host."""
     if precision not in target.precisions():
         known = ", ".join(target.precisions())
         raise TargetError(

@@ -1,4 +1,4 @@
-"""What an engine file says of itself, in its runtime's own metadata slot."""
+"""The description of an engine, stored in the metadata slot of its file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fastrt.arrays import Shape
 from fastrt.errors import EngineError
 
 KEY = "fastrt"
-"""The name of the slot."""
+"""Name of the metadata slot."""
 
 Io = Literal["u8_nhwc_bgr", "f32_nchw_rgb"]
 Resampler = Literal["pil-bicubic", "cv2-cubic", "cv2-linear"]
@@ -18,28 +18,28 @@ Precision = Literal["fp32", "tf32", "fp16", "bf16", "int8"]
 
 
 class EngineInfo(BaseModel):
-    """An engine's description. What a file of somebody else's making does not say is None.
+    """An engine's description. Fields that a file from another tool does not state are None.
 
     Attributes:
         format: version of this description.
-        fastrt: the fastrt that built it.
+        fastrt: the fastrt version that built the engine.
         target: the runtime.
         built_with: the runtime's version.
-        precision: what it computes in.
+        precision: the engine's precision.
         io: ``u8_nhwc_bgr``, ``(n, H, W, 3)`` uint8 BGR pixels; or ``f32_nchw_rgb``, ``(n, 3, H, W)`` float32 RGB,
             0 to 255.
-        image_size: ``(H, W)`` of its input, in pixels.
-        embedding_dim: D.
-        normalized: whether embeddings leave it with unit length.
-        resampler: how images are brought to its size.
-        fingerprint: of the network it was built from.
-        device: the device that it was built for, if it runs on no other.
-        batches: the largest batch of each range that it was tuned for.
-        version_compatible: whether later versions of its runtime load it.
-        calibration: of an engine in int8, what its ranges come from: ``entropy, 512 images``.
-        kept: the convolutions that it does not compute in int8, though they could be.
-        min_similarity: what its mean-centred cosine to fp32 was to be at least.
-        spec: the model, as `ModelSpec` has it.
+        image_size: ``(H, W)`` of the input, in pixels.
+        embedding_dim: D, the length of an embedding.
+        normalized: whether embeddings have unit length.
+        resampler: the filter that images are resized with.
+        fingerprint: fingerprint of the network that the engine was built from.
+        device: the device that the engine was built for, if it runs on no other.
+        batches: the largest batch of each range that the engine was tuned for.
+        version_compatible: whether later versions of the runtime can load the engine.
+        calibration: source of an int8 engine's ranges: ``entropy, 512 images``.
+        kept: the convolutions excluded from int8 that int8 could compute.
+        min_similarity: the required minimum of the mean-centred cosine similarity to fp32.
+        spec: the model; see `ModelSpec`.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -64,24 +64,24 @@ class EngineInfo(BaseModel):
     spec: dict[str, Any] | None = None
 
     def to_text(self) -> str:
-        """For the metadata slot."""
+        """Return the description as JSON for the metadata slot."""
         return self.model_dump_json(exclude_none=True)
 
 
 def read_info(
     text: str | None, target: str, path: object, inputs: list[tuple[str, Shape, str]], outputs: list[Shape]
 ) -> EngineInfo:
-    """What a file says of itself, checked against its tensors; from its tensors alone if it says nothing.
+    """Read a file's description and check it against the file's tensors; infer it from them if there is none.
 
     Args:
         text: the slot's content, or None.
         target: the runtime.
-        path: for messages.
-        inputs: name, shape (batch axis first, -1 where open) and dtype of each input.
+        path: the file, for messages.
+        inputs: name, shape (batch axis first, -1 where dynamic) and dtype of each input.
         outputs: the shape of each output.
 
     Raises:
-        EngineError: it takes or gives something that is no re-identification engine's.
+        EngineError: the description is not valid, or the tensors are not those of a re-identification engine.
     """
     if len(inputs) != 1 or not outputs:
         raise EngineError(f"{path} takes {len(inputs)} inputs; an engine that takes images alone is wanted")

@@ -1,4 +1,4 @@
-"""The targets by name, and by the suffix of their engine files."""
+"""Finds targets by name and by the suffix of their engine files."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from fastrt.targets.engine_info import Precision
 from fastrt.targets.table import ROWS
 
 SUFFIXES = {suffix: row.name for row in ROWS.values() for suffix in row.suffixes}
-"""The name of an engine file's target, by the file's suffix."""
+"""Target names by engine file suffix."""
 
 
 def find_target(name: str) -> Target:
-    """The target of that name.
+    """Return the target of that name.
 
     Raises:
-        TargetError: there is none, or its runtime is not installed.
+        TargetError: there is no such target, or its runtime is not installed.
     """
     if name not in ROWS:
         raise TargetError(f"there is no target {name}; known are {', '.join(ROWS)}")
@@ -29,16 +29,16 @@ def find_target(name: str) -> Target:
 
 
 def choose_target(path: Path, target: str | None, precision: Precision) -> Target:
-    """The target that an engine file is to be built with.
+    """Select the target for a new engine file.
 
     Args:
-        path: the file; its suffix tells.
-        target: what was asked for, if anything was.
-        precision: that it is to compute in.
+        path: the file; its suffix determines the target.
+        target: the requested target, or None.
+        precision: the engine's precision.
 
     Raises:
-        TargetError: the suffix is no engine's, or another target's; the runtime is not installed; or it does not
-            compute in ``precision`` on this machine.
+        TargetError: the suffix belongs to no engine or to another target; the runtime is not installed; or the target
+            cannot compute in ``precision`` on this host.
     """
     by_suffix = SUFFIXES.get(path.suffix.lower())
     if by_suffix is None or target not in (None, by_suffix):
@@ -53,7 +53,7 @@ def choose_target(path: Path, target: str | None, precision: Precision) -> Targe
 
 
 def is_engine(path: str | os.PathLike[str]) -> bool:
-    """Whether a file's suffix is that of an engine."""
+    """Return True if a file has the suffix of an engine."""
     return Path(path).suffix.lower() in SUFFIXES
 
 

@@ -1,4 +1,4 @@
-"""The table of targets: one row each, readable without the target's runtime."""
+"""The table of targets: one row per target, readable without its runtime."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ class Row:
     """One target.
 
     Attributes:
-        name: as the user says it.
-        module: the module of its `Target`; only the one in use is imported, and its runtime with it.
-        class_name: the name of the `Target` there.
-        suffixes: of its engine files, with the dot; new files get the first.
-        companions: suffixes of the files that belong to an engine file and stand beside it.
+        name: the name that users pass.
+        module: the module of its `Target`; imported on first use, together with the runtime.
+        class_name: the name of the `Target` class in that module.
+        suffixes: suffixes of its engine files, with the dot; new files get the first.
+        companions: suffixes of the files that accompany an engine file in the same folder.
         device: the default device of its engines.
-        batches: the default batches of its engines; see `BuildOptions`. Empty where one engine takes any batch alike.
-        precisions: all that it computes in on some host, widest first; `Target.precisions` tells of this host.
-        typed: whether precision must stand in the network, as casts.
+        batches: the default batches of its engines; see `BuildOptions`. Empty for a target without batch-size tuning.
+        precisions: the precisions available on some host, widest first; see `Target.precisions` for this host.
+        typed: whether the runtime is strongly typed, so that the network must contain casts.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Row:
     typed: bool = False
 
     def list_files(self, path: Path) -> list[Path]:
-        """An engine file and its companions, those that exist."""
+        """List an engine file and its companions, those that exist."""
         return [file for file in (path, *map(path.with_suffix, self.companions)) if file.is_file()]
 
 
@@ -75,4 +75,4 @@ ROWS = {
         ),
     )
 }
-"""Every target by name, the default one first."""
+"""All targets by name, the default first."""

@@ -1,4 +1,4 @@
-"""Weights of an untrained model, by FastReID's names: for a demonstration, a benchmark, a test."""
+"""Weights of an untrained model, with FastReID's names: for demonstrations, benchmarks and tests."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from fastrt.models.spec import ModelSpec
 from fastrt.targets.reference import Reference
 
 CLASSES = 751
-"""People in Market-1501's training set: the classifier's rows."""
+"""Number of people in Market-1501's training set: the rows of the classifier."""
 
 PEOPLE = 8
 
 NON_LOCAL_NORM = ".W.1"
 NON_LOCAL_SHARE = np.float32(0.02)
-"""The most that a non-local block adds, on the images that norms are measured on.
+"""Maximum contribution of a non-local block to its output, on the images that measure the norms.
 
-It grows with the cube, so block after block an image that stands out a little would leave all bounds. FastReID begins
-with 0, which would show nothing.
+The output grows with the cube of its input, so an unusual image would exceed all bounds after several blocks. FastReID
+initialises the norm with 0, which would hide the block.
 """
 
 
 @dataclass
 class _Drawn(Parameters):
-    """Draws each array as it is asked for."""
+    """Draws each array when it is requested."""
 
     made: dict[str, Array] = field(default_factory=dict)
     rng: np.random.Generator = field(default_factory=np.random.default_rng)
@@ -45,23 +45,23 @@ class _Drawn(Parameters):
         return self.made[name]
 
     def check(self) -> None:
-        """Nothing that was drawn is wrong."""
+        """Accept everything: drawn arrays are valid."""
 
     def _draw(self, leaf: str, shape: Shape) -> Array:
-        if len(shape) > 1:  # He's initialisation, by fan-in
+        if len(shape) > 1:  # He initialisation, by fan-in
             return self.rng.normal(0, np.sqrt(2 / np.prod(shape[1:])), shape)
         values = {"weight": 1.0, "running_var": 1.0, "p": 3.0}
         return np.full(shape, values.get(leaf, 0.0))
 
 
 def draw_weights(spec: ModelSpec, seed: int = 0) -> dict[str, Array]:
-    """An untrained checkpoint for ``spec``: convolutions drawn by He, every batch norm's statistics measured.
+    """Make an untrained checkpoint for ``spec``: He initialisation for convolutions, measured batch norm statistics.
 
-    They are measured on drawn images, as training would, so that activations keep their size and embeddings are
+    The statistics are measured on drawn images, as in training, so activations keep their scale and embeddings are
     centred.
 
     Returns:
-        FastReID's arrays, by name, float32; the classifier and the norms' counters are there too.
+        FastReID's float32 arrays by name, including the classifier and the norms' counters.
     """
     spec = spec.replace(backbone=spec.backbone.settle(), with_bnneck=spec.with_bnneck is not False)
     drawn = _Drawn({}, rng=np.random.default_rng(seed))
@@ -84,7 +84,7 @@ def _measure_norms(network: Network, arrays: dict[str, Array]) -> None:
 
 
 class _Measuring(Reference):
-    """Computes a network whose batch norms are fresh, and sets each one's statistics to those of what it gives."""
+    """Computes a network with fresh batch norms, and sets each norm's statistics to those of its output."""
 
     def __init__(self, batch: Array, arrays: dict[str, Array]) -> None:
         super().__init__(batch, np.float32)

@@ -1,1 +1,1 @@
-"""Backbones: one family a file, one row in the table."""
+"""Backbones: one file per family, one table row per FastReID builder."""

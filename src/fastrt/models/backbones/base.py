@@ -1,7 +1,7 @@
-"""The backbone: an abstract model of settings that builds its own layers.
+"""The base class of backbones: settings, and the code that builds the layers from them.
 
-A family is one subclass in one file and its rows in `fastrt.models.backbones.table`. The file holds its settings,
-config keys and layers, how a checkpoint's names are recognised, and what changed between FastReID's versions.
+A family is one subclass in one file, with its rows in `fastrt.models.backbones.table`. The file holds its settings,
+config keys and layers, the detection from a checkpoint's names, and the differences between FastReID's versions.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ UNUSED_KEYS = (
     *("FEAT_DIM", "NORM_SPLIT", "PRETRAIN", "PRETRAIN_PATH"),
     *("DROP_PATH_RATIO", "DROP_RATIO", "ATT_DROP_RATE", "SIE_COE"),
 )
-"""Keys of ``MODEL.BACKBONE`` without effect on any backbone at inference; FEAT_DIM follows from the backbone."""
+"""Keys of ``MODEL.BACKBONE`` without effect at inference on any backbone; FEAT_DIM follows from the backbone."""
 
 
 LAYERS = ("layer1", "layer2", "layer3", "layer4")
@@ -73,17 +73,17 @@ class Backbone(BaseModel, ABC):
 
     @property
     def assumptions(self) -> tuple[str, ...]:
-        """Settings that `recognise` cannot read from names, for messages: ``last_stride 1``."""
+        """Settings that `recognise` cannot infer from names, for messages: ``last_stride 1``."""
         return ()
 
     @abstractmethod
     def build(self, b: Builder, x: Tensor) -> Tensor:
-        """The feature map ``(C, h, w)`` of standardised pixels ``(3, H, W)``."""
+        """Build the feature map ``(C, h, w)`` of standardised pixels ``(3, H, W)``."""
 
     @classmethod
     @abstractmethod
     def recognise(cls, arrays: Mapping[str, Array]) -> Self | None:
-        """The backbone that a checkpoint's names and shapes describe; None if they are not of this family."""
+        """Infer the backbone from a checkpoint's names and shapes; None if they belong to another family."""
 
     def migrate(
         self,
@@ -91,21 +91,21 @@ class Backbone(BaseModel, ABC):
         era: str,  # noqa: ARG002
         notes: list[str],  # noqa: ARG002
     ) -> tuple[Backbone, Mapping[str, Array]]:
-        """Settle what the settings leave to the checkpoint, and rename its arrays to today's names.
+        """Infer the open settings from the checkpoint, and rename its arrays to current names.
 
         Args:
             arrays: the checkpoint.
-            era: its version, from `fastrt.models.versions.recognise_era`.
+            era: the checkpoint version, from `fastrt.models.versions.recognise_era`.
             notes: receives a sentence for each decision.
         """
         return self, arrays
 
     def settle(self) -> Backbone:
-        """The same backbone as today's FastReID builds it, with nothing left to a checkpoint."""
+        """Fill in the open settings with the defaults of current FastReID, without a checkpoint."""
         return self
 
     def replace(self, **values: Any) -> Self:
-        """The same backbone with some values changed, validated again."""
+        """Return the backbone with some values changed, validated again."""
         return type(self)(**{**self.model_dump(), **values})
 
     @classmethod
@@ -115,10 +115,10 @@ class Backbone(BaseModel, ABC):
 
     @classmethod
     def read_key(cls, key: str, value: object) -> dict[str, object]:
-        """The field that FastReID's ``MODEL.BACKBONE.<key>`` sets; none if the key has no effect.
+        """The field that FastReID's ``MODEL.BACKBONE.<key>`` sets; empty if the key has no effect.
 
         Raises:
-            SpecError: neither the family nor FastReID knows the key.
+            SpecError: the key is unknown to both the family and FastReID.
         """
         fields = cls.config_keys()
         if key in fields:
@@ -138,7 +138,7 @@ class Backbone(BaseModel, ABC):
 
 
 def count_blocks(names: Mapping[str, Array]) -> tuple[int, ...]:
-    """Blocks in each of ``backbone.layer1`` to ``layer4``, from their names; zeros if there are none."""
+    """Count the blocks of ``backbone.layer1`` to ``layer4`` by their names; zeros if there are none."""
     blocks = [0, 0, 0, 0]
     for name in names:
         parts = name.split(".", 3)

@@ -1,4 +1,4 @@
-"""ResNet 18 to 152, plain and distill, with IBN-a, non-local blocks and SE; a variant is a row of a table.
+"""ResNet 18 to 152, plain and distill, with IBN-a, non-local blocks and SE; each variant is a row of a table.
 
 Source: fastreid/modeling/backbones/resnet.py; projects/FastDistill/fastdistill/resnet_distill.py.
 """
@@ -36,7 +36,7 @@ PLANES = (64, 128, 256, 512)
 class Stages:
     """The four layers of a depth: number and variant of blocks, number of non-local blocks.
 
-    None for the non-local blocks where FastReID has no number; the checkpoint's is taken.
+    The number of non-local blocks is None if FastReID has none; the checkpoint's is used.
     """
 
     blocks: tuple[int, int, int, int]
@@ -45,12 +45,12 @@ class Stages:
 
     @property
     def expansion(self) -> int:
-        """Channels out of a block for each of its planes."""
+        """Output channels of a block, divided by its planes."""
         return 4 if self.bottleneck else 1
 
     @property
     def channels(self) -> int:
-        """Channels of the feature map that leaves the backbone."""
+        """Channels of the backbone's feature map."""
         return PLANES[-1] * self.expansion
 
 
@@ -69,12 +69,12 @@ NON_LOCAL = re.compile(r"backbone\.NL_([1-4])\.(\d+)\.")
 
 
 class ResNet(Backbone):
-    """A ResNet of FastReID.
+    """A FastReID ResNet.
 
-    ``auto`` leaves a question to the checkpoint, see `migrate`.
+    ``auto`` is inferred from the checkpoint; see `migrate`.
 
     Attributes:
-        name: the plain ResNet, or the one of FastReID's FastDistill project, whose blocks take their ReLU first.
+        name: the plain ResNet, or the one of FastReID's FastDistill project, whose blocks begin with their ReLU.
         norm: all four are the same affine map at inference.
         depth: ``18x`` to ``152x``.
         last_stride: stride of layer4.
@@ -82,7 +82,7 @@ class ResNet(Backbone):
         with_se: squeeze-and-excitation in every block.
         with_nl: non-local blocks in layer2 and layer3 of depth 50 and more.
         maxpool: the stem's max pooling: ``ceil`` (FastReID since 2020-11-06) or ``pad1`` (before).
-        basic_block_se: whether depths 18 and 34 apply their SE layers, as FastReID does since 2021-01-04.
+        basic_block_se: whether depths 18 and 34 apply their SE layers, as in FastReID since 2021-01-04.
     """
 
     FAMILY: ClassVar[str] = "ResNet"
@@ -110,13 +110,13 @@ class ResNet(Backbone):
     @field_validator("depth", mode="before")
     @classmethod
     def _name_depth(cls, depth: object) -> object:
-        """``50x`` for the integer 50, as configs before 2020-07-30 have it."""
+        """Convert the integer 50, as in configs before 2020-07-30, to ``50x``."""
         whole = (isinstance(depth, int) and not isinstance(depth, bool)) or (isinstance(depth, str) and depth.isdigit())
         return f"{depth}x" if whole else depth
 
     @property
     def distill(self) -> bool:
-        """True if blocks apply their ReLU first, as in FastReID's FastDistill project."""
+        """True if blocks begin with their ReLU, as in FastReID's FastDistill project."""
         return self.name == "build_resnet_backbone_distill"
 
     @property
@@ -127,7 +127,7 @@ class ResNet(Backbone):
 
     @property
     def stages(self) -> Stages:
-        """The depth's row of the table."""
+        """The table row of the depth."""
         return STAGES[self.depth]
 
     @property
@@ -137,12 +137,12 @@ class ResNet(Backbone):
 
     @property
     def assumptions(self) -> tuple[str, ...]:
-        """Settings that names do not tell."""
+        """Settings that cannot be inferred from names."""
         return (f"last_stride {self.last_stride}", "distill" if self.distill else "not distill")
 
     @classmethod
     def recognise(cls, arrays: Mapping[str, Array]) -> Self | None:
-        """The ResNet that names describe: its depth, IBN, SE and non-local blocks."""
+        """Infer depth, IBN, SE and non-local blocks from names."""
         bottleneck = any(re.fullmatch(r"backbone\.layer\d\.\d+\.conv3\.weight", name) for name in arrays)
         blocks = count_blocks(arrays)
         for depth, stages in STAGES.items():
@@ -156,11 +156,11 @@ class ResNet(Backbone):
         return None
 
     def settle(self) -> ResNet:
-        """The same backbone as today's FastReID builds it."""
+        """Fill in the open settings with the defaults of current FastReID."""
         return self.replace(maxpool="ceil", basic_block_se="applied")
 
     def migrate(self, arrays: Mapping[str, Array], era: str, notes: list[str]) -> tuple[Backbone, Mapping[str, Array]]:
-        """Decide non-local blocks, max pooling and SE from the checkpoint; its names never changed."""
+        """Infer non-local blocks, max pooling and SE from the checkpoint; names need no change."""
         settled = self.replace(
             with_nl=_find_non_local(self, arrays, notes),
             maxpool=_find_max_pool(self, arrays, era, notes),
@@ -169,7 +169,7 @@ class ResNet(Backbone):
         return settled, arrays
 
     def build(self, b: Builder, x: Tensor) -> Tensor:
-        """The feature map ``(C, H / 16, W / 16)``, or ``/ 32`` with last stride 2, of pixels ``(3, H, W)``."""
+        """Build the feature map ``(C, H / 16, W / 16)``, or ``/ 32`` with last stride 2, of pixels ``(3, H, W)``."""
         stages = self.stages
         x = convolve(b, x, "backbone.conv1", 64, 7, stride=2, padding=3)
         x = b.add("backbone.relu", Relu(), batch_norm(b, x, "backbone.bn1"))
@@ -199,10 +199,10 @@ class ResNet(Backbone):
             if match := NON_LOCAL.match(name):
                 layer = int(match[1]) - 1
                 counts[layer] = max(counts[layer], min(int(match[2]) + 1, stages.blocks[layer]))
-        return tuple(counts) if any(counts) else (0, 0, 1, 0)  # none at all: let the first one be reported as missing
+        return tuple(counts) if any(counts) else (0, 0, 1, 0)  # none at all: the first one is then reported as missing
 
     def _block(self, b: Builder, x: Tensor, name: str, planes: int, stride: int, *, ibn: bool) -> Tensor:
-        """A residual block. Distill takes the ReLU of its input and not of its output; plain does it the other way."""
+        """Build a residual block. Distill applies the ReLU to the input, plain applies it to the output."""
         stages = self.stages
         channels = planes * stages.expansion
         if self.distill:
@@ -220,7 +220,7 @@ class ResNet(Backbone):
             y = batch_norm(b, convolve(b, y, f"{name}.conv2", planes, 3, padding=1), f"{name}.bn2")
         if self.with_se:
             y = self._squeeze_excite(b, y, f"{name}.se")
-        # Unlike FastRT: a stride alone asks for the downsampling convolution too, as in PyTorch.
+        # Unlike FastRT: a stride alone also needs the downsampling convolution, as in PyTorch.
         if stride != 1 or x.shape[0] != channels:
             x = convolve(b, x, f"{name}.downsample.0", channels, 1, stride)
             x = batch_norm(b, x, f"{name}.downsample.1")
@@ -228,7 +228,7 @@ class ResNet(Backbone):
         return y if self.distill else b.add(f"{name}.relu", Relu(), y)
 
     def _squeeze_excite(self, b: Builder, y: Tensor, name: str) -> Tensor:
-        if self.basic_block_se == "ignored":  # the arrays must still be there, and right
+        if self.basic_block_se == "ignored":  # the arrays must still be present and well-shaped
             channels = y.shape[0]
             b.take(f"{name}.fc.0.weight", (channels // 16, channels))
             b.take(f"{name}.fc.2.weight", (channels, channels // 16))
@@ -237,7 +237,7 @@ class ResNet(Backbone):
 
 
 def _find_non_local(backbone: ResNet, arrays: Mapping[str, Array], notes: list[str]) -> bool:
-    if not backbone.distill:  # a plain ResNet has what its config says; anything else is an error
+    if not backbone.distill:  # for a plain ResNet the config decides; anything else is an error
         return backbone.with_nl
     stored = any(name.startswith("backbone.NL_") for name in arrays)
     if stored and not backbone.with_nl:
@@ -263,13 +263,13 @@ def _find_max_pool(backbone: ResNet, arrays: Mapping[str, Array], era: str, note
     widths = {
         non_local_width(arrays, name) for name in arrays if re.fullmatch(r"backbone\.NL_\d\.\d+\.g\.weight", name)
     }
-    if era == "B" and widths and widths != {1}:  # 2020-09-10 to 2020-12-07, most of it before 2020-11-06
+    if era == "B" and widths and widths != {1}:  # 2020-09-10 to 2020-12-07, mostly before 2020-11-06
         notes.append(
             "the checkpoint is of autumn 2020, and its names do not tell whether max pooling was padded (until"
             " 2020-11-06): it is taken as pad1; if embeddings look wrong, set maxpool to ceil"
         )
         return "pad1"
-    # One inner channel proves 2020-12-07 and later only beside a neck that was named so since 2020-09-10.
+    # One inner channel proves 2020-12-07 or later only with the neck name that exists since 2020-09-10.
     if era == "B" and not (widths and "heads.bottleneck.0.running_var" in arrays):
         notes.append(
             "the checkpoint is of before 2021-03-23, and its names do not tell whether max pooling was padded"

@@ -1,4 +1,4 @@
-"""The backbones that fastrt builds, one row for each of FastReID's builders."""
+"""The backbones of fastrt, one row per FastReID builder."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ BACKBONES: dict[str, type[Backbone]] = {
 """Families by ``MODEL.BACKBONE.NAME``. The first is FastReID's default."""
 
 DEFAULT = "build_resnet_backbone"
-"""FastReID's default of ``MODEL.BACKBONE.NAME``."""
+"""FastReID's default for ``MODEL.BACKBONE.NAME``."""
 
 
 def list_families() -> list[type[Backbone]]:
-    """Each family once, in the table's order."""
+    """List each family once, in the table's order."""
     return list(dict.fromkeys(BACKBONES.values()))

@@ -1,7 +1,7 @@
-"""ONNX: plain files for the tools of others; onnxruntime runs them.
+"""ONNX target: plain files for other tools, run by onnxruntime.
 
 ========  ==========================================================
-lowering  each operation as ONNX nodes
+lowering  lowers each operation to ONNX nodes
 runner    a loaded file: an onnxruntime session
 target    build, load and describe files, as a fastrt target
 ========  ==========================================================

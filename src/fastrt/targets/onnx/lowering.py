@@ -1,4 +1,4 @@
-"""Each operation as ONNX nodes, under its tensor's name."""
+"""Lowers each operation to ONNX nodes with the tensor's name."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ PIXELS = (2, 3)
 
 
 class OnnxLowering(Lowering[str]):
-    """A network as ONNX nodes; values are their names."""
+    """Lowers a network to ONNX nodes; values are node names."""
 
     target: ClassVar[str] = "onnx"
 
@@ -77,7 +77,7 @@ class OnnxLowering(Lowering[str]):
         return self._node("Add", self._node("Mul", x, self._constant(scale)), self._constant(shift))
 
     def input(self, _: Input) -> str:
-        return ""  # named after the tensor; a graph's input is no node
+        return ""  # `named` returns the tensor's name; a graph's input has no node
 
     def cast(self, op: Cast, x: str) -> str:
         return self._node("Cast", x, to=self._onnx.helper.np_dtype_to_tensor_dtype(np.dtype(op.dtype)))

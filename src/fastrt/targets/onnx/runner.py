@@ -13,7 +13,7 @@ from fastrt.targets.engine_info import EngineInfo
 
 
 class OnnxRunner(Runner):
-    """An onnxruntime session, which any number of threads may share."""
+    """An onnxruntime session that any number of threads may share."""
 
     def __init__(self, session: Any, info: EngineInfo, names: list[str]) -> None:
         self.info = info
@@ -33,7 +33,7 @@ class OnnxRunner(Runner):
             results: list[Array] = self._open().run(names, {self._input: batch})
         except EngineError:
             raise
-        except Exception as error:  # onnxruntime's own exceptions have no common base but this
+        except Exception as error:  # onnxruntime's exceptions share no other base class
             raise EngineError(f"onnxruntime failed on a batch of shape {batch.shape}: {error}") from error
         return results
 
@@ -47,7 +47,7 @@ class OnnxRunner(Runner):
 
 
 def open_session(model: str | bytes, path: Path) -> Any:
-    """An onnxruntime session of a file's path or content."""
+    """Open an onnxruntime session from a file's path or content."""
     try:
         import onnxruntime
     except ImportError:
@@ -56,5 +56,5 @@ def open_session(model: str | bytes, path: Path) -> Any:
     options.log_severity_level = 4
     try:
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's own exceptions have no common base but this
+    except Exception as error:  # onnxruntime's exceptions share no other base class
         raise EngineError(f"{path} is not an ONNX engine, or is damaged: {str(error).splitlines()[0]}") from None

@@ -1,4 +1,4 @@
-"""ONNX as a target: plain files, run by onnxruntime on the CPU."""
+"""The ONNX target: plain files, run by onnxruntime on the CPU."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fastrt.targets.table import ROWS
 
 OPSET = 17
 IR_VERSION = 9
-"""The widest runtimes read these: onnxruntime since 1.16, TensorRT since 8.6."""
+"""ONNX opset and IR version with the widest runtime support: onnxruntime since 1.16, TensorRT since 8.6."""
 
 BATCH = "batch"
 
@@ -105,7 +105,7 @@ def _import_onnx() -> Any:
 def _load_proto(onnx: Any, path: Path) -> Any:
     try:
         return onnx.load(path)
-    except Exception as error:  # protobuf's errors have no common base but this
+    except Exception as error:  # protobuf's errors share no other base class
         raise EngineError(f"{path} is not an ONNX engine, or is damaged: {error}") from None
 
 

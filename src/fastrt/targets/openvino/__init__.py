@@ -1,7 +1,7 @@
-"""OpenVINO: the default target, on any CPU. An engine file is an IR, ``.xml`` with its ``.bin`` beside it.
+"""OpenVINO target, the default, for any CPU. An engine file is an IR: ``.xml`` with ``.bin`` in the same folder.
 
 ========  ==========================================================
-lowering  each operation as openvino nodes
+lowering  lowers each operation to openvino nodes
 runner    a loaded IR: a compiled model and its inference requests
 target    build, load and describe IRs, as a fastrt target
 ========  ==========================================================

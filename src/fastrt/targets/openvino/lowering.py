@@ -1,4 +1,4 @@
-"""Each operation as openvino nodes, under its tensor's name."""
+"""Lowers each operation to openvino nodes with the tensor's name."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ from fastrt.ir.ops import (
 from fastrt.targets.base import Lowering
 
 Node = Any
-"""An openvino node; openvino publishes no types for what its opsets return."""
+"""An openvino node; openvino publishes no types for the return values of its opsets."""
 
 FLOAT_MAX = float(np.finfo(np.float32).max)
 
 
 class OpenVinoLowering(Lowering[Node]):
-    """A network as openvino nodes, each under its tensor's name."""
+    """Lowers a network to openvino nodes, each with its tensor's name."""
 
     target: ClassVar[str] = "openvino"
 
@@ -91,7 +91,7 @@ class OpenVinoLowering(Lowering[Node]):
 
     def max_pool(self, op: MaxPool, x: Node) -> Node:
         height, width = (op.padding_after(axis.get_length()) for axis in list(x.get_output_partial_shape(0))[2:])
-        # What juts out is padded by hand, so that the operation's own rule of rounding is the only one.
+        # Explicit padding for the last window replaces OpenVINO's rounding rule.
         return op1.max_pool(x, [op.stride] * 2, [op.padding] * 2, [height, width], [op.kernel] * 2, "floor", "explicit")
 
     def instance_norm(self, op: InstanceNorm, x: Node) -> Node:
@@ -132,7 +132,7 @@ class OpenVinoLowering(Lowering[Node]):
         return op14.reduce_max(x, _integers(2, 3), keep_dims=True)
 
     def l2_normalize(self, op: L2Normalize, x: Node) -> Node:
-        # eps is squared under the root here, and outside of it in the operation
+        # OpenVINO applies eps inside the square root, the operation outside it
         return op14.normalize_l2(x, _integers(1), op.eps**2, "max")
 
 

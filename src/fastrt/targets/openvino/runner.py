@@ -17,7 +17,7 @@ from fastrt.targets.engine_info import EngineInfo
 
 
 class OpenVinoRunner(Runner):
-    """A compiled model; each thread that calls takes an inference request of its own from a pool."""
+    """A compiled model; each calling thread takes its own inference request from a pool."""
 
     def __init__(self, compiled: Any, info: EngineInfo, names: list[str]) -> None:
         self.info = info
@@ -35,19 +35,19 @@ class OpenVinoRunner(Runner):
         return dict(zip(self._names, self._infer(batch), strict=True))
 
     def run_all(self, batches: Iterable[Array]) -> Iterator[Embeddings]:
-        """The embeddings of each batch in turn; others wait in line or are computed beside it, as the mode has it."""
+        """Yield the embeddings of each batch in order; the mode determines how many batches run in parallel."""
         flying: deque[tuple[Any, Array]] = deque()
         try:
             for batch in batches:
                 if len(flying) == self._at_once:
                     yield self._collect(flying)
                 request = self._take()
-                flying.append((request, batch))  # which must live as long as the request
+                flying.append((request, batch))  # the batch must outlive the request
                 request.start_async([batch], share_inputs=True)
             while flying:
                 yield self._collect(flying)
         finally:
-            for request, _ in flying:  # only after an error, or when nobody wants more
+            for request, _ in flying:  # only after an error, or if the caller stops early
                 with suppress(RuntimeError):
                     request.wait()
                 self._idle.put(request)
@@ -91,6 +91,6 @@ def _failed(batch: Array, error: Exception) -> EngineError:
 
 
 def first_line(error: Exception) -> str:
-    """The sentence of an openvino error that says what happened: its last line."""
+    """Return the last line of an openvino error, which states the cause."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__

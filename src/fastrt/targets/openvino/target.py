@@ -1,4 +1,4 @@
-"""OpenVINO as a target: IRs, on the CPU or on any device that OpenVINO finds."""
+"""The OpenVINO target: IRs, on the CPU or on any device that OpenVINO finds."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from fastrt.targets.table import ROWS
 HINTS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16", "int8": "f32"}
 CAPABILITIES = {"fp32": "FP32", "bf16": "BF16", "fp16": "FP16"}
 BF16_INSTRUCTIONS = ("DEFAULT", "ALL", "BF16", "FP16", "AMX", "AVX10", "VNNI_2")
-"""Parts of the values of ``ONEDNN_MAX_CPU_ISA`` that leave a CPU its bfloat16 instructions."""
+"""Substrings of ``ONEDNN_MAX_CPU_ISA`` values that permit bfloat16 instructions."""
 
 
 class OpenVinoTarget(Target, row=ROWS["openvino"]):
@@ -39,7 +39,7 @@ class OpenVinoTarget(Target, row=ROWS["openvino"]):
         capabilities = ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         narrowed = os.environ.get("ONEDNN_MAX_CPU_ISA", "DEFAULT").upper()
         if not any(word in narrowed for word in BF16_INSTRUCTIONS):
-            # OpenVINO lists it all the same, and then finds no kernel.
+            # OpenVINO still lists BF16, but then finds no kernel.
             capabilities = [capability for capability in capabilities if capability != "BF16"]
         floating = (precision for precision, capability in CAPABILITIES.items() if capability in capabilities)
         return (*floating, "int8")
@@ -69,7 +69,7 @@ class OpenVinoTarget(Target, row=ROWS["openvino"]):
         if name == "CPU" and info.precision is not None:
             refuse_precision(self, info.precision)
         names = _tap(model, None if taps is True else taps) if taps else []
-        # Left to itself OpenVINO computes in bfloat16 wherever the CPU can.
+        # By default OpenVINO computes in bfloat16 if the CPU supports it.
         config = {"INFERENCE_PRECISION_HINT": HINTS[info.precision or "fp32"], "PERFORMANCE_HINT": mode.upper()}
         try:
             return OpenVinoRunner(core.compile_model(model, name, config), info, names)
@@ -92,7 +92,7 @@ def _read(path: Path) -> Any:
     if not weights.is_file():
         raise EngineError(f"{path} has no {weights.name} beside it; both files of an OpenVINO engine are needed")
     with path.open("rb") as file:
-        if b"<net" not in file.read(1024):  # else OpenVINO would try all other formats that it knows, aloud
+        if b"<net" not in file.read(1024):  # else OpenVINO tries all its other formats and prints messages
             raise EngineError(f"{path} is not an OpenVINO engine, or is damaged; build it again")
     try:
         model = ov.Core().read_model(path)
@@ -108,9 +108,9 @@ def _describe(model: Any, path: Path) -> EngineInfo:
 
 
 def _mark_float32(path: Path, names: Collection[str]) -> None:
-    """Mark layers that OpenVINO computes in float32 where the rest is in float16, as GeM's powers overflow in float16.
+    """Mark the layers that OpenVINO must compute in float32 in an FP16 engine: GeM's powers overflow in FP16.
 
-    The mark is ``ov::DisableFP16Compression``, which OpenVINO publishes for C++ alone, so it is written into the file.
+    The mark is ``ov::DisableFP16Compression``. OpenVINO publishes it only for C++, so it is written into the file.
     """
     tree = ET.parse(path)  # noqa: S314 (OpenVINO has just written it)
     for layer in tree.iter("layer"):
@@ -137,7 +137,7 @@ def _dtype(port: Any) -> str:
 
 
 def _tap(model: Any, wanted: Collection[str] | None) -> list[str]:
-    """Make an output of every node that bears a (wanted) tensor's name; the names of all outputs, in order."""
+    """Add an output for every node with a (wanted) tensor's name; return the names of all outputs, in order."""
     output = model.output(0)
     taps = {}
     for op in model.get_ordered_ops():

@@ -1,8 +1,8 @@
-"""The reference: every operation in NumPy and in float64. An engine file is NumPy's ``.npz`` of the network.
+"""The reference: every operation in NumPy and float64. An engine file is the network as NumPy's ``.npz``.
 
 ============  ==========================================================
-lowering      each operation in NumPy
-rounding      the same, rounded as engines round
+lowering      computes each operation in NumPy
+rounding      the same, with the rounding of engines
 network_file  write and read networks as ``.npz`` files
 runner        a loaded network
 target        build, load and describe ``.npz`` files, as a fastrt target

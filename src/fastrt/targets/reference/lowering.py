@@ -1,4 +1,4 @@
-"""Each operation in NumPy, in float64: what every target is compared with."""
+"""Computes each operation in NumPy and float64, as the reference for every target."""
 
 from __future__ import annotations
 
@@ -38,20 +38,20 @@ PIXELS = (2, 3)
 
 
 def run_reference(network: Network, batch: Array) -> Embeddings:
-    """The embeddings ``(n, D)`` float32 of a batch in the network's input profile."""
+    """Compute the embeddings ``(n, D)`` float32 of a batch in the network's input profile."""
     *_, (_, embeddings) = Reference(batch).lower(network)
     return np.asarray(embeddings, np.float32)
 
 
 def trace_reference(network: Network, batch: Array) -> dict[str, Array]:
-    """Every tensor of the network by name, ``(n, ...)`` each."""
+    """Compute every tensor of the network, by name, ``(n, ...)`` each."""
     return {tensor.name: value for tensor, value in Reference(batch).lower(network)}
 
 
 class Reference(Lowering[Array]):
     """Computes a network for one batch; values are ``(n, ...)`` arrays.
 
-    They are float64, so that its own rounding never shows, unless ``dtype`` is float32, to see what rounding does.
+    Values are float64, so that rounding errors are negligible. ``dtype`` float32 shows the effect of rounding.
     """
 
     target: ClassVar[str] = "reference"
@@ -151,7 +151,7 @@ class Reference(Lowering[Array]):
 
 
 def cut_windows(op: Convolution, x: Array) -> Array:
-    """The pixels under each tap of a convolution's kernel: ``(n, C, H, W, kh, kw)``, a view."""
+    """Return the pixels under each element of a convolution's kernel: ``(n, C, H, W, kh, kw)``, a view."""
     x = np.pad(x, ((0, 0), (0, 0), (op.padding, op.padding), (op.padding, op.padding)))
     spans = [op.dilation * (size - 1) + 1 for size in op.weight.shape[2:]]
     windows = np.lib.stride_tricks.sliding_window_view(x, spans, PIXELS)

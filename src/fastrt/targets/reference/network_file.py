@@ -1,4 +1,4 @@
-"""A network as a NumPy ``.npz`` file: its operations as JSON, its arrays as arrays."""
+"""Stores a network as a NumPy ``.npz`` file: operations as JSON, arrays as arrays."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ INFO_ENTRY = "info"
 
 
 def write_network(network: Network, path: Path, info: str) -> None:
-    """Write ``network`` and what the file says of itself."""
+    """Write ``network`` and the engine description ``info``."""
     entries: dict[str, Array] = {}
     lines = []
     for i, tensor in enumerate(network):
@@ -41,19 +41,19 @@ def write_network(network: Network, path: Path, info: str) -> None:
 
 
 def read_info_entry(path: Path) -> str:
-    """What the file says of itself.
+    """Read the engine description.
 
     Raises:
-        EngineError: the file is not one of these.
+        EngineError: the file is not a reference engine.
     """
     return _read(path, only=(INFO_ENTRY,))[INFO_ENTRY].tobytes().decode()
 
 
 def read_network(path: Path) -> Network:
-    """The network in a file, every shape in it inferred anew.
+    """Read the network and infer all its shapes again.
 
     Raises:
-        EngineError: the file is not one of these, or what it describes does not hold together.
+        EngineError: the file is not a reference engine, or its network is inconsistent.
     """
     entries = _read(path)
     try:

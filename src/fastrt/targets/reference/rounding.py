@@ -1,4 +1,4 @@
-"""References that round as engines do: to FP16 or BF16 tensors, at random, or while they add up."""
+"""References with the rounding of engines: to FP16 or BF16 tensors, at random, or in partial sums."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from fastrt.targets.reference.lowering import Reference, cut_windows
 
 
 class RoundingReference(Reference):
-    """Computes in float32, and rounds what the network has in half: feature maps, and convolutions' weights.
+    """Computes in float32 and rounds the network's FP16 or BF16 feature maps and convolution weights.
 
-    So it shows what half precision alone does to a network, whatever the runtime.
+    It shows the effect of half precision alone, independent of the runtime.
     """
 
     def __init__(self, batch: Array) -> None:
@@ -32,10 +32,10 @@ class RoundingReference(Reference):
 
 
 class DrawnReference(RoundingReference):
-    """Rounds every value to either neighbour of its type at random, the nearer one more often.
+    """Rounds every value to one of the two neighbours of its type at random, the nearer one more often.
 
-    Several seeds show how far the rounding of any runtime may move a network. A quantized network amplifies it: a value
-    at the edge of a step falls to one side or the other.
+    Several seeds show how much the rounding of any runtime may change a network's output. A quantized network amplifies
+    it: a value at the edge of a quantization step may round to either side.
     """
 
     def __init__(self, batch: Array, seed: int) -> None:
@@ -51,13 +51,13 @@ class DrawnReference(RoundingReference):
 
 
 SUMMED = 16
-"""Products that a tensor core adds up before it rounds."""
+"""Number of products that a tensor core sums before it rounds."""
 
 
 class HalfSumsReference(RoundingReference):
-    """Also rounds a convolution's sum to float16 after every `SUMMED` products, as kernels do that add up in half.
+    """Also rounds a convolution's sum to FP16 after every `SUMMED` products, like kernels with FP16 accumulation.
 
-    Such a kernel takes the channels of one place in the filter after the other, each group's on their own.
+    Such a kernel sums the channels of one filter position after the other, separately for each group.
     """
 
     def convolution(self, op: Convolution, x: Array) -> Array:
@@ -78,12 +78,12 @@ HALVES: dict[str, Any] = {"float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
 
 
 def _round(array: Array, dtype: str) -> Array:
-    with np.errstate(over="ignore"):  # what half cannot hold becomes infinity, as it does everywhere
+    with np.errstate(over="ignore"):  # overflow becomes infinity, as in every runtime
         return array.astype(HALVES[dtype]).astype(np.float32)
 
 
 def round_weights(network: Network) -> Network:
-    """The same network, the weights of each convolution rounded to the type of its output."""
+    """Round the weights of each convolution to the dtype of its output."""
     return replace(network, tensors=tuple(map(_round_weights, network)))
 
 

@@ -1,4 +1,4 @@
-"""A loaded network that NumPy computes."""
+"""The runner of a loaded network that NumPy computes."""
 
 from __future__ import annotations
 

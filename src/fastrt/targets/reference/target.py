@@ -1,4 +1,4 @@
-"""The reference as a target: NumPy computes the network that a ``.npz`` file holds."""
+"""The reference target: NumPy computes the network in a ``.npz`` file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fastrt.targets.table import ROWS
 
 
 class ReferenceTarget(Target, row=ROWS["reference"]):
-    """NumPy."""
+    """The NumPy reference as a target."""
 
     placement: ClassVar[Placement] = Placement(
         unsigned=True, signed="int8", both_sides=False, pairs_in_int16=True, bias_in_int32=False

@@ -1,4 +1,4 @@
-"""The CUDA runtime, as far as inference needs it. The only file that imports cuda-bindings."""
+"""The part of the CUDA runtime that inference needs. Only this file imports cuda-bindings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fastrt.arrays import Array, Shape
 from fastrt.errors import EngineError, TargetError
 
 Handle = Any
-"""A stream, a graph, an event: opaque objects of cuda-bindings."""
+"""An opaque cuda-bindings object: a stream, a graph or an event."""
 
 
 @cache
@@ -26,10 +26,10 @@ def _runtime() -> Any:
 
 
 def call(name: str, *arguments: Any) -> Any:
-    """Call a function of the CUDA runtime; what it returns, without the error.
+    """Call a function of the CUDA runtime and return its results, without the error code.
 
     Raises:
-        EngineError: it failed; the message is CUDA's.
+        EngineError: the call failed; the message is CUDA's.
     """
     runtime = _runtime()
     error, *results = getattr(runtime, name)(*arguments)
@@ -40,7 +40,7 @@ def call(name: str, *arguments: Any) -> Any:
 
 
 def count_devices() -> int:
-    """How many GPUs there are; 0 without a driver.
+    """Count the GPUs; 0 without a driver.
 
     Raises:
         TargetError: cuda-bindings is not installed.
@@ -48,16 +48,16 @@ def count_devices() -> int:
     runtime = _runtime()
     try:
         error, count = runtime.cudaGetDeviceCount()
-    except RuntimeError:  # the driver's library is not there
+    except RuntimeError:  # the driver's library is missing
         return 0
     return int(count) if error == runtime.cudaError_t.cudaSuccess else 0
 
 
 def find_device(name: str) -> int:
-    """The index that a device's name says: ``cuda`` is 0, ``cuda:1`` is 1.
+    """Return the index in a device's name: ``cuda`` is 0, ``cuda:1`` is 1.
 
     Raises:
-        TargetError: it is no such name, or there is no such GPU.
+        TargetError: the name is not valid, or there is no such GPU.
     """
     kind, _, index = name.partition(":")
     if kind != "cuda" or (index and not index.isdigit()) or name.endswith(":"):
@@ -71,26 +71,26 @@ def find_device(name: str) -> int:
 
 
 def describe_device(index: int) -> str:
-    """A GPU's name and compute capability: ``NVIDIA H100 80GB HBM3, sm90``."""
+    """Return a GPU's name and compute capability: ``NVIDIA H100 80GB HBM3, sm90``."""
     properties = call("cudaGetDeviceProperties", index)
     name = properties.name.decode() if isinstance(properties.name, bytes) else str(properties.name)
     return f"{name.strip(chr(0))}, sm{properties.major}{properties.minor}"
 
 
 def set_device(index: int) -> None:
-    """Make a GPU the calling thread's."""
+    """Select the GPU of the calling thread."""
     call("cudaSetDevice", index)
 
 
 class Buffer:
-    """Device memory, of ``size`` bytes at ``pointer``; freed by `free`, or with the object."""
+    """Device memory of ``size`` bytes at ``pointer``, freed by `free` or with the object."""
 
     def __init__(self, size: int) -> None:
         self.size = size
         self.pointer: int = int(call("cudaMalloc", max(size, 1)))
 
     def free(self) -> None:
-        """Give it back. Twice does nothing."""
+        """Free the memory. A second call does nothing."""
         if self.pointer:
             pointer, self.pointer = self.pointer, 0
             call("cudaFree", pointer)
@@ -101,9 +101,9 @@ class Buffer:
 
 
 class Pinned:
-    """Page-locked host memory, of ``size`` bytes at ``pointer``, which a GPU reads and writes by itself.
+    """Page-locked host memory of ``size`` bytes at ``pointer`` that the GPU can access directly.
 
-    Arrays made of it hold on to it, and it is freed with the last of them.
+    Its arrays keep it alive; it is freed with the last of them.
     """
 
     def __init__(self, size: int) -> None:
@@ -111,7 +111,7 @@ class Pinned:
         self.pointer: int = int(call("cudaHostAlloc", max(size, 1), _runtime().cudaHostAllocDefault))
 
     def array(self, shape: Shape, dtype: Any) -> Array:
-        """The memory as an array."""
+        """Return the memory as an array."""
         buffer = (ctypes.c_ubyte * self.size).from_address(self.pointer)
         buffer.owner = self  # type: ignore[attr-defined]  # a ctypes array takes attributes
         return np.asarray(np.ctypeslib.as_array(buffer).view(dtype).reshape(shape))
@@ -123,7 +123,7 @@ class Pinned:
 
 
 def is_pinned(array: Array) -> bool:
-    """Whether an array lies in memory that `Pinned` made."""
+    """Return True if an array is in memory allocated by `Pinned`."""
     owner: Any = array
     while isinstance(owner, np.ndarray):
         owner = owner.base
@@ -133,22 +133,22 @@ def is_pinned(array: Array) -> bool:
 
 
 class Graph:
-    """A captured graph, made ready to `Stream.launch`."""
+    """A captured graph, instantiated for `Stream.launch`."""
 
     def __init__(self, captured: Handle) -> None:
-        self._captured = captured  # kept, as its nodes are what names those of the executable
+        self._captured = captured  # kept: its nodes identify the executable's nodes
         self._copy: Handle | None = None
         self.executable: Handle = call("cudaGraphInstantiate", captured, 0)
 
     def point_copy(self, destination: int, source: int, size: int) -> None:
-        """Let the copy that the graph begins with be another one, from its next launch on."""
+        """Change the graph's first copy, from the next launch on."""
         if self._copy is None:
             self._copy = self._find_copy()
         kind = _runtime().cudaMemcpyKind.cudaMemcpyDefault
         call("cudaGraphExecMemcpyNodeSetParams1D", self.executable, self._copy, destination, source, size, kind)
 
     def destroy(self) -> None:
-        """Free it. Twice does nothing."""
+        """Free the graph. A second call does nothing."""
         if self.executable is not None:
             executable, self.executable = self.executable, None
             call("cudaGraphExecDestroy", executable)
@@ -158,28 +158,28 @@ class Graph:
         copy = _runtime().cudaGraphNodeType.cudaGraphNodeTypeMemcpy
         _, count = call("cudaGraphGetRootNodes", self._captured)
         roots, _ = call("cudaGraphGetRootNodes", self._captured, count)
-        for node in roots:  # other copies may be TensorRT's, but none of those is a root
+        for node in roots:  # TensorRT may add other copies, but not as roots
             if call("cudaGraphNodeGetType", node) == copy:
                 return node
         raise EngineError("a captured CUDA graph does not begin with the copy that was captured first")
 
 
 class Stream:
-    """A stream of its own, which waits for no other."""
+    """A non-blocking stream: it does not wait for the default stream."""
 
     def __init__(self) -> None:
         self.handle: Handle = call("cudaStreamCreateWithFlags", _runtime().cudaStreamNonBlocking)
 
     def copy(self, destination: int, source: int, size: int) -> None:
-        """Copy ``size`` bytes between any two addresses, in order with all else on this stream."""
+        """Enqueue a copy of ``size`` bytes between any two addresses, in stream order."""
         call("cudaMemcpyAsync", destination, source, size, _runtime().cudaMemcpyKind.cudaMemcpyDefault, self.handle)
 
     def wait(self) -> None:
-        """Until all that was asked of it is done."""
+        """Wait until all work on the stream is done."""
         call("cudaStreamSynchronize", self.handle)
 
     def capture(self, work: Callable[[], bool]) -> Graph | None:
-        """What ``work()`` asks of this stream, as a graph to `launch`; None if it cannot be captured."""
+        """Capture the stream operations of ``work()`` as a graph for `launch`; None if capture fails."""
         runtime = _runtime()
         call("cudaStreamBeginCapture", self.handle, runtime.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal)
         try:
@@ -192,16 +192,16 @@ class Stream:
         return Graph(graph)
 
     def launch(self, graph: Graph) -> None:
-        """Ask for all that a graph holds."""
+        """Launch a graph on this stream."""
         call("cudaGraphLaunch", graph.executable, self.handle)
 
     def close(self) -> None:
-        """Destroy the stream. Twice does nothing."""
+        """Destroy the stream. A second call does nothing."""
         if self.handle is not None:
             handle, self.handle = self.handle, None
             call("cudaStreamDestroy", handle)
 
 
 def wait_for_stream(handle: int) -> None:
-    """Until all is done that was asked of a stream of somebody else's, given as its number."""
+    """Wait until all work on another library's stream is done; ``handle`` is its address."""
     call("cudaStreamSynchronize", handle)

@@ -1,4 +1,4 @@
-"""Arrays that lie on a GPU: anyone's, by ``__cuda_array_interface__`` or DLPack, and ours."""
+"""Arrays in GPU memory: other libraries', by ``__cuda_array_interface__`` or DLPack, and fastrt's."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from fastrt.errors import ImageError
 from fastrt.targets.tensorrt import cuda
 
 CUDA_KINDS = (2, 13)
-"""DLPack's numbers of CUDA memory, plain and managed."""
+"""DLPack device types of CUDA memory: device and managed."""
 
 
 @dataclass(frozen=True)
 class DeviceView:
-    """An array on a GPU, or where a GPU can copy from, row-major without gaps.
+    """A contiguous row-major array in GPU memory, or in memory that a GPU can copy from.
 
     Attributes:
         pointer: its address.
-        shape: batch first.
-        dtype: NumPy's name of it.
-        owner: keeps the memory alive.
+        shape: batch axis first.
+        dtype: NumPy's name of the dtype.
+        owner: the object that keeps the memory alive.
     """
 
     pointer: int
@@ -34,7 +34,7 @@ class DeviceView:
 
 
 class DeviceArray:
-    """Embeddings left on the GPU: ``(n, D)`` float32. torch, CuPy and JAX take it as it is, without a copy."""
+    """Embeddings in GPU memory: ``(n, D)`` float32. torch, CuPy and JAX read it without a copy."""
 
     def __init__(self, shape: Shape, device: int) -> None:
         self.shape = shape
@@ -44,7 +44,7 @@ class DeviceArray:
 
     @property
     def pointer(self) -> int:
-        """Its address."""
+        """The address of the first element."""
         return self._buffer.pointer
 
     @property
@@ -55,7 +55,7 @@ class DeviceArray:
             "typestr": self.dtype.str,
             "data": (self.pointer, False),
             "strides": None,
-            "stream": None,  # all work on it is done
+            "stream": None,  # all work on the array is done
         }
 
     def __len__(self) -> int:
@@ -66,7 +66,7 @@ class DeviceArray:
 
 
 def is_on_device(value: object) -> bool:
-    """Whether a value is an array on a GPU."""
+    """Return True if a value is an array in GPU memory."""
     if isinstance(value, np.ndarray | list | tuple):
         return False
     if hasattr(value, "__cuda_array_interface__"):
@@ -76,10 +76,10 @@ def is_on_device(value: object) -> bool:
 
 
 def view_device_array(value: Any) -> DeviceView:
-    """An array on a GPU as a view, once what was asked of its stream is done.
+    """Return a view of an array in GPU memory, after the work on its stream is done.
 
     Raises:
-        ImageError: its elements do not lie one after the other.
+        ImageError: the array is not contiguous.
     """
     if hasattr(value, "__cuda_array_interface__"):
         return _view_interface(value)
@@ -87,10 +87,10 @@ def view_device_array(value: Any) -> DeviceView:
 
 
 def view_host_array(value: Any) -> DeviceView:
-    """An array on the host, of NumPy or by DLPack, as a view; one with gaps is copied.
+    """Return a view of a host array, from NumPy or by DLPack; an array that is not contiguous is copied.
 
     Raises:
-        ImageError: it is no array.
+        ImageError: the value is not an array.
     """
     if not isinstance(value, np.ndarray):
         if not hasattr(value, "__dlpack__"):
@@ -110,7 +110,7 @@ def _view_interface(value: Any) -> DeviceView:
     if interface.get("stream"):
         cuda.wait_for_stream(int(interface["stream"]))
     elif interface.get("version", 0) < 3:
-        cuda.wait_for_stream(0)  # older objects do not say on which stream they are made
+        cuda.wait_for_stream(0)  # before version 3, objects do not name their stream
     return DeviceView(int(interface["data"][0]), shape, dtype.name, value)
 
 
@@ -123,7 +123,7 @@ def _check_strides(shape: Shape, strides: Shape) -> None:
 
 
 class _DlTensor(ctypes.Structure):
-    """Source: dlpack.h, DLTensor."""
+    """The DLTensor struct. Source: dlpack.h."""
 
     _fields_ = (
         ("data", ctypes.c_void_p),
@@ -143,7 +143,7 @@ _CODES = {0: "int", 1: "uint", 2: "float", 4: "bfloat"}
 
 
 def _view_dlpack(value: Any) -> DeviceView:
-    # Stream 1 is the legacy default stream: the producer makes it wait, and so do we.
+    # Stream 1 is the legacy default stream: the producer makes it wait, then this function waits for it.
     capsule = value.__dlpack__(stream=1)
     cuda.wait_for_stream(1)
     get_pointer = ctypes.pythonapi.PyCapsule_GetPointer
@@ -153,5 +153,5 @@ def _view_dlpack(value: Any) -> DeviceView:
     if tensor.strides:
         _check_strides(shape, tuple(tensor.strides[i] for i in range(tensor.ndim)))
     dtype = f"{_CODES.get(tensor.code, 'unknown')}{tensor.bits}"
-    # The capsule owns the tensor until it is collected; it was not renamed, so it frees the tensor itself.
+    # The capsule owns the tensor. It was not renamed, so it frees the tensor when it is collected.
     return DeviceView((tensor.data or 0) + tensor.byte_offset, shape, dtype, capsule)

@@ -18,7 +18,7 @@ logger = logging.getLogger("fastrt")
 
 @dataclass(frozen=True)
 class Ports:
-    """An engine's input and output: names, sizes of one image's part in bytes, and the embedding's width."""
+    """An engine's input and output: names, bytes per image, and the embedding's dimension."""
 
     input_name: str
     output_name: str
@@ -28,15 +28,15 @@ class Ports:
 
     @property
     def output_bytes(self) -> int:
-        """Of one embedding, float32."""
+        """Bytes of one float32 embedding."""
         return 4 * self.dimension
 
 
 @dataclass
 class Captured:
-    """A batch size made ready: its context, which must outlive its graph, and the graph, if it could be captured.
+    """A prepared batch size: its context, which must outlive its graph, and the graph, or None if capture failed.
 
-    A graph for page-locked images begins with their copy, now from ``copied``: an address, and a number of bytes.
+    A graph for page-locked images begins with their copy. ``copied`` is its current source: address and byte count.
     """
 
     context: Trt
@@ -45,10 +45,10 @@ class Captured:
 
 
 class ExecutionSlot:
-    """Runs one batch at a time: copy in, then compute, on one stream.
+    """Runs one batch at a time on one stream: copy in, then compute.
 
-    Contexts share one scratch memory, as only one of them runs at a time. Embeddings that are wanted on the host the
-    GPU writes there itself, into page-locked memory: no copy has to wait for them.
+    Contexts share one scratch memory, because only one of them runs at a time. The GPU writes embeddings for the host
+    directly into page-locked memory, without a separate copy.
     """
 
     def __init__(
@@ -66,15 +66,15 @@ class ExecutionSlot:
         self._captured: dict[tuple[int, bool, bool], Captured] = {}
 
     def stage(self, batch: Array) -> int:
-        """Copy a batch to page-locked memory of the slot's own; its address there."""
+        """Copy a batch to the slot's page-locked memory; return its address there."""
         self._staged.array((self._staged.size,), np.uint8)[: batch.nbytes] = batch.reshape(-1).view(np.uint8)
         return self._staged.pointer
 
     def submit(self, source: int, count: int, size: int, *, pinned: bool = False, stay: bool = False) -> None:
-        """Ask for the embeddings of ``count`` images at address ``source``, run as a batch of ``size``.
+        """Enqueue inference for ``count`` images at address ``source``, as a batch of ``size``.
 
-        Left on the GPU if they are to ``stay``, and then collected by `collect_on_device`. Images in ``pinned`` memory
-        of the host are copied by the graph itself, which costs less than a copy before it.
+        With ``stay`` the embeddings remain on the GPU; collect them with `collect_on_device`. The graph itself copies
+        images in ``pinned`` host memory, which costs less than a copy before it.
         """
         copied = source, count * self.ports.input_bytes
         captured = self._captured.get((size, stay, pinned)) or self._capture(size, stay, pinned, copied)
@@ -89,17 +89,17 @@ class ExecutionSlot:
             _run(captured.context, self.stream, size)
 
     def collect(self, count: int) -> Embeddings:
-        """Wait for what was submitted last; its embeddings, in memory of the caller's own."""
+        """Wait for the last submitted batch; return a copy of its embeddings."""
         self.stream.wait()
         return self._rows[:count].copy()
 
     def collect_on_device(self, destination: int, count: int) -> None:
-        """The same, brought to ``destination`` on the GPU."""
+        """Copy the embeddings of the last submitted batch to ``destination`` on the GPU, and wait."""
         self.stream.copy(destination, self._embeddings.pointer, count * self.ports.output_bytes)
         self.stream.wait()
 
     def prepare(self, size: int, *, stay: bool) -> Trt:
-        """A context for batches of ``size``, run once: the first run makes what later ones take for granted."""
+        """Create a context for batches of ``size`` and run it once: the first run initializes the context."""
         context = self._create_context(size, self)
         context.set_input_shape(self.ports.input_name, (size, *self.ports.input_shape))
         context.set_tensor_address(self.ports.input_name, self._images.pointer)
@@ -108,12 +108,12 @@ class ExecutionSlot:
         return context
 
     def run(self, context: Trt, size: int) -> None:
-        """Run a context on whatever lies in the slot's memory, and wait."""
+        """Run a context on the current content of the slot's memory, and wait."""
         _run(context, self.stream, size)
         self.stream.wait()
 
     def close(self) -> None:
-        """Wait, and free everything. Twice does nothing."""
+        """Wait, then free everything. A second call does nothing."""
         if self.stream.handle is None:
             return
         self.stream.wait()

@@ -1,4 +1,4 @@
-"""The layers of an engine, as TensorRT's inspector tells of them."""
+"""The layers of an engine, read from TensorRT's engine inspector."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from fastrt.targets.tensorrt import cuda
 from fastrt.targets.tensorrt.capabilities import Capabilities, Trt
 
 OF_PROFILE = re.compile(r" \[profile (\d+)\]$")
-"""How names of layers end that belong to another profile than the first."""
+"""Suffix of layer names that belong to a profile after the first."""
 
 
 def list_layers(capabilities: Capabilities, engine: Trt) -> list[Layer]:
-    """The layers of all profiles, in the formats that each profile's largest batch has."""
+    """List the layers of all profiles, with the formats of each profile's largest batch."""
     kind = capabilities.trt.LayerInformationFormat.JSON
     inspector = engine.create_engine_inspector()
     layers = [_read(layer) for layer in _parse(inspector.get_engine_information(kind)).get("Layers", [])]
     for profile in range(engine.num_optimization_profiles):
         inspector.execution_context = context = _create_context(capabilities, engine, profile)
         for i, layer in enumerate(layers):
-            # Of layers of other profiles than the context's it tells nothing.
+            # The inspector reports nothing about layers of profiles other than the context's.
             if _profile_of(layer.name) == profile and (told := inspector.get_layer_information(i, kind)):
                 layers[i] = _read(_parse(told))
         inspector.execution_context = None
@@ -33,13 +33,13 @@ def list_layers(capabilities: Capabilities, engine: Trt) -> list[Layer]:
 
 
 def _parse(told: str) -> dict[str, Any]:
-    """What the inspector tells, in its kind of JSON: of layers that an ONNX parser made it has control characters."""
+    """Parse the inspector's JSON, which has control characters for layers from an ONNX parser."""
     found: dict[str, Any] = json.loads(told, strict=False)
     return found
 
 
 def _create_context(capabilities: Capabilities, engine: Trt, profile: int) -> Trt:
-    """A context for the largest batch of a profile; formats are known only once the shapes are inferred."""
+    """Create a context for the largest batch of a profile; formats are known only after shape inference."""
     context, stream = engine.create_execution_context(), cuda.Stream()
     chosen = context is not None and context.set_optimization_profile_async(profile, int(stream.handle))
     stream.wait()
@@ -53,7 +53,7 @@ def _create_context(capabilities: Capabilities, engine: Trt, profile: int) -> Tr
 
 
 def _profile_of(name: str) -> int:
-    """The profile that a layer is for.
+    """Return the profile of a layer.
 
     >>> _profile_of("backbone.conv1"), _profile_of("backbone.conv1 [profile 1]")
     (0, 1)
@@ -65,7 +65,7 @@ def _profile_of(name: str) -> int:
 def _list_largest_inputs(
     capabilities: Capabilities, engine: Trt, profile: int
 ) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """The inputs whose shape is to be chosen, and the largest that a profile allows."""
+    """List the inputs with dynamic shape, each with the largest shape that a profile allows."""
     for name in map(engine.get_tensor_name, range(engine.num_io_tensors)):
         is_input = engine.get_tensor_mode(name) == capabilities.trt.TensorIOMode.INPUT
         if is_input and -1 in tuple(engine.get_tensor_shape(name)):
@@ -73,7 +73,7 @@ def _list_largest_inputs(
 
 
 def _read(layer: str | dict[str, Any]) -> Layer:
-    if isinstance(layer, str):  # of a plan that was not built to tell more
+    if isinstance(layer, str):  # the plan was built without detailed profiling verbosity
         return Layer(layer, "layer", ())
     outputs = layer.get("Outputs") or [{}]
     kind = f"{layer.get('LayerType', 'layer')} {outputs[0].get('Format/Datatype', '')}".strip()

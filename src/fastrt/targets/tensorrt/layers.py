@@ -1,4 +1,4 @@
-"""Adds layers to an `INetworkDefinition`, and the constants that they read."""
+"""Adds layers to an `INetworkDefinition`, with the constants that they read."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class LayerWriter(Lowering[Trt]):
     """Base of the lowering: one method for each group of layers that several operations share.
 
     Attributes:
-        bound: whether a layer was bound to a type, so that the builder must be told to obey.
+        bound: whether a layer was bound to a type, which requires a precision constraint flag in the builder.
     """
 
     target: ClassVar[str] = "tensorrt"
@@ -37,9 +37,9 @@ class LayerWriter(Lowering[Trt]):
         self._half = half and not capabilities.strongly_typed
         self._quantized = quantized
         self._batch = batch
-        self._kept: list[Array] = []  # TensorRT reads arrays at the build, and copies none
+        self._kept: list[Array] = []  # TensorRT reads the arrays during the build, without a copy
         self._layers: list[Trt] = []
-        self._borders: set[str] = set()  # casts that the builder is to place
+        self._borders: set[str] = set()  # casts without a layer, which the builder places
 
     def _layer(self, add: str, *arguments: Any) -> Trt:
         layer = getattr(self._network, add)(*arguments)
@@ -55,25 +55,25 @@ class LayerWriter(Lowering[Trt]):
         return self._add("add_elementwise", a, b, getattr(self._trt.ElementWiseOperation, operation))
 
     def _at_least(self, low: float, x: Trt) -> Trt:
-        """The larger of the two, by a choice.
+        """Return the maximum of ``low`` and ``x``, through a select layer.
 
-        Of all operations here TensorRT 8 takes some in its fusing compiler alone, with all that stands around them:
-        choices, casts of bytes, and instance norms. So what a choice stands in becomes one kernel.
+        TensorRT 8 compiles select layers, casts of uint8 and instance norms only with Myelin (TensorRT's fusing
+        compiler), together with the layers around them. A select layer therefore makes its surroundings one kernel.
         """
         bound = self._scalar(low, x)
         return self._add("add_select", self._elementwise("GREATER", x, bound), x, bound)
 
     def _fence(self, x: Trt) -> Trt:
-        """The same, where what TensorRT 8's fusing compiler makes one kernel of ends: it takes no pooling.
+        """Add a fusion barrier: an identity pooling, because Myelin in TensorRT 8 does not fuse poolings.
 
-        Of single pixels it costs nothing, as the builder drops it later.
+        A pooling of single pixels costs nothing: the builder removes it later.
         """
         return self._add("add_pooling_nd", x, self._trt.PoolingType.MAX, (1, 1))
 
     def _dequantized_weight(self, op: Convolution, like: Trt) -> Trt:
         assert op.scale is not None
         scale = self._scale(op.scale)
-        # TensorRT 8 takes no constants of int8, and rounds these to the very same integers.
+        # TensorRT 8 accepts no int8 constants. It rounds these float32 weights to the same integers.
         weight = op.dequantized().astype(np.float32)
         constant = self._add("add_constant", weight.shape, self._weights(weight))
         return self._dequantize(self._quantize(constant, scale, axis=0), scale, like, axis=0)
@@ -109,7 +109,7 @@ class LayerWriter(Lowering[Trt]):
         return self._capabilities.weights(array)
 
     def _constant(self, array: Array, like: Trt) -> Trt:
-        """An array as a tensor of the type of ``like``."""
+        """Add an array as a constant with the type of ``like``."""
         array = array.astype(self._numpy_dtype(like))
         return self._add("add_constant", array.shape, self._weights(array))
 
@@ -117,7 +117,7 @@ class LayerWriter(Lowering[Trt]):
         return self._constant(np.full([1] * len(like.shape), value), like)
 
     def _size(self, x: Trt, rest: list[int]) -> Trt:
-        """The shape ``(batch, *rest)`` as a tensor, the batch being that of ``x``."""
+        """Add the shape ``(batch, *rest)`` as a tensor, with the batch size of ``x``."""
         shape = self._add("add_shape", x)
         batch = self._add("add_slice", shape, [0], [1], [1])
         fixed = np.asarray(rest, self._capabilities.shape_dtype())

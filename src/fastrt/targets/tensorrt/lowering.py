@@ -1,9 +1,13 @@
-"""Each operation as layers of an `INetworkDefinition`, under its tensor's name.
+"""Lowers each operation to layers of an `INetworkDefinition` with the tensor's name.
 
-Strongly typed, a layer computes in its tensors' types, and casts stand in the network. Before TensorRT 10 tensors are
-float32 and the builder chooses: in half is allowed what the network has in half, and what reads it; a layer that reads
-float32 alone is bound to it. A cast to float32 is none there: a mean reads half as it stands, without a copy. One to
-half is a layer, with which a kernel in float32 ends. Next to int8 the builder chooses float32 unless asked for half.
+In a strongly typed network a layer computes in its tensors' types, and the network contains casts. Before TensorRT 10
+tensors are float32 and the builder selects each layer's type:
+
+- FP16 is allowed for the network's FP16 tensors and the layers that read them.
+- A layer that reads only float32 is bound to float32.
+- A cast to float32 adds no layer: a mean reads FP16 directly, without a copy.
+- A cast to FP16 is a layer, and ends a float32 kernel.
+- Next to int8 layers the builder selects float32 unless FP16 is requested.
 """
 
 from __future__ import annotations
@@ -40,14 +44,17 @@ from fastrt.targets.tensorrt.capabilities import Trt
 from fastrt.targets.tensorrt.layers import PIXELS, LayerWriter
 
 FEW = 4
-"""Images at once, up to which IBN is fastest as one convolution and a plain instance norm: on an H100 and an H200."""
+"""Largest batch for which IBN is fastest as one convolution and a plain instance norm; measured on H100 and H200."""
 
 MANY = 1024
-"""Channels before GeM from which on the last convolution is faster with its shortcut, in half: a bottleneck's is."""
+"""Smallest channel count before GeM for which the last FP16 convolution is faster fused with its shortcut.
+
+A bottleneck's last convolution is one of these.
+"""
 
 
 class TensorRtLowering(LayerWriter):
-    """Fills ``network``; values are its `ITensor`s."""
+    """Adds a network's operations to ``network``; values are its `ITensor`s."""
 
     def named(self, tensor: Tensor, value: Trt) -> Trt:
         if isinstance(tensor.operation, Cast) and not self._layers:
@@ -83,7 +90,7 @@ class TensorRtLowering(LayerWriter):
         kinds = self._trt.DataType
         if self._capabilities.strongly_typed:
             return self._add("add_cast", x, self._capabilities.data_type(op.dtype))
-        if x.dtype == kinds.UINT8:  # all up to the cast to half is to be one kernel
+        if x.dtype == kinds.UINT8:  # makes everything up to the cast to FP16 one kernel
             return self._at_least(0.0, self._add("add_cast", x, kinds.FLOAT))
         return x if op.dtype == "float32" else self._add("add_cast", x, kinds.HALF)
 
@@ -104,7 +111,7 @@ class TensorRtLowering(LayerWriter):
         size[op.axis + 1] = op.stop - op.start
         layer = self._layer("add_slice", x, start, [1, *size[1:]], ones)
         layer.set_input(2, self._size(x, size[1:]))
-        # The shape's layers were made after the slice, which is the one to bear the name.
+        # The last layer gets the tensor's name: move the slice behind its shape layers.
         self._layers.append(self._layers.pop(self._layers.index(layer)))
         return layer.get_output(0)
 
@@ -121,7 +128,7 @@ class TensorRtLowering(LayerWriter):
     def convolution(self, op: Convolution, x: Trt) -> Trt:
         dtype = self._numpy_dtype(x)
         bias = self._weights((np.zeros(len(op.weight)) if op.bias is None else op.bias).astype(dtype))
-        # Weights in 8 bits come as a second tensor.
+        # int8 weights are a second input tensor.
         weight = self._trt.Weights() if op.scale is not None else self._weights(op.weight.astype(dtype))
         dequantized = None if op.scale is None else self._dequantized_weight(op, x)
         layer = self._layer("add_convolution_nd", x, len(op.weight), op.weight.shape[2:], weight, bias)
@@ -143,7 +150,7 @@ class TensorRtLowering(LayerWriter):
         layer = self._layer("add_pooling_nd", x, self._trt.PoolingType.MAX, (op.kernel, op.kernel))
         layer.stride_nd = (op.stride, op.stride)
         layer.pre_padding = (op.padding, op.padding)
-        # What juts out is padded by hand, so that no rule of rounding has a say.
+        # Explicit padding for the last window, so that no rounding rule applies.
         layer.post_padding = tuple(op.padding_after(size) for size in tuple(x.shape)[2:])
         return layer.get_output(0)
 
@@ -153,7 +160,7 @@ class TensorRtLowering(LayerWriter):
         layer = self._layer(add, x, scale, bias, PIXELS)
         layer.epsilon = op.eps
         if (self._batch > FEW or self._quantized) and not self._capabilities.strongly_typed:
-            # As a group norm it is the same, and its kernel is faster but for few images in half.
+            # The equivalent group norm has a faster kernel, except for few images in FP16.
             layer.num_groups = len(op.weight)
         return layer.get_output(0)
 
@@ -170,8 +177,8 @@ class TensorRtLowering(LayerWriter):
 
     def clamp(self, op: Clamp, x: Trt) -> Trt:
         if self._half and self.exact and tuple(x.shape)[2:] != (1, 1):
-            # GeM begins, or another clamp in float32. Without casts it is fused into the convolution before, which
-            # then computes in float32 too.
+            # GeM, or another float32 clamp. Without casts it is fused into the convolution before it, which then also
+            # computes in float32.
             x = self._add("add_cast", x, self._trt.DataType.HALF)
             if x.shape[1] >= MANY and not self._quantized:
                 x = self._fence(x)
@@ -199,7 +206,7 @@ class TensorRtLowering(LayerWriter):
     def reduce_mean(self, _: ReduceMean, x: Trt) -> Trt:
         mean = self._add("add_reduce", x, self._trt.ReduceOperation.AVG, PIXELS, True)
         if self.exact and not self._capabilities.strongly_typed:
-            # Of a non-local block, all between its convolutions is to be one kernel.
+            # Makes all layers between a non-local block's convolutions one kernel.
             return self._at_least(float(np.finfo(np.float32).min), mean)
         return mean
 
@@ -214,8 +221,8 @@ class TensorRtLowering(LayerWriter):
 
 
 def _gains_by_half(operation: Operation) -> bool:
-    """Whether a layer beside int8 is faster in half: convolutions that stayed in floating point, and a non-local block.
+    """Return True if an operation next to int8 is faster in FP16: floating-point convolutions and non-local blocks.
 
-    Not an instance norm: asked for half, TensorRT 8.6 finds no kernel for it and what surrounds it.
+    Instance norms are excluded: with FP16 requested, TensorRT 8.6 finds no kernel for them and the layers around them.
     """
     return isinstance(operation, Multiply) or (isinstance(operation, Convolution) and operation.scale is None)

@@ -1,4 +1,4 @@
-"""What TensorRT says while it works. It reports faults through a logger alone, so the logger keeps them."""
+"""TensorRT's log messages. TensorRT reports errors only through a logger, so the logger stores them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from fastrt.targets.tensorrt.capabilities import Trt
 logger = logging.getLogger("fastrt.tensorrt")
 
 PLACE = re.compile(r"^\d+: |\[\w+\.cpp::[^\]]*\]\s*|\(\w+::\w+::\d+\)|^Error Code \d+: |^API Usage Error ", re.ASCII)
-"""Numbers and files of TensorRT's own source, which tell its users nothing."""
+"""Error numbers and source locations of TensorRT, which do not help users."""
 
 
 def make_logger(trt: Trt) -> Trt:
-    """A logger whose ``errors`` are the faults that TensorRT reported, oldest first; the rest goes to `logging`."""
+    """Create a logger that stores TensorRT's errors in ``errors``, oldest first; the rest goes to `logging`."""
 
     class Logger(trt.ILogger):  # type: ignore[misc]  # the base class is known at run time only
         def __init__(self) -> None:
@@ -31,10 +31,10 @@ def make_logger(trt: Trt) -> Trt:
 
 
 def last_fault(errors: list[str]) -> str:
-    """What went wrong, in TensorRT's words, without the places in its source."""
+    """Return the first error in TensorRT's words, without source locations."""
     if not errors:
         return "it gave no reason"
-    # The first message names the tensor; those after it say what else could not be done because of it.
+    # The first message names the tensor; later messages report consequences.
     text = errors[0]
     for _ in range(3):
         text = PLACE.sub("", text.strip())

@@ -1,7 +1,7 @@
-"""Build a plan, and read what a plan says of itself.
+"""Builds a plan, and reads a plan's description.
 
-What fastrt must know of a plan is the network's name, which every plan carries in clear: trtexec, Triton and C++ read
-the same plan and are not disturbed by it.
+The description is the network's name, which every plan stores as plain text. trtexec, Triton and C++ can load the same
+plan.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from fastrt.targets.tensorrt.lowering import TensorRtLowering
 from fastrt.targets.tensorrt.messages import last_fault, make_logger
 
 MARK = "fastrt:"
-"""What a network's name begins with, before the description."""
+"""Prefix of the network's name, before the description."""
 
 MAX_DESCRIPTION = 1 << 16
 TIMINGS = 8
-"""How often the builder times a kernel; once is too much of a gamble where kernels take microseconds."""
+"""Number of times that the builder times a kernel; one is too noisy for kernels that take microseconds."""
 
 WORKSPACE = 4 << 30
 """Bytes that the builder may use for a layer's scratch memory."""
 
 
 def build_plan(capabilities: Capabilities, network: Network, info: EngineInfo, options: BuildOptions) -> bytes:
-    """The plan of a network, one optimisation profile for each range of batches.
+    """Build the plan of a network, with one optimisation profile per range of batches.
 
     Raises:
-        EngineError: TensorRT refuses the network or fails to build it; the message is its own, and names the tensor.
-        TargetError: it has no builder, or lacks an option.
+        EngineError: TensorRT refuses the network or fails to build it; TensorRT's message names the tensor.
+        TargetError: TensorRT has no builder, or lacks an option.
     """
     trt = capabilities.trt
     if not capabilities.can_build:
@@ -59,7 +59,7 @@ def build_plan(capabilities: Capabilities, network: Network, info: EngineInfo, o
         config.add_optimization_profile(profile)
     faults = len(logger.errors)
     cache = open_timing_cache(config, options.timing_cache)
-    del logger.errors[faults:]  # a cache of another GPU or version is no fault of the network
+    del logger.errors[faults:]  # a cache of another GPU or version is not a network error
     monitor = _watch(trt, config, options.progress)
     plan = builder.build_serialized_network(definition, config)
     del monitor
@@ -76,9 +76,9 @@ def build_plan(capabilities: Capabilities, network: Network, info: EngineInfo, o
 
 
 def profile_ranges(batches: Sequence[int]) -> list[tuple[int, int, int]]:
-    """Smallest, best and largest batch of each profile: ``(1, 8, 32)`` makes 1, 2 to 8, and 9 to 32.
+    """Return the smallest, best and largest batch of each profile: ``(1, 8, 32)`` gives 1, 2 to 8, and 9 to 32.
 
-    Kernels are chosen for the largest of a range: a batch that is padded up to it is then no slower.
+    Kernels are tuned for the largest batch of a range, so that a batch padded up to it is not slower.
 
     >>> profile_ranges((1, 8, 32))
     [(1, 1, 1), (2, 8, 8), (9, 32, 32)]
@@ -90,16 +90,16 @@ def profile_ranges(batches: Sequence[int]) -> list[tuple[int, int, int]]:
 def configure(
     capabilities: Capabilities, builder: Trt, info: EngineInfo, options: BuildOptions, *, bound: bool, quantized: bool
 ) -> Trt:
-    """A builder's configuration, to which profiles and timings are to come.
+    """Create a builder configuration, without profiles and timing cache.
 
     Args:
-        capabilities: the TensorRT.
+        capabilities: the installed TensorRT.
         builder: its builder.
-        info: of the engine.
-        options: of the build.
+        info: the engine's description.
+        options: the build options.
         bound: whether layers were bound to a type.
-        quantized: whether any are in eight bits. An engine in int8 may have kept all of them from it, and told of int8
-            TensorRT 8 would look for scales.
+        quantized: whether any layer is int8. An int8 engine may exclude all layers from int8; with the INT8 flag
+            TensorRT 8 would then look for scales.
     """
     trt = capabilities.trt
     config = builder.create_builder_config()
@@ -117,13 +117,13 @@ def configure(
         if quantized:
             config.set_flag(flags.INT8)
         if bound:
-            # Next to int8 not every wish can be obeyed: TensorRT 8.6 then finds no kernel.
+            # Next to int8 TensorRT 8.6 finds no kernel for some strict constraints.
             config.set_flag(flags.PREFER_PRECISION_CONSTRAINTS if quantized else flags.OBEY_PRECISION_CONSTRAINTS)
-    if hasattr(trt.TacticSource, "CUDNN"):  # on by default until TensorRT 9; no layer of ours is faster with them
+    if hasattr(trt.TacticSource, "CUDNN"):  # on by default until TensorRT 9; speeds up no layer here
         sources = (trt.TacticSource.EDGE_MASK_CONVOLUTIONS, trt.TacticSource.JIT_CONVOLUTIONS)
         config.set_tactic_sources(sum(1 << int(source) for source in sources))
     sharing = getattr(getattr(trt, "PreviewFeature", None), "PROFILE_SHARING_0806", None)
-    if sharing is not None:  # several contexts for one profile; always so since TensorRT 10
+    if sharing is not None:  # several contexts per profile; always on since TensorRT 10
         config.set_preview_feature(sharing, True)
     if options.version_compatible:
         config.set_flag(flags.VERSION_COMPATIBLE)
@@ -146,11 +146,11 @@ def _set_capabilities(capabilities: Capabilities, config: Trt, names: Sequence[s
 
 
 def open_timing_cache(config: Trt, path: Path | None) -> Trt:
-    """The timings that a build is to use, and add to: those of a file, if it can be read; None for no path."""
+    """Set the timing cache that a build reads and extends, from a file if it is readable; None without a path."""
     if path is None:
         return None
     cache = config.create_timing_cache(_read_timings(path))
-    # A cache of another GPU or version is refused, and then begun anew.
+    # TensorRT refuses a cache of another GPU or version; start with an empty one.
     if cache is None or not config.set_timing_cache(cache, False):
         cache = config.create_timing_cache(b"")
         config.set_timing_cache(cache, False)
@@ -161,16 +161,16 @@ def _read_timings(path: Path) -> bytes:
     try:
         return path.read_bytes() if path.is_file() else b""
     except OSError:
-        return b""  # what cannot be read is measured again
+        return b""  # kernels are timed again
 
 
 def _save_timing_cache(config: Trt, path: Path) -> None:
-    """Write what a build measured, beside what others wrote since it began."""
+    """Write the build's timings, merged with timings that other builds wrote since it began."""
     timings = bytes(config.get_timing_cache().serialize())
     others = config.create_timing_cache(_read_timings(path))
     if others is not None:
         merged = config.create_timing_cache(timings)
-        merged.combine(others, False)  # nothing is added of another GPU or version
+        merged.combine(others, False)  # ignores timings of another GPU or version
         timings = bytes(merged.serialize())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -181,7 +181,7 @@ def _save_timing_cache(config: Trt, path: Path) -> None:
 
 
 def _watch(trt: Trt, config: Trt, progress: Callable[[str, int, int], None] | None) -> Trt:
-    """Tell ``progress`` of the outermost phase's name, steps done and steps in all, where TensorRT tells."""
+    """Report the outermost phase's name, steps done and total steps to ``progress``, if TensorRT supports it."""
     if progress is None or not hasattr(trt, "IProgressMonitor"):
         return None
     tell = progress
@@ -210,7 +210,7 @@ def _watch(trt: Trt, config: Trt, progress: Callable[[str, int, int], None] | No
 
 
 def find_description(plan: bytes) -> str | None:
-    """The description that a plan carries, found without TensorRT; None if it carries none."""
+    """Find a plan's description without TensorRT; None if the plan has none."""
     start = plan.find(f'{MARK}{{"format"'.encode())
     if start < 0:
         return None
@@ -223,5 +223,5 @@ def find_description(plan: bytes) -> str | None:
 
 
 def description_of(name: str) -> str | None:
-    """The description in an engine's name; None if it is not of fastrt's making."""
+    """Return the description in an engine's name; None if fastrt did not build the engine."""
     return name.removeprefix(MARK) if name.startswith(MARK) else None

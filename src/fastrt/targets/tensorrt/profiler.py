@@ -1,4 +1,4 @@
-"""What TensorRT reports of the time that its layers take."""
+"""Collects the layer times that TensorRT reports."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from fastrt.targets.tensorrt.capabilities import Trt
 
 
 def make_profiler(trt: Trt) -> Trt:
-    """A profiler whose ``times`` are microseconds, a list for each layer by its name, one entry a run."""
+    """Create a profiler; ``times`` maps a layer's name to its times in microseconds, one entry per run."""
 
     class Profiler(trt.IProfiler):  # type: ignore[misc]  # the base class is known at run time only
         def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""A loaded plan: picks the profile, pads the batch, and keeps two execution slots busy."""
+"""The runner of a loaded plan: selects the profile, pads the batch, and keeps two execution slots busy."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from fastrt.targets.tensorrt.execution_slot import ExecutionSlot, Ports
 from fastrt.targets.tensorrt.profiler import make_profiler
 
 SLOTS = 2
-"""Batches in flight: while one is computed, the other is copied. A third gains nothing."""
+"""Number of batches in flight: one is computed while the other is copied. A third gains nothing."""
 
 STEPS = (4, 5, 6, 7)
-"""Sizes that batches are padded up to, in quarters of a power of two: at most a fifth of a batch is padding."""
+"""Padded batch sizes, in quarters of a power of two: at most a fifth of a batch is padding."""
 
 
 T = TypeVar("T")
@@ -35,14 +35,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Flight(Generic[T]):
-    """A batch on its way through an execution slot: how it is asked for, and how what comes of it is collected."""
+    """A batch in an execution slot: a function that submits it, and a function that collects its result."""
 
     submit: Callable[[ExecutionSlot], None]
     collect: Callable[[ExecutionSlot], T]
 
 
 class TensorRtRunner(Runner):
-    """Runs a plan on one GPU. Threads share its slots; each batch has one for itself."""
+    """Runs a plan on one GPU. Threads share its execution slots; each slot runs one batch at a time."""
 
     def __init__(self, capabilities: Capabilities, engine: Trt, info: EngineInfo, ports: Ports, device: int) -> None:
         self.info = info
@@ -53,7 +53,7 @@ class TensorRtRunner(Runner):
         self._profiles = _profiles(engine, ports.input_name)
         self.batch = max(longest for _, _, longest in self._profiles)
         self._sizes = _sizes([(shortest, longest) for shortest, _, longest in self._profiles])
-        self._idle: LifoQueue[ExecutionSlot | None] = LifoQueue()  # None is an execution slot that is not made yet
+        self._idle: LifoQueue[ExecutionSlot | None] = LifoQueue()  # None: an execution slot not created yet
         for _ in range(SLOTS):
             self._idle.put(None)
         self._lock = threading.Lock()
@@ -64,7 +64,7 @@ class TensorRtRunner(Runner):
             return slot.collect(len(batch))
 
     def run_all(self, batches: Iterable[Array]) -> Iterator[Embeddings]:
-        """The embeddings of each batch in turn; while one is computed, the next is made and copied."""
+        """Yield the embeddings of each batch in order; the next batch is prepared and copied during computation."""
 
         def flight(batch: Array) -> Flight[Embeddings]:
             def submit(slot: ExecutionSlot) -> None:
@@ -75,14 +75,14 @@ class TensorRtRunner(Runner):
         return self._fly(map(flight, batches))
 
     def run_on_device(self, images: Any, *, stay: bool) -> Embeddings | DeviceArray:
-        """The embeddings of images, ``(n, ...)`` in the engine's input profile, that may lie on the GPU already.
+        """Compute the embeddings of images ``(n, ...)`` in the engine's input profile, on the host or the GPU.
 
         Args:
-            images: an array of NumPy, or with ``__cuda_array_interface__`` or DLPack; any number of rows.
+            images: a NumPy array, or one with ``__cuda_array_interface__`` or DLPack; any number of rows.
             stay: leave the embeddings on the GPU.
 
         Raises:
-            ImageError: another shape or dtype than the engine's.
+            ImageError: shape or dtype differ from the engine's, or there are no images.
         """
         cuda.set_device(self.device)
         view = view_device_array(images) if is_on_device(images) else view_host_array(images)
@@ -117,16 +117,16 @@ class TensorRtRunner(Runner):
         return rows if result is None else result
 
     def pinned(self, count: int) -> Array:
-        """Page-locked memory for ``count`` images: what lies in it is copied to the GPU without a detour."""
+        """Allocate page-locked memory for ``count`` images, from which the GPU copies directly."""
         self._open()
         cuda.set_device(self.device)
         dtype = np.uint8 if self.info.io == "u8_nhwc_bgr" else np.float32
         return cuda.Pinned(count * self._ports.input_bytes).array((count, *self._ports.input_shape), dtype)
 
     def time_layers(self, size: int, runs: int = 40) -> dict[str, float]:
-        """Microseconds of each layer for a batch of ``size``, the median of some runs, in order; TensorRT's own names.
+        """Time each layer for a batch of ``size``: medians of ``runs`` in microseconds, in order, by TensorRT's names.
 
-        The layers run one by one, without a graph, so their sum is more than a batch takes.
+        The layers run one by one, without a CUDA graph, so their sum exceeds the time of a batch.
         """
         profiler = make_profiler(self._capabilities.trt)
         with self._slot() as slot:
@@ -145,13 +145,13 @@ class TensorRtRunner(Runner):
             if self._engine is None:
                 return
             cuda.set_device(self.device)
-            slots = [self._idle.get() for _ in range(SLOTS)]  # waits for whoever still runs
+            slots = [self._idle.get() for _ in range(SLOTS)]  # waits for running batches
             for slot in slots:
                 if slot is not None:
                     slot.close()
             self._engine = None
             for _ in range(SLOTS):
-                self._idle.put(None)  # whoever waits for an execution slot finds the engine closed
+                self._idle.put(None)  # wakes threads that wait for an execution slot; they find the engine closed
 
     @contextmanager
     def _slot(self) -> Iterator[ExecutionSlot]:
@@ -163,7 +163,7 @@ class TensorRtRunner(Runner):
             self._idle.put(slot)
 
     def _take(self, *, wait: bool) -> ExecutionSlot | None:
-        """An idle slot, for the calling thread; None if there is none and it is not to wait."""
+        """Take an idle execution slot for the calling thread; without ``wait``, None if there is none."""
         try:
             slot = self._idle.get(block=wait)
         except Empty:
@@ -179,13 +179,13 @@ class TensorRtRunner(Runner):
         return slot
 
     def _fly(self, flights: Iterable[Flight[T]]) -> Iterator[T]:
-        """What each flight brings, in turn; while one is computed, the next is made and copied."""
+        """Yield the result of each flight, in order; the next is prepared and copied during computation."""
         flying: deque[tuple[ExecutionSlot, Flight[T]]] = deque()
         try:
             for flight in flights:
                 if len(flying) == SLOTS:
                     yield self._land(flying)
-                # With a batch of one's own in flight, waiting for other threads' slots could go on for ever.
+                # Waiting for other threads' slots while holding a slot could deadlock.
                 slot = self._take(wait=not flying)
                 while slot is None:
                     if flying:
@@ -196,7 +196,7 @@ class TensorRtRunner(Runner):
             while flying:
                 yield self._land(flying)
         finally:
-            for slot, _ in flying:  # only after an error, which may have come from the stream itself
+            for slot, _ in flying:  # only after an error, possibly from the stream itself
                 with suppress(EngineError):
                     slot.stream.wait()
                 self._idle.put(slot)
@@ -209,7 +209,7 @@ class TensorRtRunner(Runner):
         return brought
 
     def _address(self, batch: Array, slot: ExecutionSlot) -> int:
-        """Where the slot can copy a batch from: where it lies, if that is page-locked, or the slot's own memory."""
+        """Return the source address for the slot: the batch itself if page-locked, otherwise a copy in the slot."""
         if cuda.is_pinned(batch):
             return int(batch.ctypes.data)
         return slot.stage(batch)
@@ -239,7 +239,7 @@ class TensorRtRunner(Runner):
 
 
 def _profiles(engine: Trt, name: str) -> list[tuple[int, int, int]]:
-    """Smallest, best and largest batch of each optimisation profile."""
+    """List the smallest, best and largest batch of each optimisation profile."""
     fixed = engine.get_tensor_shape(name)[0]
     if fixed > 0:
         return [(fixed, fixed, fixed)]
@@ -248,7 +248,7 @@ def _profiles(engine: Trt, name: str) -> list[tuple[int, int, int]]:
 
 
 def _sizes(ranges: list[tuple[int, int]]) -> list[int]:
-    """The sizes of batches that are run, ascending; others are padded up to the next.
+    """List the batch sizes that are run, ascending; other batches are padded up to the next size.
 
     >>> _sizes([(1, 1), (2, 8), (9, 32)])
     [1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32]
@@ -265,7 +265,7 @@ def _scratch(engine: Trt) -> int:
 
 
 def _create_context(trt: Trt, engine: Trt, scratch: cuda.Buffer) -> Trt:
-    """A context that works in ``scratch``."""
+    """Create a context with ``scratch`` as its device memory."""
     if hasattr(trt, "ExecutionContextAllocationStrategy"):
         context = engine.create_execution_context(trt.ExecutionContextAllocationStrategy.USER_MANAGED)
     else:

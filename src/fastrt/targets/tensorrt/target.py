@@ -1,4 +1,4 @@
-"""TensorRT as a target: plans of the whole TensorRT, and of TensorRT-RTX."""
+"""The TensorRT targets: plans of TensorRT and of TensorRT-RTX."""
 
 from __future__ import annotations
 
@@ -75,10 +75,10 @@ class TensorRtTarget(Target, row=ROWS["tensorrt"]):
         return list_layers(capabilities, engine)
 
     def _open(self, path: Path, device: int) -> tuple[Capabilities, Trt]:
-        """The engine of a plan.
+        """Load the engine of a plan.
 
         Raises:
-            EngineError: the plan is damaged, or of another version or GPU; the message says what to do.
+            EngineError: the plan is damaged, or for another version or GPU; the message says what to do.
         """
         capabilities = find_capabilities(self.name)
         trt = capabilities.trt
@@ -87,7 +87,7 @@ class TensorRtTarget(Target, row=ROWS["tensorrt"]):
         plan = path.read_bytes()
         info = _peek(plan)
         if info is not None and info.version_compatible:
-            # Such a plan brings the runtime of its own version along, which is code: fastrt built it.
+            # Such a plan contains its version's lean runtime as code; its description says that fastrt built it.
             runtime.engine_host_code_allowed = True
         engine = runtime.deserialize_cuda_engine(plan)
         if engine is None:
@@ -104,7 +104,7 @@ class TensorRtTarget(Target, row=ROWS["tensorrt"]):
 
 
 class TensorRtRtxTarget(TensorRtTarget, row=ROWS["tensorrt-rtx"]):
-    """TensorRT-RTX, for GPUs of people's own computers; it builds without a GPU at hand."""
+    """TensorRT-RTX, for the GPUs of personal computers; it builds on hosts without a GPU."""
 
     measures: ClassVar[bool] = False
     builds_elsewhere: ClassVar[bool] = True
