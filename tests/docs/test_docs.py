@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import PIL.Image
@@ -16,6 +17,7 @@ from scripts.cli_reference import PAGE, render
 import fastrt
 from fastrt.cli import main
 from fastrt.images.drawing import draw_person
+from fastrt.models.backbones.table import BACKBONES
 from fastrt.testing.untrained import draw_weights
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -45,13 +47,22 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def _backbones() -> Iterator[None]:
+    """Take away the rows that a page adds to the table."""
+    rows = dict(BACKBONES)
+    yield
+    BACKBONES.clear()
+    BACKBONES.update(rows)
+
+
 @pytest.mark.parametrize("page", [page for page in BLOCKS if BLOCKS[page]], ids=lambda page: page.name)
 def test_what_a_page_shows_runs(page: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In its order, as what is shown later goes on from what was shown before."""
     monkeypatch.chdir(workplace)
     for language, text in BLOCKS[page]:
         if language == "python":
-            exec(compile(text, page.name, "exec"), {})
+            exec(compile(text, page.name, "exec", dont_inherit=True), {})
         else:
             for line in text.splitlines():
                 run_line(line)
