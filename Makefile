@@ -13,7 +13,7 @@ test: .venv/dev lint  ## lint, types, tests
 	ONEDNN_MAX_CPU_ISA=AVX512_CORE $(BIN)/pytest --numprocesses auto --quiet tests/targets/test_int8.py
 	$(BIN)/pytest --numprocesses auto --quiet -m "not gpu"
 
-test-haswell: .venv/dev  ## all runtimes' int8 and operations on an emulated CPU with AVX2 alone; needs qemu-user
+test-haswell: .venv/dev  ## int8 sums and operations of all runtimes on an emulated CPU with AVX2 alone; needs qemu-user
 	qemu-x86_64 -cpu Haswell $(BIN)/python -m pytest --quiet tests/targets/test_parity.py tests/targets/test_int8.py \
 		-k "test_parity or saturate"
 

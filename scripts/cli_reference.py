@@ -61,7 +61,7 @@ def _argument(parameter: Any) -> str:
 
 
 def _value(parameter: Any, annotation: Any) -> str:
-    """What an option takes: its choices, its metavar or its Python type."""
+    """The value of an option: its choices, its metavar or its Python type."""
     if parameter.metavar and parameter.param_type_name == "option":
         return f"`{parameter.metavar}`"
     return "" if getattr(parameter, "is_flag", False) else _type(annotation)

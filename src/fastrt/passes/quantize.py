@@ -88,7 +88,7 @@ def quantize(
     """
     convolutions = list_convolutions(network)
     if unknown := sorted(set(kept) - set(convolutions)):
-        raise CalibrationError(f"{unknown[0]} is no convolution that is computed in int8, so it cannot be kept from it")
+        raise CalibrationError(f"{unknown[0]} is no convolution that is computed in int8, so it cannot be excluded")
     chosen = set(convolutions) - set(kept)
     sites = _Sites(network, chosen, placement.both_sides)
     result: list[Tensor] = []
