@@ -7,7 +7,7 @@ import typer
 
 from fastrt.building import build
 from fastrt.cli.arguments import Checkpoint, Config, Overrides, split_numbers, split_pairs
-from fastrt.cli.output import progress_of_phases, say, say_note
+from fastrt.cli.output import progress_of_phases, say
 from fastrt.engine.build import default_timing_cache
 from fastrt.engine.calibration_table import read_table
 from fastrt.models.load import load_model
@@ -92,8 +92,6 @@ def run(
 ) -> None:
     """Build an engine from a checkpoint."""
     model = load_model(checkpoint, config, split_pairs(overrides))
-    for note in model.notes:
-        say_note(note)
     network = model.network()
     chosen = choose_target(output, target, precision)
     with progress_of_phases() as advance:

@@ -39,8 +39,6 @@ def run(
     found = find_images(images)
     say_passed_over(found.passed_over)
     model = load_model(checkpoint, config, split_pairs(overrides))
-    for note in model.notes:
-        say_note(note)
     sample = ImageSample(found.images, count, seed)
     with progress_bar() as progress:
         task = progress.add_task("calibrating", total=count)

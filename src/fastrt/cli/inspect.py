@@ -12,7 +12,7 @@ from fastrt.cli.output import result_console, say_json
 from fastrt.engine.load import describe, list_layers
 from fastrt.errors import CheckpointError, SpecError
 from fastrt.models.load import load_model
-from fastrt.models.versions import recognise_era
+from fastrt.models.versions import recognise_version
 from fastrt.targets.registry import SUFFIXES, is_engine
 from fastrt.weights import READERS, load_weights
 
@@ -60,7 +60,11 @@ def _describe_checkpoint(path: Path, layers: bool) -> dict[str, Any]:
         found |= {"spec": None, "notes": [str(error)]}
     else:
         spec = model.spec.model_dump(mode="json")
-        found |= {"era": recognise_era(model.spec, weights), "spec": spec, "notes": list(model.notes)}
+        found |= {
+            "checkpoint_version": recognise_version(model.spec, weights),
+            "spec": spec,
+            "notes": list(model.notes),
+        }
     if layers:
         found["layers"] = [
             {"name": name, "dtype": str(array.dtype), "shape": array.shape} for name, array in weights.items()

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from fastrt.cli.arguments import AsJson, Checkpoint, Config, Device, Engine, Overrides, split_pairs
-from fastrt.cli.output import say, say_json, say_note
+from fastrt.cli.output import say, say_json
 from fastrt.engine.calibration_table import read_table
 from fastrt.engine.load import describe, load, open_runner
 from fastrt.engine.verify import verify, verify_layers
@@ -52,8 +52,6 @@ def run(
     if layers and table is not None:
         raise CalibrationError("verify: --calibration and --layers; expected one of them. Leave one out.")
     model = load_model(checkpoint, config, split_pairs(overrides))
-    for note in model.notes:
-        say_note(note)
     network = model.network()
     measured_on = read_images(find_images(images).images, count=MOST) if images else None
     if layers:

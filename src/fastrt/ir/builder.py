@@ -33,11 +33,11 @@ class Builder:
         """Take the checkpoint's array ``name`` as float32; see `Parameters.take`."""
         return self.parameters.take(name, shape)
 
-    def network(self, spec: dict[str, object], notes: tuple[str, ...] = ()) -> Network:
+    def network(self, spec: dict[str, object]) -> Network:
         """Return the network; the last tensor added is the output.
 
         Raises:
             WeightsError: arrays are missing, unexpected, misshapen or not finite; the message lists all of them.
         """
         self.parameters.check()
-        return Network(tuple(self._tensors), spec, notes)
+        return Network(tuple(self._tensors), spec)

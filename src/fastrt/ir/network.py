@@ -60,12 +60,10 @@ class Network:
     Attributes:
         tensors: in topological order; the first is the input, the last the output.
         spec: the model description of the network, as plain JSON values.
-        notes: decisions made for the caller during the build, as sentences to log as warnings.
     """
 
     tensors: tuple[Tensor, ...]
     spec: dict[str, object] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         seen: set[str] = set()

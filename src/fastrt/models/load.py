@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from fastrt.models.reid import build_network
 from fastrt.models.spec import ModelSpec
 from fastrt.weights import Weights, load_weights
 
+logger = logging.getLogger("fastrt")
+
 
 @dataclass(frozen=True)
 class Model:
@@ -22,7 +25,7 @@ class Model:
     Attributes:
         spec: the model.
         weights: the checkpoint's arrays.
-        notes: decisions made for the caller, as sentences to be logged as warnings.
+        notes: settings inferred or assumed without a config, as sentences; `network` logs them as warnings.
     """
 
     spec: ModelSpec
@@ -30,7 +33,9 @@ class Model:
     notes: tuple[str, ...]
 
     def network(self) -> Network:
-        """Build the network, with all notes. Raises as `fastrt.build_network` does."""
+        """Log the notes and build the network. Raises as `fastrt.build_network` does."""
+        for note in self.notes:
+            logger.warning(note)
         return build_network(self.spec, self.weights)
 
 

@@ -5,7 +5,6 @@ Source: fastreid/modeling/meta_arch/baseline.py, modeling/heads/embedding_head.p
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 
 import numpy as np
@@ -20,15 +19,12 @@ from fastrt.models.meta_architectures import META_ARCHITECTURES
 from fastrt.models.spec import ModelSpec
 from fastrt.models.versions import is_unused, migrate
 
-logger = logging.getLogger("fastrt")
-
 
 def build_network(spec: ModelSpec, weights: Mapping[str, Array]) -> Network:
     """Build the network of a model, as FastReID computes it at inference.
 
     Its input is ``images``, ``(3, H, W)`` float32 RGB pixels from 0 to 255. Its output is ``embedding``, ``(D,)``
-    float32, not normalised. Settings inferred from the checkpoint's names are in the network's ``notes`` and are
-    logged.
+    float32, not normalised. Settings inferred from the checkpoint's names are logged as warnings.
 
     Args:
         spec: the model; open settings are inferred from the checkpoint.
@@ -38,27 +34,24 @@ def build_network(spec: ModelSpec, weights: Mapping[str, Array]) -> Network:
         WeightsError: arrays are missing, unexpected, misshapen or not finite; all are listed.
         NetworkError: the image size is too small for the backbone.
     """
-    migration = migrate(spec, weights)
-    for note in migration.notes:
-        logger.warning(note)
-    spec = migration.spec
-    flat = all(array.ndim <= 1 for array in weights.values())  # of a .wts, which stores no shapes
-    return assemble(Builder(Parameters(migration.arrays, spec.title, flat, is_unused)), spec, migration.notes)
+    spec, arrays = migrate(spec, weights)
+    flat = all(array.ndim <= 1 for array in weights.values())  # from a .wts, which stores no shapes
+    return assemble(Builder(Parameters(arrays, spec.title, flat, is_unused)), spec)
 
 
-def assemble(b: Builder, spec: ModelSpec, notes: tuple[str, ...] = ()) -> Network:
+def assemble(b: Builder, spec: ModelSpec) -> Network:
     """Build the network of a spec without open settings, from the builder's arrays. Raises as `build_network`."""
     x = b.input(INPUT, (3, *spec.image_size))
     x = b.add("images.standardised", standardise(spec.pixel_mean, spec.pixel_std), x)
     head = Head(spec.head, spec.pool_layer, spec.embedding_dim, bool(spec.with_bnneck))
     x = META_ARCHITECTURES[spec.meta_architecture](b, x, spec.backbone, head)
     b.add(OUTPUT, Reshape((x.shape[0],)), x)
-    return b.network(spec.model_dump(mode="json"), notes)
+    return b.network(spec.model_dump(mode="json"))
 
 
 def standardise(mean: tuple[float, ...], std: tuple[float, ...]) -> ScaleShift:
     """Make the per-channel scale and shift for ``(pixel - mean) / std``."""
     # FastReID stores both as float32; deep networks amplify the difference of 123.675 to its float32 to 1e-4.
-    mean_held, std_held = (np.asarray(values, np.float32).astype(np.float64) for values in (mean, std))
-    scale = 1.0 / std_held
-    return ScaleShift(scale, -mean_held * scale)
+    mean32, std32 = (np.asarray(values, np.float32).astype(np.float64) for values in (mean, std))
+    scale = 1.0 / std32
+    return ScaleShift(scale, -mean32 * scale)

@@ -15,15 +15,17 @@ Source: FastReID's history: 4d573b8, 42cadae, c9824be, a327a70, c49414b, 883fd4a
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
 from fastrt.arrays import Array
 from fastrt.errors import WeightsError
 from fastrt.models.spec import ModelSpec
+
+logger = logging.getLogger("fastrt")
 
 UNUSED = re.compile(
     r"heads\.(weight|classifier\..+)"  # the classifier
@@ -32,27 +34,12 @@ UNUSED = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class Migration:
-    """A checkpoint with current names and a complete spec.
-
-    Attributes:
-        spec: the spec without open settings: ``maxpool`` and others are decided.
-        arrays: the arrays, under current names.
-        notes: the decisions, as sentences to be logged as warnings.
-    """
-
-    spec: ModelSpec
-    arrays: dict[str, Array]
-    notes: tuple[str, ...]
-
-
 def is_unused(name: str) -> bool:
     """True if an array in a checkpoint is not part of the network at inference."""
     return UNUSED.fullmatch(name) is not None
 
 
-def recognise_era(spec: ModelSpec, names: Mapping[str, Array]) -> str:
+def recognise_version(spec: ModelSpec, names: Mapping[str, Array]) -> str:
     """Return the checkpoint version ``A``, ``B`` or ``C``; ``?`` if neither names nor config show it."""
     if any(name.startswith("heads.bnneck.") for name in names):
         return "A"  # a leftover of a renaming counts too: the weights were trained in that version
@@ -65,64 +52,61 @@ def recognise_era(spec: ModelSpec, names: Mapping[str, Array]) -> str:
     return "?"
 
 
-def migrate(spec: ModelSpec, arrays: Mapping[str, Array]) -> Migration:
-    """Convert a checkpoint to current names, and infer the spec's open settings from the names.
+def migrate(spec: ModelSpec, arrays: Mapping[str, Array]) -> tuple[ModelSpec, dict[str, Array]]:
+    """Infer the spec's open settings from a checkpoint, and rename its arrays to current names; log each decision.
 
     Raises:
         WeightsError: an array that decides a setting has the wrong shape.
     """
-    era = recognise_era(spec, arrays)
-    notes: list[str] = []
-    values: dict[str, object] = {}
-    values |= _head(spec, arrays, notes)
-    values |= _pool(spec, arrays, notes)
-    backbone, renamed = spec.backbone.migrate(arrays, era, notes)
-    values |= _pixels(spec, arrays, notes)
-    if values["head"] == "EmbeddingHead" and "heads.bnneck.weight" in arrays:
-        notes.append("the checkpoint is of before 2020-09-10: heads.bnneck is read as heads.bottleneck.0")
+    head = _find_head(spec, arrays)
+    values = head | _find_pool(spec, arrays) | _find_pixels(spec, arrays)
+    values["backbone"], renamed = spec.backbone.migrate(arrays, recognise_version(spec, arrays))
+    if head["head"] == "EmbeddingHead" and "heads.bnneck.weight" in arrays:
+        logger.warning("the checkpoint is older than 2020-09-10: heads.bnneck is read as heads.bottleneck.0")
         renamed = {name.replace("heads.bnneck.", "heads.bottleneck.0."): array for name, array in renamed.items()}
-    return Migration(spec.replace(backbone=backbone, **values), dict(renamed), tuple(notes))
+    return spec.replace(**values), dict(renamed)
 
 
-def _head(spec: ModelSpec, arrays: Mapping[str, Array], notes: list[str]) -> dict[str, object]:
+def _find_head(spec: ModelSpec, arrays: Mapping[str, Array]) -> dict[str, object]:
     if "heads.bnneck.weight" in arrays and "heads.bottleneck.0.weight" in arrays:
-        notes.append("the checkpoint has the ReductionHead of before 2020-08-20: convolution, norm, leaky ReLU, norm")
+        logger.warning(
+            "the checkpoint has the ReductionHead from before 2020-08-20: convolution, norm, leaky ReLU, norm"
+        )
         return {"head": "ReductionHead", "with_bnneck": True}
     with_bnneck = spec.with_bnneck
     if with_bnneck is None:
         neck = f"heads.bottleneck.{1 if spec.embedding_dim else 0}."
         stored = ("running_mean", "running_var", "bias")
         with_bnneck = "heads.bnneck.weight" in arrays or any(neck + leaf in arrays for leaf in stored)
-        notes.append(
+        logger.warning(
             f"WITH_BNNECK is not in the config; the checkpoint {'has' if with_bnneck else 'lacks'} the batch norm,"
             f" so it is {with_bnneck}"
         )
     return {"head": "EmbeddingHead", "with_bnneck": with_bnneck}
 
 
-def _pool(spec: ModelSpec, arrays: Mapping[str, Array], notes: list[str]) -> dict[str, object]:
-    learnt = "GeneralizedMeanPoolingP"
-    if "heads.pool_layer.p" not in arrays or spec.pool_layer == learnt:
+def _find_pool(spec: ModelSpec, arrays: Mapping[str, Array]) -> dict[str, object]:
+    learned = "GeneralizedMeanPoolingP"
+    if "heads.pool_layer.p" not in arrays or spec.pool_layer == learned:
         return {}
-    notes.append(
-        f"the checkpoint has a learnt exponent heads.pool_layer.p: {learnt} instead of the config's {spec.pool_layer}"
+    logger.warning(
+        f"the checkpoint has a learned exponent, heads.pool_layer.p: pool_layer is {learned} instead of the config's"
+        f" {spec.pool_layer}"
     )
-    return {"pool_layer": learnt}
+    return {"pool_layer": learned}
 
 
-def _pixels(spec: ModelSpec, arrays: Mapping[str, Array], notes: list[str]) -> dict[str, object]:
+def _find_pixels(spec: ModelSpec, arrays: Mapping[str, Array]) -> dict[str, object]:
     """Read mean and std from an old checkpoint; FastReID of that version loaded them over the config's."""
     values: dict[str, object] = {}
-    for name in ("pixel_mean", "pixel_std"):
-        if name not in arrays:
-            continue
+    for name in sorted({"pixel_mean", "pixel_std"} & arrays.keys()):
         stored = np.asarray(arrays[name], np.float64).ravel()
         if stored.size != 3:
-            raise WeightsError(f"{name} has shape {arrays[name].shape}; three numbers are wanted")
+            raise WeightsError(f"{name}: shape {arrays[name].shape}; expected 3 numbers. Check the checkpoint.")
         if not np.allclose(stored, getattr(spec, name), rtol=1e-5):
             values[name] = tuple(float(value) for value in stored)
-            notes.append(
-                f"{name} in the checkpoint is {values[name]}, in the config {getattr(spec, name)}:"
-                " the checkpoint's is taken"
+            logger.warning(
+                f"{name} is {values[name]} in the checkpoint and {getattr(spec, name)} in the config;"
+                " the checkpoint's is used"
             )
     return values

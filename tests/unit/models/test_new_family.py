@@ -16,7 +16,7 @@ from fastrt.images.drawing import draw_person
 from fastrt.ir.builder import Builder
 from fastrt.ir.network import Tensor
 from fastrt.ir.ops import Add, Relu
-from fastrt.models.backbones.base import Backbone
+from fastrt.models.backbones.base import Backbone, logger
 from fastrt.models.backbones.table import BACKBONES
 from fastrt.models.layers import batch_norm, convolve
 from fastrt.targets.engine_info import Precision
@@ -65,9 +65,9 @@ class Toy(Backbone):
             return cls(depth="2x" if "backbone.toy2.conv.weight" in arrays else "1x", last_stride=2)
         return None
 
-    def migrate(self, arrays: Mapping[str, Array], era: str, notes: list[str]) -> tuple[Backbone, Mapping[str, Array]]:
+    def migrate(self, arrays: Mapping[str, Array], version: str) -> tuple[Backbone, Mapping[str, Array]]:
         if any(".old_toy" in name for name in arrays):
-            notes.append(f"an old toy of era {era}")
+            logger.warning(f"an old toy of version {version}")
         return self, {name.replace(".old_toy", ".toy"): array for name, array in arrays.items()}
 
     def build(self, b: Builder, x: Tensor) -> Tensor:
@@ -115,13 +115,13 @@ def test_a_key_or_value_that_it_does_not_know_is_refused() -> None:
         fastrt.ModelSpec(backbone="build_toy_backbone", with_ibn=True)
 
 
-def test_its_checkpoint_is_recognised_and_brought_to_todays_names(spec: fastrt.ModelSpec) -> None:
+def test_its_checkpoint_is_recognised_and_renamed(spec: fastrt.ModelSpec, caplog: pytest.LogCaptureFixture) -> None:
     arrays = draw_weights(spec)
     assert fastrt.guess_spec(arrays).spec.backbone == spec.backbone
     network = fastrt.build_network(spec, arrays)
     old = fastrt.build_network(spec, {name.replace(".toy", ".old_toy"): array for name, array in arrays.items()})
     assert old.fingerprint() == network.fingerprint()
-    assert "an old toy of era C" in old.notes
+    assert "an old toy of version C" in caplog.messages
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])

@@ -6,21 +6,21 @@ import pytest
 import fastrt
 from fastrt.arrays import Array
 from fastrt.models.backbones.resnet import ResNet
-from fastrt.models.versions import migrate, recognise_era
+from fastrt.models.versions import migrate, recognise_version
 from fastrt.testing.untrained import draw_weights
 
 SPEC = fastrt.ModelSpec(depth="50x", with_nl=True, image_size=(32, 32))
 MODERN = draw_weights(SPEC)
 
 
-def _arrays(era: str, non_local: bool = True) -> dict[str, Array]:
+def _arrays(version: str, non_local: bool = True) -> dict[str, Array]:
     arrays = {name: array for name, array in MODERN.items() if non_local or ".NL_" not in name}
-    if era != "C":
+    if version != "C":
         arrays["heads.classifier.weight"] = arrays.pop("heads.weight")
-    if era == "A":
+    if version == "A":
         neck = "heads.bottleneck.0."
         arrays = {name.replace(neck, "heads.bnneck."): array for name, array in arrays.items()}
-    if era == "?":
+    if version == "?":
         del arrays["heads.classifier.weight"]
     return arrays
 
@@ -30,39 +30,41 @@ def _resnet(spec: fastrt.ModelSpec) -> ResNet:
     return spec.backbone
 
 
-@pytest.mark.parametrize("era", ["A", "B", "C", "?"])
-def test_names_tell_the_era(era: str) -> None:
-    assert recognise_era(SPEC, _arrays(era)) == era
+@pytest.mark.parametrize("version", ["A", "B", "C", "?"])
+def test_names_show_the_version(version: str) -> None:
+    assert recognise_version(SPEC, _arrays(version)) == version
 
 
 @pytest.mark.parametrize(
-    ("era", "non_local", "maxpool", "said"),
+    ("version", "non_local", "maxpool", "note"),
     [
         ("A", True, "pad1", "max pooling is padded by one (pad1)"),
         ("B", True, "ceil", None),
-        ("B", False, "ceil", "its names do not tell whether max pooling was padded"),
+        ("B", False, "ceil", "its names do not show whether max pooling was padded"),
         ("C", False, "ceil", None),
-        ("?", True, "ceil", "has no classifier to tell its age"),
+        ("?", True, "ceil", "has no classifier, so its version is unknown"),
     ],
 )
-def test_the_max_pooling_is_that_of_the_era(era: str, non_local: bool, maxpool: str, said: str | None) -> None:
-    migration = migrate(SPEC.replace(with_nl=non_local, with_bnneck=True), _arrays(era, non_local))
-    assert _resnet(migration.spec).maxpool == maxpool
-    about_padding = [note for note in migration.notes if "max pool" in note]
-    assert len(about_padding) == (said is not None)
-    assert said is None or said in about_padding[0]
+def test_the_max_pooling_is_that_of_the_version(
+    version: str, non_local: bool, maxpool: str, note: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    spec, _ = migrate(SPEC.replace(with_nl=non_local, with_bnneck=True), _arrays(version, non_local))
+    assert _resnet(spec).maxpool == maxpool
+    about_padding = [message for message in caplog.messages if "max pool" in message]
+    assert len(about_padding) == (note is not None)
+    assert note is None or note in about_padding[0]
 
 
-@pytest.mark.parametrize("era", ["A", "B", "C"])
-def test_the_callers_word_on_max_pooling_is_the_last(era: str) -> None:
+@pytest.mark.parametrize("version", ["A", "B", "C"])
+def test_an_explicit_max_pooling_is_used(version: str) -> None:
     for maxpool in ("ceil", "pad1"):
-        assert _resnet(migrate(SPEC.replace(maxpool=maxpool), _arrays(era)).spec).maxpool == maxpool
+        assert _resnet(migrate(SPEC.replace(maxpool=maxpool), _arrays(version))[0]).maxpool == maxpool
 
 
-def test_a_neck_without_its_batch_norm_leaves_the_age_open() -> None:
+def test_a_neck_without_its_batch_norm_leaves_the_version_open(caplog: pytest.LogCaptureFixture) -> None:
     arrays = {name: array for name, array in _arrays("B").items() if not name.startswith("heads.bottleneck")}
-    migration = migrate(SPEC.replace(with_bnneck=False), arrays)
-    assert any("names do not tell whether max pooling was padded" in note for note in migration.notes)
+    migrate(SPEC.replace(with_bnneck=False), arrays)
+    assert any("names do not show whether max pooling was padded" in note for note in caplog.messages)
 
 
 def test_a_wide_non_local_block_is_of_autumn_2020() -> None:
@@ -75,32 +77,32 @@ def test_a_wide_non_local_block_is_of_autumn_2020() -> None:
             arrays[name] = np.full(shapes[part.split(".")[1]], 0.01, np.float32)
         elif part == "W.0.weight":
             arrays[name] = np.full((channels, channels // 2, 1, 1), 0.01, np.float32)
-    migration = migrate(SPEC.replace(with_bnneck=True), arrays)
-    assert _resnet(migration.spec).maxpool == "pad1"
+    spec, _ = migrate(SPEC.replace(with_bnneck=True), arrays)
+    assert _resnet(spec).maxpool == "pad1"
     network = fastrt.build_network(SPEC, arrays)
     assert network["backbone.NL_2.0.g"].shape[0] == 256
 
 
-def test_an_old_neck_is_renamed_and_changes_nothing_else() -> None:
+def test_an_old_neck_is_renamed_and_changes_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
     spec = SPEC.replace(maxpool="ceil")
-    old, new = (fastrt.build_network(spec, _arrays(era)) for era in ("A", "C"))
+    old, new = (fastrt.build_network(spec, _arrays(version)) for version in ("A", "C"))
     assert old.fingerprint() == new.fingerprint()
-    assert any("heads.bnneck is read as heads.bottleneck.0" in note for note in old.notes)
+    assert any("heads.bnneck is read as heads.bottleneck.0" in note for note in caplog.messages)
 
 
-def test_a_stored_exponent_is_used_whatever_the_config_says() -> None:
+def test_a_stored_exponent_is_used_whatever_the_config_says(caplog: pytest.LogCaptureFixture) -> None:
     arrays = {**_arrays("C"), "heads.pool_layer.p": np.array([4.5], np.float32)}
     network = fastrt.build_network(SPEC.replace(pool_layer="GeneralizedMeanPooling"), arrays)
     assert network["heads.pool_layer.power"].operation.attributes() == {"exponent": 4.5}
-    assert any("GeneralizedMeanPoolingP instead of" in note for note in network.notes)
+    assert any("GeneralizedMeanPoolingP instead of" in note for note in caplog.messages)
 
 
-def test_pixels_that_the_checkpoint_carries_win() -> None:
+def test_the_checkpoints_pixel_values_win(caplog: pytest.LogCaptureFixture) -> None:
     arrays = {**_arrays("B"), "pixel_mean": np.full((1, 3, 1, 1), 120, np.float32)}
-    migration = migrate(SPEC, arrays)
-    assert migration.spec.pixel_mean == pytest.approx((120.0, 120.0, 120.0))
-    assert any("pixel_mean in the checkpoint is" in note for note in migration.notes)
-    with pytest.raises(fastrt.WeightsError, match="pixel_std has shape"):
+    spec, _ = migrate(SPEC, arrays)
+    assert spec.pixel_mean == pytest.approx((120.0, 120.0, 120.0))
+    assert any("pixel_mean is" in note for note in caplog.messages)
+    with pytest.raises(fastrt.WeightsError, match="pixel_std: shape"):
         migrate(SPEC, {**arrays, "pixel_std": np.ones(2, np.float32)})
 
 
@@ -115,22 +117,24 @@ def test_a_reduction_head_has_its_leaky_relu() -> None:
     assert kinds == ["convolution", "scale_shift", "leaky_relu", "scale_shift"]
 
 
-@pytest.mark.parametrize(("era", "treatment"), [("A", "ignored"), ("B", "applied"), ("C", "applied")])
-def test_se_in_basic_blocks_was_stored_before_it_was_applied(era: str, treatment: str) -> None:
+@pytest.mark.parametrize(("version", "treatment"), [("A", "ignored"), ("B", "applied"), ("C", "applied")])
+def test_se_in_basic_blocks_was_stored_before_it_was_applied(
+    version: str, treatment: str, caplog: pytest.LogCaptureFixture
+) -> None:
     spec = fastrt.ModelSpec(depth="18x", with_se=True)
     names: dict[str, Array] = {
-        {"A": "heads.bnneck.weight", "B": "heads.classifier.weight", "C": "heads.weight"}[era]: np.ones(1)
+        {"A": "heads.bnneck.weight", "B": "heads.classifier.weight", "C": "heads.weight"}[version]: np.ones(1)
     }
-    migration = migrate(spec, names)
-    assert _resnet(migration.spec).basic_block_se == treatment
-    assert any("SE layers" in note for note in migration.notes) == (era != "C")
+    spec, _ = migrate(spec, names)
+    assert _resnet(spec).basic_block_se == treatment
+    assert any("SE layers" in note for note in caplog.messages) == (version != "C")
 
 
-def test_distill_honours_non_local_blocks_only_if_they_are_there() -> None:
+def test_distill_honours_non_local_blocks_only_if_they_are_there(caplog: pytest.LogCaptureFixture) -> None:
     spec = SPEC.replace(backbone="build_resnet_backbone_distill")
     with_blocks = fastrt.build_network(spec.replace(with_nl=False), _arrays("C"))
     without = fastrt.build_network(spec, _arrays("C", non_local=False))
     assert "backbone.NL_3.2" in {tensor.name for tensor in with_blocks}
     assert not any(".NL_" in tensor.name for tensor in without)
-    assert any("they are built, as in FastRT" in note for note in with_blocks.notes)
-    assert any("none are built, as in FastReID's distill ResNet" in note for note in without.notes)
+    assert any("they are built, as in FastRT" in note for note in caplog.messages)
+    assert any("none are built, as in FastReID's distill ResNet" in note for note in caplog.messages)

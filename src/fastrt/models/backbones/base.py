@@ -88,15 +88,13 @@ class Backbone(BaseModel, ABC):
     def migrate(
         self,
         arrays: Mapping[str, Array],
-        era: str,  # noqa: ARG002
-        notes: list[str],  # noqa: ARG002
+        version: str,  # noqa: ARG002
     ) -> tuple[Backbone, Mapping[str, Array]]:
-        """Infer the open settings from the checkpoint, and rename its arrays to current names.
+        """Infer the open settings from the checkpoint, and rename its arrays to current names; log each decision.
 
         Args:
             arrays: the checkpoint.
-            era: the checkpoint version, from `fastrt.models.versions.recognise_era`.
-            notes: receives a sentence for each decision.
+            version: the checkpoint version, from `fastrt.models.versions.recognise_version`.
         """
         return self, arrays
 

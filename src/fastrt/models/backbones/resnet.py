@@ -16,7 +16,7 @@ from fastrt.arrays import Array
 from fastrt.ir.builder import Builder
 from fastrt.ir.network import Tensor
 from fastrt.ir.ops import Add, MaxPool, Relu
-from fastrt.models.backbones.base import Backbone, count_blocks
+from fastrt.models.backbones.base import Backbone, count_blocks, logger
 from fastrt.models.layers import (
     batch_norm,
     convolve,
@@ -48,11 +48,6 @@ class Stages:
         """Output channels of a block, divided by its planes."""
         return 4 if self.bottleneck else 1
 
-    @property
-    def channels(self) -> int:
-        """Channels of the backbone's feature map."""
-        return PLANES[-1] * self.expansion
-
 
 STAGES = {
     "18x": Stages((2, 2, 2, 2), bottleneck=False, non_locals=(0, 0, 0, 0)),
@@ -82,7 +77,7 @@ class ResNet(Backbone):
         with_se: squeeze-and-excitation in every block.
         with_nl: non-local blocks in layer2 and layer3 of depth 50 and more.
         maxpool: the stem's max pooling: ``ceil`` (FastReID since 2020-11-06) or ``pad1`` (before).
-        basic_block_se: whether depths 18 and 34 apply their SE layers, as in FastReID since 2021-01-04.
+        basic_block_se: SE layers of depths 18 and 34: ``applied`` (FastReID since 2021-01-04) or ``ignored`` (before).
     """
 
     FAMILY: ClassVar[str] = "ResNet"
@@ -133,7 +128,7 @@ class ResNet(Backbone):
     @property
     def channels(self) -> int:
         """Channels of the feature map."""
-        return self.stages.channels
+        return PLANES[-1] * self.stages.expansion
 
     @property
     def assumptions(self) -> tuple[str, ...]:
@@ -159,12 +154,12 @@ class ResNet(Backbone):
         """Fill in the open settings with the defaults of current FastReID."""
         return self.replace(maxpool="ceil", basic_block_se="applied")
 
-    def migrate(self, arrays: Mapping[str, Array], era: str, notes: list[str]) -> tuple[Backbone, Mapping[str, Array]]:
+    def migrate(self, arrays: Mapping[str, Array], version: str) -> tuple[Backbone, Mapping[str, Array]]:
         """Infer non-local blocks, max pooling and SE from the checkpoint; names need no change."""
         settled = self.replace(
-            with_nl=_find_non_local(self, arrays, notes),
-            maxpool=_find_max_pool(self, arrays, era, notes),
-            basic_block_se=_find_basic_block_se(self, era, notes),
+            with_nl=_find_non_local(self, arrays),
+            maxpool=_find_max_pool(self, arrays, version),
+            basic_block_se=_find_basic_block_se(self, version),
         )
         return settled, arrays
 
@@ -199,7 +194,7 @@ class ResNet(Backbone):
             if match := NON_LOCAL.match(name):
                 layer = int(match[1]) - 1
                 counts[layer] = max(counts[layer], min(int(match[2]) + 1, stages.blocks[layer]))
-        return tuple(counts) if any(counts) else (0, 0, 1, 0)  # none at all: the first one is then reported as missing
+        return tuple(counts) if any(counts) else (0, 0, 1, 0)  # without any, the first one is reported as missing
 
     def _block(self, b: Builder, x: Tensor, name: str, planes: int, stride: int, *, ibn: bool) -> Tensor:
         """Build a residual block. Distill applies the ReLU to the input, plain applies it to the output."""
@@ -207,17 +202,16 @@ class ResNet(Backbone):
         channels = planes * stages.expansion
         if self.distill:
             x = b.add(f"{name}.pre_relu", Relu(), x)
-        norm = instance_batch_norm if ibn else batch_norm
         if stages.bottleneck:
-            y = norm(b, convolve(b, x, f"{name}.conv1", planes, 1), f"{name}.bn1")
-            y = b.add(f"{name}.relu1", Relu(), y)
-            y = batch_norm(b, convolve(b, y, f"{name}.conv2", planes, 3, stride, padding=1), f"{name}.bn2")
-            y = b.add(f"{name}.relu2", Relu(), y)
-            y = batch_norm(b, convolve(b, y, f"{name}.conv3", channels, 1), f"{name}.bn3")
+            convolutions = [(planes, 1, 1), (planes, 3, stride), (channels, 1, 1)]  # channels, kernel, stride
         else:
-            y = norm(b, convolve(b, x, f"{name}.conv1", planes, 3, stride, padding=1), f"{name}.bn1")
-            y = b.add(f"{name}.relu1", Relu(), y)
-            y = batch_norm(b, convolve(b, y, f"{name}.conv2", planes, 3, padding=1), f"{name}.bn2")
+            convolutions = [(planes, 3, stride), (planes, 3, 1)]
+        y = x
+        for i, (width, kernel, step) in enumerate(convolutions, 1):
+            if i > 1:
+                y = b.add(f"{name}.relu{i - 1}", Relu(), y)
+            norm = instance_batch_norm if ibn and i == 1 else batch_norm
+            y = norm(b, convolve(b, y, f"{name}.conv{i}", width, kernel, step, padding=kernel // 2), f"{name}.bn{i}")
         if self.with_se:
             y = self._squeeze_excite(b, y, f"{name}.se")
         # Unlike FastRT: a stride alone also needs the downsampling convolution, as in PyTorch.
@@ -236,65 +230,65 @@ class ResNet(Backbone):
         return squeeze_excite(b, y, name)
 
 
-def _find_non_local(backbone: ResNet, arrays: Mapping[str, Array], notes: list[str]) -> bool:
+def _find_non_local(backbone: ResNet, arrays: Mapping[str, Array]) -> bool:
     if not backbone.distill:  # for a plain ResNet the config decides; anything else is an error
         return backbone.with_nl
     stored = any(name.startswith("backbone.NL_") for name in arrays)
     if stored and not backbone.with_nl:
-        notes.append("the checkpoint has non-local blocks, which the config does not: they are built, as in FastRT")
+        logger.warning("WITH_NL is False, but the checkpoint has non-local blocks: they are built, as in FastRT")
     if backbone.with_nl and not stored and backbone.stages.bottleneck:
-        notes.append(
+        logger.warning(
             "WITH_NL is True, but the checkpoint has no non-local blocks: none are built, as in FastReID's distill"
             " ResNet"
         )
     return stored
 
 
-def _find_max_pool(backbone: ResNet, arrays: Mapping[str, Array], era: str, notes: list[str]) -> str:
+def _find_max_pool(backbone: ResNet, arrays: Mapping[str, Array], version: str) -> str:
     if backbone.maxpool != "auto":
         return backbone.maxpool
-    if era == "A":
-        notes.append(
+    if version == "A":
+        logger.warning(
             "max pooling is padded by one (pad1), as in FastReID before 2020-11-06, when the checkpoint was trained"
         )
         return "pad1"
-    if era == "C":
+    if version == "C":
         return "ceil"
     widths = {
         non_local_width(arrays, name) for name in arrays if re.fullmatch(r"backbone\.NL_\d\.\d+\.g\.weight", name)
     }
-    if era == "B" and widths and widths != {1}:  # 2020-09-10 to 2020-12-07, mostly before 2020-11-06
-        notes.append(
-            "the checkpoint is of autumn 2020, and its names do not tell whether max pooling was padded (until"
-            " 2020-11-06): it is taken as pad1; if embeddings look wrong, set maxpool to ceil"
+    if version == "B" and widths and widths != {1}:  # 2020-09-10 to 2020-12-07, mostly before 2020-11-06
+        logger.warning(
+            "the checkpoint is from autumn 2020, and its names do not show whether max pooling was padded (until"
+            " 2020-11-06): pad1 is assumed; if embeddings look wrong, set maxpool to ceil"
         )
         return "pad1"
     # One inner channel proves 2020-12-07 or later only with the neck name that exists since 2020-09-10.
-    if era == "B" and not (widths and "heads.bottleneck.0.running_var" in arrays):
-        notes.append(
-            "the checkpoint is of before 2021-03-23, and its names do not tell whether max pooling was padded"
-            " (until 2020-11-06): it is taken as ceil; if it was trained before, set maxpool to pad1"
+    if version == "B" and not (widths and "heads.bottleneck.0.running_var" in arrays):
+        logger.warning(
+            "the checkpoint is older than 2021-03-23, and its names do not show whether max pooling was padded"
+            " (until 2020-11-06): ceil is assumed; if it was trained before that, set maxpool to pad1"
         )
-    if era == "?":
-        notes.append(
-            "the checkpoint has no classifier to tell its age: max pooling is taken as ceil; if it was trained before"
-            " 2020-11-06, set maxpool to pad1"
+    if version == "?":
+        logger.warning(
+            "the checkpoint has no classifier, so its version is unknown: max pooling ceil is assumed; if it was"
+            " trained before 2020-11-06, set maxpool to pad1"
         )
     return "ceil"
 
 
-def _find_basic_block_se(backbone: ResNet, era: str, notes: list[str]) -> str:
+def _find_basic_block_se(backbone: ResNet, version: str) -> str:
     if backbone.basic_block_se != "auto":
         return backbone.basic_block_se
-    if not backbone.with_se or backbone.stages.bottleneck or backbone.distill or era == "C":
+    if not backbone.with_se or backbone.stages.bottleneck or backbone.distill or version == "C":
         return "applied"
-    if era == "A":
-        notes.append(
+    if version == "A":
+        logger.warning(
             "SE layers are stored but not applied, as in FastReID before 2021-01-04, when the checkpoint was trained"
         )
         return "ignored"
-    notes.append(
-        "names do not tell whether SE layers were applied (since 2021-01-04): they are; if it was trained before, set"
-        " basic_block_se to ignored"
+    logger.warning(
+        "the checkpoint's names do not show whether SE layers were applied (since 2021-01-04): they are; if it was"
+        " trained before that, set basic_block_se to ignored"
     )
     return "applied"
