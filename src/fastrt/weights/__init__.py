@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -22,8 +21,6 @@ READERS: dict[str, Callable[[Path], Weights]] = {
     ".wts": read_wts,
     ".safetensors": read_safetensors,
 }
-SPEC_KEY = "fastrt.spec"
-"""Metadata key of a ``.safetensors`` file for the model's spec, as JSON."""
 
 
 def load_weights(path: str | os.PathLike[str]) -> Weights:
@@ -84,7 +81,7 @@ def save_weights(
     if suffix == ".wts":
         write_wts(weights, path)
     elif suffix == ".safetensors":
-        write_safetensors(weights, path, {SPEC_KEY: json.dumps(spec)} if spec is not None else {})
+        write_safetensors(weights, path, spec)
     elif suffix in READERS:
         write_pth(weights, path)
     else:

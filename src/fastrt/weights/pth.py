@@ -25,7 +25,7 @@ from fastrt.errors import CheckpointError
 from fastrt.weights.dtypes import QUANTIZED_STORAGES, TORCH_DTYPES, TYPED_STORAGES
 from fastrt.weights.pth_writer import write_pth
 from fastrt.weights.stand_ins import NUMPY_CODES, Global, NumpyArray, NumpyDtype, Opaque, Storage, Tensor
-from fastrt.weights.unpickle import BadPickle, UnsafePickle, unpickle
+from fastrt.weights.unpickle import DamagedError, UnsafeError, unpickle
 from fastrt.weights.weights import Weights
 
 __all__ = ["read_pth", "write_pth"]
@@ -37,9 +37,8 @@ MODEL_KEYS = ("model", "state_dict")
 
 UNTYPED = "uint8"
 
-
-class _Broken(Exception):  # noqa: N818 - read_pth makes the error
-    """The file is inconsistent; the message is the reason."""
+ZIP_ERRORS = (zipfile.BadZipFile, ValueError, OSError, EOFError, RuntimeError, LookupError, struct.error)
+"""Errors of zipfile on a damaged file."""
 
 
 def read_pth(path: Path) -> Weights:
@@ -57,12 +56,12 @@ def read_pth(path: Path) -> Weights:
             array = _read_array(path, name, value, file)
             if array is not None:
                 arrays[str(name)] = array
-    except UnsafePickle as error:
+    except UnsafeError as error:
         raise CheckpointError(
             f"{path}: calls {error} when it is unpickled; expected tensors only, as fastrt runs no code of a file. Do"
             " not trust it."
         ) from None
-    except (BadPickle, _Broken) as error:
+    except DamagedError as error:
         raise CheckpointError(
             f"{path}: damaged or not a .pth ({error}); expected a file of torch.save. Copy it again."
         ) from None
@@ -76,19 +75,18 @@ class _Zip:
         try:
             self._zip = zipfile.ZipFile(io.BytesIO(data))
             names = self._zip.namelist()
-        # A damaged directory makes zipfile raise several types of errors.
-        except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError, struct.error, LookupError) as error:
-            raise _Broken(error) from None
+        except ZIP_ERRORS as error:
+            raise DamagedError(error) from None
         pickles = [name for name in names if name == "data.pkl" or name.endswith("/data.pkl")]
         if len(pickles) != 1:
-            raise _Broken("the zip has no data.pkl" if not pickles else "the zip has several data.pkl")
+            raise DamagedError("the zip has no data.pkl" if not pickles else "the zip has several data.pkl")
         self._folder = pickles[0].removesuffix("data.pkl")
         self._left = len(data)
         self._storages: dict[str, bytes] = {}
         order = f"{self._folder}byteorder"
         self.big_endian = order in names and self._read(order) == b"big"
         if f"{self._folder}constants.pkl" in names:
-            raise _Broken("TorchScript archive: save the model's state_dict() with torch.save instead")
+            raise DamagedError("TorchScript archive: save the model's state_dict() with torch.save instead")
         self.content = unpickle(io.BytesIO(self._read(pickles[0])), _find_storage)
 
     def bytes_of(self, storage: Storage) -> bytes:
@@ -100,23 +98,15 @@ class _Zip:
         try:
             entry = self._zip.getinfo(name)
             if entry.compress_type != zipfile.ZIP_STORED:
-                raise _Broken(f"{name} is compressed, but torch never compresses")
+                raise DamagedError(f"{name} is compressed, but torch never compresses")
             content = self._zip.read(entry)
         except KeyError:
-            raise _Broken(f"{name} is missing") from None
-        except (
-            zipfile.BadZipFile,
-            ValueError,
-            OSError,
-            EOFError,
-            RuntimeError,
-            NotImplementedError,
-            struct.error,
-        ) as error:
-            raise _Broken(f"{name}: {error}") from None
+            raise DamagedError(f"{name} is missing") from None
+        except ZIP_ERRORS as error:
+            raise DamagedError(f"{name}: {error}") from None
         self._left -= len(content)
         if self._left < 0:  # overlapping entries
-            raise _Broken("the entries are larger than the file")
+            raise DamagedError("the entries are larger than the file")
         return content
 
 
@@ -125,12 +115,12 @@ class _Stream:
 
     def __init__(self, data: bytes) -> None:
         if data[257:262] == b"ustar":
-            raise _Broken("tar file of torch 0.1 (2016): load and save it with a newer torch")
+            raise DamagedError("tar file of torch 0.1 (2016): load and save it with a newer torch")
         file = io.BytesIO(data)
         if unpickle(file, _find_storage) != MAGIC:
-            raise _Broken("torch's magic number is missing")
+            raise DamagedError("torch's magic number is missing")
         if unpickle(file, _find_storage) != PROTOCOL:
-            raise _Broken(f"the protocol is not {PROTOCOL}")
+            raise DamagedError(f"the protocol is not {PROTOCOL}")
         system = unpickle(file, _find_storage)
         self.big_endian = isinstance(system, dict) and system.get("little_endian") is False
         sizes: dict[str, int] = {}
@@ -144,29 +134,29 @@ class _Stream:
         self.content = unpickle(file, find_storage)
         keys = unpickle(file, _find_storage)
         if not isinstance(keys, list):
-            raise _Broken("the list of storages is missing")
+            raise DamagedError("the list of storages is missing")
         self._storages: dict[str, bytes] = {}
         for key in keys:
             (count,) = struct.unpack(">q" if self.big_endian else "<q", file.read(8).ljust(8, b"\xff"))
             size = count * sizes.get(str(key), 1)
             content = file.read(size) if 0 <= size <= len(data) else b""
             if len(content) != size:
-                raise _Broken(f"the file ends within storage {key}")
+                raise DamagedError(f"the file ends within storage {key}")
             self._storages[str(key)] = content
 
     def bytes_of(self, storage: Storage) -> bytes:
         if storage.key not in self._storages:
-            raise _Broken(f"storage {storage.key} is missing")
+            raise DamagedError(f"storage {storage.key} is missing")
         return self._storages[storage.key]
 
 
 def _find_storage(identity: object) -> object:
     """Resolve a persistent id ``("storage", class, key, device, count)``; the older format appends a view."""
     if not isinstance(identity, tuple) or len(identity) < 5 or identity[0] != "storage":
-        raise BadPickle("a persistent id is not a storage")
+        raise DamagedError("a persistent id is not a storage")
     kind, key = identity[1], identity[2]
     if not isinstance(kind, Global) or not isinstance(key, str):
-        raise BadPickle("a storage has no class or no key")
+        raise DamagedError("a storage has no class or no key")
     start = 0
     if len(identity) > 5 and isinstance(identity[5], tuple):
         start = identity[5][1]
@@ -201,30 +191,28 @@ def _read_array(path: Path, name: object, value: object, file: _Zip | _Stream) -
     if not isinstance(value, Tensor | NumpyArray):
         return None
     if not isinstance(name, str):
-        raise _Broken(f"the name of a tensor is {name!r}")
+        raise DamagedError(f"the name of a tensor is {name!r}")
     try:
         return _view(value, file) if isinstance(value, Tensor) else _read_numpy(value)
-    except _Broken as error:
-        raise _Broken(f"{name}: {error}") from None
-    except (ValueError, TypeError, OverflowError) as error:
-        raise _Broken(f"{name}: {error}") from None
+    except (DamagedError, ValueError, TypeError, OverflowError) as error:
+        raise DamagedError(f"{name}: {error}") from None
 
 
 def _view(tensor: Tensor, file: _Zip | _Stream) -> Array:
     """Make an array of a tensor, after checking its offset, shape and strides against the storage."""
     storage = tensor.storage
     if tensor.dtype not in TORCH_DTYPES or not isinstance(storage, Storage):
-        raise _Broken(f"unknown dtype {tensor.dtype}")
+        raise DamagedError(f"unknown dtype {tensor.dtype}")
     dtype = TORCH_DTYPES[tensor.dtype]
     shape, strides, offset = _integers(tensor.shape), _integers(tensor.strides), *_integers((tensor.offset,))
     content = file.bytes_of(storage)
     memory = _in_native_order(content, dtype, file.big_endian)[_integers((storage.start,))[0] :]
     count = math.prod(shape)
     if len(shape) != len(strides) or count > memory.size:
-        raise _Broken(f"shape {shape} does not fit a storage of {memory.size} values")
+        raise DamagedError(f"shape {shape} does not fit a storage of {memory.size} values")
     last = offset + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True)) if count else 0
     if last >= max(memory.size, 1):
-        raise _Broken(f"the view reaches value {last} of a storage of {memory.size}")
+        raise DamagedError(f"the view reaches value {last} of a storage of {memory.size}")
     steps = [stride * dtype.itemsize for stride in strides]
     array: Array = np.ndarray(shape, dtype, memory, offset * dtype.itemsize if count else 0, steps)
     return np.ascontiguousarray(array).reshape(shape)
@@ -240,18 +228,18 @@ def _in_native_order(content: bytes, dtype: np.dtype[Any], big_endian: bool) -> 
 
 def _integers(values: object) -> tuple[int, ...]:
     if not isinstance(values, tuple | list) or not all(type(value) is int and 0 <= value < 1 << 62 for value in values):
-        raise _Broken("offset, shape or strides are not non-negative integers")
+        raise DamagedError("offset, shape or strides are not non-negative integers")
     return tuple(values)
 
 
 def _read_numpy(value: NumpyArray) -> Array:
     if not isinstance(value.dtype, NumpyDtype) or value.dtype.code not in NUMPY_CODES:
-        raise _Broken("a NumPy array with a non-numeric dtype")
+        raise DamagedError("a NumPy array with a non-numeric dtype")
     dtype = NUMPY_CODES[value.dtype.code]
     wire = dtype.newbyteorder(">" if value.dtype.order == ">" else "<")
     content = value.data.encode("latin-1") if isinstance(value.data, str) else value.data
     shape = _integers(value.shape)
     if not isinstance(content, bytes | bytearray) or len(content) != math.prod(shape) * dtype.itemsize:
-        raise _Broken("a NumPy array with another number of bytes than its shape")
+        raise DamagedError("a NumPy array with another number of bytes than its shape")
     array = np.frombuffer(content, wire).reshape(shape, order="F" if value.order == "F" else "C")
     return np.ascontiguousarray(array, dtype).reshape(shape)

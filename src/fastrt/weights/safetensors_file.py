@@ -36,6 +36,8 @@ DTYPES: dict[str, np.dtype[Any]] = {
 """The format's dtypes, always little-endian."""
 
 METADATA = "__metadata__"
+SPEC_KEY = "fastrt.spec"
+"""Key of the metadata for the model's spec, as JSON."""
 
 
 def read_safetensors(path: Path) -> Weights:
@@ -65,7 +67,7 @@ def read_safetensors(path: Path) -> Weights:
 
 
 def _read_spec(path: Path, metadata: Mapping[str, str]) -> dict[str, Any] | None:
-    text = metadata.get("fastrt.spec")
+    text = metadata.get(SPEC_KEY)
     if text is None:
         return None
     try:
@@ -74,13 +76,13 @@ def _read_spec(path: Path, metadata: Mapping[str, str]) -> dict[str, Any] | None
         spec = None
     if not isinstance(spec, dict):
         raise CheckpointError(
-            f"{path}: metadata fastrt.spec is not a JSON object; expected a spec. Convert the checkpoint again."
+            f"{path}: metadata {SPEC_KEY} is not a JSON object; expected a spec. Convert the checkpoint again."
         )
     return spec
 
 
-def write_safetensors(weights: Mapping[str, Array], path: Path, metadata: Mapping[str, str]) -> None:
-    """Write a ``.safetensors``. The header keeps the order; the bytes are sorted by item size, so they are aligned.
+def write_safetensors(weights: Mapping[str, Array], path: Path, spec: Mapping[str, Any] | None) -> None:
+    """Write a ``.safetensors``. The header has the arrays' order; their bytes are sorted by item size, for alignment.
 
     Raises:
         OutputError: the format does not have the dtype of an array, or an array is named ``__metadata__``.
@@ -98,7 +100,7 @@ def write_safetensors(weights: Mapping[str, Array], path: Path, metadata: Mappin
     for name in by_width:
         offsets[name] = (end, end + plain[name].nbytes)
         end += plain[name].nbytes
-    header: dict[str, Any] = {METADATA: dict(metadata)} if metadata else {}
+    header: dict[str, Any] = {} if spec is None else {METADATA: {SPEC_KEY: json.dumps(spec)}}
     for name, array in plain.items():
         header[name] = {"dtype": names[array.dtype], "shape": array.shape, "data_offsets": offsets[name]}
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()

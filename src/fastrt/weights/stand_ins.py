@@ -11,13 +11,13 @@ Source: ``torch/_utils.py`` of PyTorch 2.13 (``_rebuild_*``); ``numpy/_core/mult
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 PLAIN = (str, bytes, int, float, bool, type(None))
-"""Types that may be dictionary keys. Hashing a nested tuple of a hostile file could take for ever."""
+"""Types that may be dictionary keys. Hashing a nested tuple of a hostile file could take forever."""
 
 
 @dataclass(frozen=True)
@@ -118,10 +118,6 @@ def _ordered_dict(pairs: list[Any] | None = None) -> dict[Any, Any]:
     return made
 
 
-def _default_dict(_factory: object = None) -> dict[Any, Any]:
-    return {}
-
-
 def _tensor(storage: object, offset: object, shape: object, strides: object) -> object:
     if not isinstance(storage, Storage):
         raise ValueError("a tensor has no storage")  # noqa: TRY004 - the file is wrong, not a caller
@@ -142,59 +138,34 @@ def _tensor_v2(
     return _tensor(storage, offset, shape, strides)
 
 
-def _tensor_v3(
-    storage: object,
-    offset: object,
-    shape: object,
-    strides: object,
-    requires_grad: object,
-    hooks: object,
-    dtype: object,
-    metadata: object = None,
-) -> object:
-    tensor = _tensor_v2(storage, offset, shape, strides, requires_grad, hooks, metadata)
-    if not isinstance(tensor, Tensor) or not isinstance(dtype, Global):
-        return tensor
-    return Tensor(storage, offset, shape, strides, dtype.name)
+def _tensor_v3(*arguments: Any) -> object:
+    """The arguments of `_tensor_v2`, with a dtype before the metadata."""
+    tensor = _tensor_v2(*arguments[:6], *arguments[7:])
+    dtype = arguments[6]
+    return replace(tensor, dtype=dtype.name) if isinstance(tensor, Tensor) and isinstance(dtype, Global) else tensor
 
 
 def _first(value: object, *_: object) -> object:
     return value
 
 
-def _no_bytes() -> bytes:
-    return b""
-
-
-def _numpy_dtype(code: object, *_: object) -> NumpyDtype:
-    return NumpyDtype(code)
-
-
-def _numpy_array(*_: object) -> NumpyArray:
-    return NumpyArray()
-
-
-def _numpy_scalar(dtype: object, data: object) -> NumpyArray:
-    return NumpyArray(dtype, (), "C", data)
-
-
 def _numpy_from_buffer(data: object, dtype: object, shape: object, order: object, *_: object) -> object:
-    return (
-        NumpyArray(dtype, shape, order, data) if order in ("C", "F") else Opaque("a NumPy array of transposed memory")
-    )
+    if order not in ("C", "F"):
+        return Opaque("a NumPy array of transposed memory")
+    return NumpyArray(dtype, shape, order, data)
 
 
 CALLS: dict[str, Callable[..., object]] = {
     "_codecs.encode": _first,
-    "builtins.bytes": _no_bytes,
+    "builtins.bytes": lambda: b"",
     "collections.OrderedDict": _ordered_dict,
-    "collections.defaultdict": _default_dict,
+    "collections.defaultdict": lambda _factory=None: {},
     "copyreg.__newobj__": new_object,
     "copyreg.__newobj_ex__": new_object,
     "copyreg._reconstructor": new_object,
-    "numpy.dtype": _numpy_dtype,
-    "numpy._core.multiarray._reconstruct": _numpy_array,
-    "numpy._core.multiarray.scalar": _numpy_scalar,
+    "numpy.dtype": lambda code, *_: NumpyDtype(code),
+    "numpy._core.multiarray._reconstruct": lambda *_: NumpyArray(),
+    "numpy._core.multiarray.scalar": lambda dtype, data: NumpyArray(dtype, data=data),
     "numpy._core.numeric._frombuffer": _numpy_from_buffer,
     "torch.Size": _first,
     "torch._utils._rebuild_parameter": _first,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import pickletools
 from collections.abc import Callable
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from fastrt.weights.stand_ins import (
     CALLS,
@@ -25,12 +25,12 @@ from fastrt.weights.stand_ins import (
 )
 
 
-class UnsafePickle(Exception):  # noqa: N818 - read_pth makes the error
+class UnsafeError(Exception):
     """The pickle calls a function that is not allowed; the message is its name."""
 
 
-class BadPickle(Exception):  # noqa: N818
-    """The pickle is inconsistent; the message is the reason."""
+class DamagedError(Exception):
+    """The file is inconsistent; the message is the reason."""
 
 
 def unpickle(file: BinaryIO, find_storage: Callable[[object], object]) -> object:
@@ -41,26 +41,70 @@ def unpickle(file: BinaryIO, find_storage: Callable[[object], object]) -> object
         find_storage: resolves a persistent id.
 
     Raises:
-        UnsafePickle: the pickle calls a function that is not on the list of allowed names.
-        BadPickle: truncated, or not a pickle.
+        UnsafeError: the pickle calls a function that is not on the list of allowed names.
+        DamagedError: truncated, or not a pickle.
     """
     interpreter = _Interpreter(find_storage)
     try:
         for opcode, argument, _ in pickletools.genops(file):
             interpreter.step(opcode.name, argument)
         return interpreter.stack[-1]
-    except (UnsafePickle, BadPickle):
-        raise
     # A hostile file can provoke each of these in pickletools and in the steps below.
     except (ValueError, TypeError, LookupError, AttributeError, OverflowError, MemoryError, RecursionError) as error:
-        raise BadPickle(f"{type(error).__name__}: {error}") from None
+        raise DamagedError(f"{type(error).__name__}: {error}") from None
 
 
 class _Mark:
     """Marks the start of a list of arguments on the stack."""
 
 
-_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
+def _call(function: object, arguments: object) -> object:
+    if not isinstance(function, Global) or not isinstance(arguments, tuple):
+        raise DamagedError("a value that is not a function is called")
+    name = str(function)
+    if name in TYPE_CALLS:
+        function, _, arguments, *_ = arguments
+        if isinstance(function, Global) and str(function) in TYPE_CALLS:
+            raise DamagedError("nested calls of a tensor")
+        return _call(function, arguments)
+    if name in CALLS:
+        return CALLS[name](*arguments)
+    if name in OPAQUE_CALLS:
+        return Opaque(name)
+    raise UnsafeError(name)
+
+
+def _make_global(module: object, name: object) -> Global:
+    if not isinstance(module, str) or not isinstance(name, str):
+        raise DamagedError("a name is not a string")
+    return named(module, name)
+
+
+def _extend(target: object, *values: object) -> None:
+    if isinstance(target, list):  # any other container is opaque and stays so
+        target.extend(values)
+
+
+def _fill(target: object, *items: object) -> None:
+    if len(items) % 2:
+        raise DamagedError("a key has no value")
+    if isinstance(target, dict):
+        target.update((key, value) for key, value in zip(items[::2], items[1::2], strict=True) if type(key) in PLAIN)
+
+
+def _make_tuple(*values: object) -> tuple[object, ...]:
+    return values
+
+
+def _make_dict(*items: object) -> dict[object, object]:
+    made: dict[object, object] = {}
+    _fill(made, *items)
+    return made
+
+
+_TO_MARK = -1
+"""Instead of a number of values: all values after the last mark."""
+
 _VALUES = frozenset(
     (
         *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
@@ -68,191 +112,97 @@ _VALUES = frozenset(
         *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"),
     )
 )
-_NOTHING = frozenset(("PROTO", "FRAME", "STOP"))
-_TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+"""Opcodes that push their argument."""
+
+_CONSTANTS = {
+    "NONE": None,
+    "NEWTRUE": True,
+    "NEWFALSE": False,
+    "EMPTY_TUPLE": (),
+    "EMPTY_SET": Opaque("builtins.set"),
+    "MARK": _Mark,
+}
+
+_RESULTS: dict[str, tuple[int, Callable[..., object]]] = {
+    "TUPLE1": (1, _make_tuple),
+    "TUPLE2": (2, _make_tuple),
+    "TUPLE3": (3, _make_tuple),
+    "TUPLE": (_TO_MARK, _make_tuple),
+    "EMPTY_LIST": (0, list),
+    "LIST": (_TO_MARK, lambda *values: list(values)),
+    "EMPTY_DICT": (0, dict),
+    "DICT": (_TO_MARK, _make_dict),
+    "FROZENSET": (_TO_MARK, lambda *_: Opaque("builtins.frozenset")),
+    "STACK_GLOBAL": (2, _make_global),
+    "REDUCE": (2, _call),
+    "OBJ": (_TO_MARK, lambda function, *arguments: _call(function, arguments)),
+    "NEWOBJ": (2, new_object),
+    "NEWOBJ_EX": (3, new_object),
+}
+"""Opcodes that replace the last values of the stack by a result: the number of values, and a function of them."""
+
+_CHANGES: dict[str, tuple[int, Callable[..., None]]] = {
+    "APPEND": (1, _extend),
+    "APPENDS": (_TO_MARK, _extend),
+    "SETITEM": (2, _fill),
+    "SETITEMS": (_TO_MARK, _fill),
+    "ADDITEMS": (_TO_MARK, lambda *_: None),
+    "BUILD": (1, give_state),
+}
+"""Opcodes that remove the last values of the stack: their number, and a function that adds them to the object below."""
 
 
 class _Interpreter:
-    """The stack and memo of one pickle, with a method per opcode."""
+    """The stack and memo of one pickle."""
 
     def __init__(self, find_storage: Callable[[object], object]) -> None:
         self.stack: list[object] = []
         self.memo: dict[int, object] = {}
         self.find_storage = find_storage
 
-    def step(self, name: str, argument: object) -> None:
-        if name in _NOTHING:
-            return
-        if name in _CONSTANTS:
-            self.stack.append(_CONSTANTS[name])
-        elif name in _VALUES:
-            self.stack.append(argument)
-        elif name in _TUPLES:
-            self.stack.append(self._take(_TUPLES[name]))
+    def step(self, opcode: str, argument: Any) -> None:
+        stack = self.stack
+        if opcode in _VALUES:
+            stack.append(argument)
+        elif opcode in _CONSTANTS:
+            stack.append(_CONSTANTS[opcode])
+        elif opcode in _RESULTS:
+            count, make = _RESULTS[opcode]
+            stack.append(make(*self._take(count)))
+        elif opcode in _CHANGES:
+            count, change = _CHANGES[opcode]
+            values = self._take(count)
+            change(stack[-1], *values)
+        elif opcode in ("GLOBAL", "INST"):
+            function = _make_global(*argument.split(" ", 1))
+            stack.append(function if opcode == "GLOBAL" else _call(function, tuple(self._take(_TO_MARK))))
+        elif opcode in ("PERSID", "BINPERSID"):
+            stack.append(self.find_storage(argument if opcode == "PERSID" else self._take(1)[0]))
+        elif opcode in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
+            self.memo[len(self.memo) if opcode == "MEMOIZE" else int(str(argument))] = stack[-1]
+        elif opcode in ("GET", "BINGET", "LONG_BINGET"):
+            stack.append(self.memo[int(str(argument))])
+        elif opcode == "POP_MARK":
+            self._take(_TO_MARK)
+        elif opcode == "POP":
+            stack.pop()
+        elif opcode == "DUP":
+            stack.append(stack[-1])
+        elif opcode not in ("PROTO", "FRAME", "STOP"):
+            raise DamagedError(f"opcode {opcode} is not supported")
+
+    def _take(self, count: int) -> list[object]:
+        """Remove the last ``count`` values from the stack, or the last mark and those after it."""
+        stack = self.stack
+        if count == _TO_MARK:
+            start = next((i for i in reversed(range(len(stack))) if stack[i] is _Mark), None)
+            if start is None:
+                raise DamagedError("a mark is missing")
+            taken = stack[start + 1 :]
         else:
-            method = getattr(self, f"_{name.lower()}", None)
-            if method is None:
-                raise BadPickle(f"opcode {name} is not supported")
-            method(argument)
-
-    def _take(self, count: int) -> tuple[object, ...]:
-        if count > len(self.stack):
-            raise BadPickle("the stack has too few values")
-        if count == 0:
-            return ()
-        taken = tuple(self.stack[-count:])
-        del self.stack[-count:]
-        if any(value is _Mark for value in taken):
-            raise BadPickle("a mark is used as a value")
+            start = len(stack) - count
+            taken = stack[start:]
+            if start < 0 or any(value is _Mark for value in taken):
+                raise DamagedError("the stack has too few values, or a mark is used as a value")
+        del stack[start:]
         return taken
-
-    def _take_to_mark(self) -> tuple[object, ...]:
-        for i in range(len(self.stack) - 1, -1, -1):
-            if self.stack[i] is _Mark:
-                taken = tuple(self.stack[i + 1 :])
-                del self.stack[i:]
-                return taken
-        raise BadPickle("a mark is missing")
-
-    def _mark(self, _: object) -> None:
-        self.stack.append(_Mark)
-
-    def _pop(self, _: object) -> None:
-        self.stack.pop()
-
-    def _pop_mark(self, _: object) -> None:
-        self._take_to_mark()
-
-    def _dup(self, _: object) -> None:
-        self.stack.append(self.stack[-1])
-
-    # Memo
-
-    def _put(self, key: object) -> None:
-        self.memo[int(str(key))] = self.stack[-1]
-
-    _binput = _long_binput = _put
-
-    def _memoize(self, _: object) -> None:
-        self.memo[len(self.memo)] = self.stack[-1]
-
-    def _get(self, key: object) -> None:
-        self.stack.append(self.memo[int(str(key))])
-
-    _binget = _long_binget = _get
-
-    # Containers
-
-    def _empty_list(self, _: object) -> None:
-        self.stack.append([])
-
-    def _empty_dict(self, _: object) -> None:
-        self.stack.append({})
-
-    def _empty_set(self, _: object) -> None:
-        self.stack.append(Opaque("builtins.set"))
-
-    def _frozenset(self, _: object) -> None:
-        self._take_to_mark()
-        self.stack.append(Opaque("builtins.frozenset"))
-
-    def _tuple(self, _: object) -> None:
-        self.stack.append(self._take_to_mark())
-
-    def _list(self, _: object) -> None:
-        self.stack.append(list(self._take_to_mark()))
-
-    def _dict(self, _: object) -> None:
-        made: dict[object, object] = {}
-        items = self._take_to_mark()
-        self.stack.append(made)
-        self._fill(items)
-
-    def _append(self, _: object) -> None:
-        self._extend(self._take(1))
-
-    def _appends(self, _: object) -> None:
-        self._extend(self._take_to_mark())
-
-    def _additems(self, _: object) -> None:
-        self._take_to_mark()
-
-    def _setitem(self, _: object) -> None:
-        self._fill(self._take(2))
-
-    def _setitems(self, _: object) -> None:
-        self._fill(self._take_to_mark())
-
-    def _extend(self, values: tuple[object, ...]) -> None:
-        target = self.stack[-1]
-        if isinstance(target, list):  # any other container is opaque and stays so
-            target.extend(values)
-
-    def _fill(self, items: tuple[object, ...]) -> None:
-        target = self.stack[-1]
-        if len(items) % 2:
-            raise BadPickle("a key has no value")
-        if isinstance(target, dict):
-            target.update(
-                (key, value) for key, value in zip(items[::2], items[1::2], strict=True) if type(key) in PLAIN
-            )
-
-    # Names, calls, objects
-
-    def _global(self, argument: object) -> None:
-        module, _, name = str(argument).partition(" ")
-        self.stack.append(named(module, name))
-
-    def _stack_global(self, _: object) -> None:
-        module, name = self._take(2)
-        if not isinstance(module, str) or not isinstance(name, str):
-            raise BadPickle("a name is not a string")
-        self.stack.append(named(module, name))
-
-    def _reduce(self, _: object) -> None:
-        function, arguments = self._take(2)
-        self.stack.append(_call(function, arguments))
-
-    def _inst(self, argument: object) -> None:
-        module, _, name = str(argument).partition(" ")
-        self.stack.append(_call(named(module, name), self._take_to_mark()))
-
-    def _obj(self, _: object) -> None:
-        function, *arguments = self._take_to_mark()
-        self.stack.append(_call(function, tuple(arguments)))
-
-    def _newobj(self, _: object) -> None:
-        cls, _arguments = self._take(2)
-        self.stack.append(new_object(cls))
-
-    def _newobj_ex(self, _: object) -> None:
-        cls, _arguments, _keywords = self._take(3)
-        self.stack.append(new_object(cls))
-
-    def _build(self, _: object) -> None:
-        (state,) = self._take(1)
-        give_state(self.stack[-1], state)
-
-    # Storages
-
-    def _persid(self, argument: object) -> None:
-        self.stack.append(self.find_storage(argument))
-
-    def _binpersid(self, _: object) -> None:
-        self.stack.append(self.find_storage(*self._take(1)))
-
-
-def _call(function: object, arguments: object) -> object:
-    if not isinstance(function, Global) or not isinstance(arguments, tuple):
-        raise BadPickle("a value that is not a function is called")
-    name = str(function)
-    if name in TYPE_CALLS:
-        function, _, arguments, *_ = arguments
-        if isinstance(function, Global) and str(function) in TYPE_CALLS:
-            raise BadPickle("nested calls of a tensor")
-        return _call(function, arguments)
-    if name in CALLS:
-        return CALLS[name](*arguments)
-    if name in OPAQUE_CALLS:
-        return Opaque(name)
-    raise UnsafePickle(name)

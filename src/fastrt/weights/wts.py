@@ -1,14 +1,16 @@
 """Reads and writes ``.wts``, tensorrtx's text format: a line with the count, then one line per array.
 
-A line is ``name size hex hex ...``. Each value is a big-endian float32 with 8 hexadecimal digits. Every digit has a
-known position, so NumPy converts them with lookup tables, a million values at a time.
+A line is ``name size hex hex ...``. Each value is a big-endian float32 with 8 hexadecimal digits.
 
 Source: projects/FastRT/tools/gen_wts.py.
 """
 
 from __future__ import annotations
 
+import binascii
+import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -24,25 +26,8 @@ WORD = 9
 CHUNK = 1 << 20
 """Values that are converted at a time, to bound temporary memory."""
 
-INVALID = 0x100
-
-
-def _pairs_to_digits() -> Array:
-    """Make the table from two bytes of a value to their 4 hexadecimal digits, as one uint32."""
-    digits = np.frombuffer(b"".join(b"%02x" % byte for byte in range(256)), np.uint16).astype(np.uint32)
-    pairs = np.arange(1 << 16)
-    first, second = digits[pairs & 0xFF], digits[pairs >> 8]
-    return np.asarray(first | second << 16)
-
-
-def _digits_to_byte() -> Array:
-    """Make the table from two characters, as a little-endian uint16, to their byte, or `INVALID`."""
-    value = np.full(256, INVALID, np.uint16)
-    for i, digit in enumerate("0123456789abcdef"):
-        value[ord(digit)] = value[ord(digit.upper())] = i
-    pairs = np.arange(1 << 16)
-    first, second = value[pairs & 0xFF], value[pairs >> 8]
-    return np.where((first | second) & INVALID, INVALID, first << 4 | second).astype(np.uint16)
+HEAD = re.compile(rb"([^ \n]{1,4095}) (\d{1,11})(?=[ \r\n]|\Z)")
+"""Name and size of an array."""
 
 
 def write_wts(weights: Mapping[str, Array], path: Path) -> None:
@@ -58,7 +43,6 @@ def write_wts(weights: Mapping[str, Array], path: Path) -> None:
             )
         if array.dtype.kind == "c":
             raise OutputError(f"{path}: {name} is {array.dtype}; expected real values. Convert the array to float32.")
-    table = _pairs_to_digits()
     with written_whole(path) as temporary, temporary.open("wb") as file:
         file.write(b"%d\n" % len(weights))
         for name, array in weights.items():
@@ -67,10 +51,7 @@ def write_wts(weights: Mapping[str, Array], path: Path) -> None:
             for start in range(0, flat.size, CHUNK):
                 with np.errstate(over="ignore", invalid="ignore"):
                     values = flat[start : start + CHUNK].astype(">f4")
-                text = np.empty((values.size, WORD), np.uint8)
-                text[:, 0] = ord(" ")
-                text[:, 1:] = table[values.view("<u2")].astype("<u4").view(np.uint8).reshape(-1, WORD - 1)
-                file.write(text.data)
+                file.write(b" " + binascii.hexlify(values.tobytes(), " ", 4))
             file.write(b"\n")
 
 
@@ -87,7 +68,6 @@ def read_wts(path: Path) -> Weights:
         raise CheckpointError(
             f"{path}, line 1: {_quote(count_text)}; expected the number of arrays. Check that it is a .wts."
         )
-    table = _digits_to_byte()
     arrays: dict[str, Array] = {}
     for line in range(2, int(count_text) + 2):
         if rest >= len(data):
@@ -105,7 +85,7 @@ def read_wts(path: Path) -> Weights:
             raise CheckpointError(
                 f"{path}, line {line}: second array {name}; expected unique names. Write the file again."
             )
-        arrays[name] = _decode(path, line, name, np.frombuffer(data, np.uint8, WORD * size, start), table)
+        arrays[name] = _decode(path, line, name, np.frombuffer(data, np.uint8, WORD * size, start))
     if data[rest:].strip():
         raise CheckpointError(
             f"{path}: more lines than arrays; expected {len(arrays)} arrays by line 1. Copy it again."
@@ -121,37 +101,28 @@ def _line_end(data: bytes, start: int) -> tuple[int, int]:
 
 def _read_head(path: Path, data: bytes, start: int, line: int) -> tuple[str, int, int]:
     """Parse name and size; return them with the offset of the values."""
-    name_end = data.find(b" ", start, start + 4096)
-    size_end = name_end + 1
-    while size_end < len(data) and data[size_end : size_end + 1].isdigit() and size_end - name_end < 12:
-        size_end += 1
-    try:
-        if (
-            name_end <= start
-            or size_end == name_end + 1
-            or data[size_end : size_end + 1] not in (b" ", b"\r", b"\n", b"")
-        ):
-            raise ValueError  # noqa: TRY301 - the same error as for a name that cannot be decoded
-        return data[start:name_end].decode(), int(data[name_end + 1 : size_end]), size_end
-    except ValueError:
-        found = _quote(data[start : start + 40])
-        raise CheckpointError(
-            f"{path}, line {line}: {found}; expected a name and a size. Copy the file again."
-        ) from None
+    if head := HEAD.match(data, start):
+        with suppress(UnicodeDecodeError):
+            return head[1].decode(), int(head[2]), head.end()
+    found = _quote(data[start : start + 40])
+    raise CheckpointError(f"{path}, line {line}: {found}; expected a name and a size. Copy the file again.")
 
 
-def _decode(path: Path, line: int, name: str, text: Array, table: Array) -> Array:
+def _decode(path: Path, line: int, name: str, text: Array) -> Array:
     words = text.reshape(-1, WORD)
-    values = np.empty(len(words), ">f4")
+    values = np.empty(len(words), np.float32)
     for start in range(0, len(words), CHUNK):
         chunk = words[start : start + CHUNK]
-        decoded = table[np.ascontiguousarray(chunk[:, 1:]).view("<u2")]
-        if (chunk[:, 0] != ord(" ")).any() or (decoded & INVALID).any():
+        try:
+            decoded = binascii.unhexlify(chunk[:, 1:].tobytes())
+        except binascii.Error:
+            decoded = b""
+        if not decoded or (chunk[:, 0] != ord(" ")).any():
             raise CheckpointError(
                 f"{path}, line {line}: {name} has other values; expected 8 hexadecimal digits each. Copy it again."
             )
-        values[start : start + CHUNK] = decoded.astype(np.uint8).view(">f4").reshape(-1)
-    return values.astype(np.float32)
+        values[start : start + CHUNK] = np.frombuffer(decoded, ">f4")
+    return values
 
 
 def _quote(text: bytes) -> str:
