@@ -54,7 +54,10 @@ def test_the_main_job(run: Run, small: Small, tmp_path: Path) -> None:
 def test_build_says_what_it_guessed(run: Run, small: Small, tmp_path: Path) -> None:
     built = run("build", small.checkpoint, "-o", tmp_path / "e.npz", "--set", "INPUT.SIZE_TEST", "(64, 32)")
     assert built.code == 0, built.err
-    assert "note: without a config, the checkpoint's names say: resnet 18 ibn, embedding_dim 0" in built.err
+    assert (
+        "note: without a config, the spec is inferred from the checkpoint's names: resnet 18 ibn, embedding_dim 0"
+        in built.err
+    )
     assert "last_stride 1" in built.err
     assert "64x32 to 512" in built.out
 
@@ -81,7 +84,7 @@ def test_a_safetensors_carries_its_spec(run: Run, small: Small, tmp_path: Path) 
     fastrt.save_weights(small.arrays, tmp_path / "m.safetensors", spec=spec.model_dump(mode="json"))
     built = run("build", tmp_path / "m.safetensors", "-o", tmp_path / "e.npz")
     assert built.code == 0, built.err
-    assert "note: without a config, the spec that m.safetensors carries is taken: resnet 18 ibn" in built.err
+    assert "note: without a config, the spec in m.safetensors is used: resnet 18 ibn" in built.err
     assert fastrt.describe(tmp_path / "e.npz").image_size == (64, 32)
 
 
@@ -100,7 +103,7 @@ def test_inspect_a_checkpoint(run: Run, small: Small) -> None:
     assert found["arrays"] == len(small.arrays) == len(found["layers"])
     assert found["spec"]["backbone"]["depth"] == "18x"
     assert found["checkpoint_version"] == "C"
-    assert any("names do not tell" in note for note in found["notes"])
+    assert any("names do not show" in note for note in found["notes"])
     text = run("inspect", small.checkpoint, "--layers").out
     assert "backbone.conv1.weight" in text
     assert "64x3x7x7" in text
@@ -252,7 +255,10 @@ def _bad_inputs(small: Small, tmp_path: Path) -> dict[str, tuple[Sequence[object
             "error: spec: backbone is 'build_vgg_backbone'",
         ),
         "yaml": (("build", small.checkpoint, "--config", broken, *out), f"error: {broken} is not YAML: "),
-        "no config": (("build", small.checkpoint, "--config", "nope", *out), "error: there is no config file nope"),
+        "no config": (
+            ("build", small.checkpoint, "--config", "nope", *out),
+            "error: nope: does not exist; expected a YAML file",
+        ),
         "override": (("build", small.checkpoint, *out, "--set", "KEY"), "error: --set KEY: no value;"),
         "image": (
             ("embed", small.engine, picture, "-o", tmp_path / "e.npy"),

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import ast
-import difflib
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from fastrt.errors import SpecError
-from fastrt.models.backbones.base import GROUP, Backbone
-from fastrt.models.backbones.table import BACKBONES, DEFAULT
+from fastrt.models.backbones.base import GROUP, Backbone, unknown_key
+from fastrt.models.backbones.table import DEFAULT, find_family
 from fastrt.models.meta_architectures import META_ARCHITECTURES, TRAINING_ONLY
 from fastrt.models.named import list_names
 from fastrt.models.spec import ModelSpec
+
+PRESETS = Path(__file__).parent / "presets"
 
 MAX_BYTES = 1 << 20
 """Maximum size of a config; FastReID's own dumps have 5 kB."""
@@ -36,27 +36,14 @@ FIELDS = {
 }
 """FastReID's keys and the spec's fields; the keys of MODEL.BACKBONE are in the backbone's class."""
 
-HARMLESS = {
-    "MODEL.HEADS": "CLS_LAYER IN_FEAT MARGIN NECK_FEAT NORM NORM_SPLIT NUM_CLASSES SCALE",
-}
-"""Keys without effect at inference, or whose effect the weights show too.
-
-NECK_FEAT chooses the input of the training loss, never the output.
-"""
+UNUSED_HEAD_KEYS = ("CLS_LAYER", "IN_FEAT", "MARGIN", "NECK_FEAT", "NORM", "NORM_SPLIT", "NUM_CLASSES", "SCALE")
+"""Keys of MODEL.HEADS without effect at inference. NECK_FEAT chooses the input of the training loss, not the output."""
 
 GROUPS = (
-    "MODEL",
-    "KD",
-    "INPUT",
-    "DATASETS",
-    "DATALOADER",
-    "SOLVER",
-    "TEST",
-    "OUTPUT_DIR",
-    "CUDNN_BENCHMARK",
-    "SEED",
-    "VERSION",
+    *("MODEL", "KD", "INPUT", "DATASETS", "DATALOADER", "SOLVER", "TEST"),
+    *("OUTPUT_DIR", "CUDNN_BENCHMARK", "SEED", "VERSION"),
 )
+"""FastReID's top-level keys. Keys in them are ignored, except in MODEL.BACKBONE and MODEL.HEADS."""
 
 OLD_POOLS = {
     "identity": "Identity",
@@ -69,7 +56,10 @@ OLD_POOLS = {
     "avgmaxpool": "AdaptiveAvgMaxPool",
     "clipavgpool": "ClipGlobalAvgPool",
 }
-"""Head names from before 2021-03-23."""
+"""Pooling names from before 2021-03-23, and the current ones."""
+
+OLD_HEADS = ("BNneckHead", "ReductionHead", "LinearHead")
+"""Heads from before 2020-09-10."""
 
 
 def load_spec(
@@ -83,7 +73,7 @@ def load_spec(
         overrides: ``[key, value, key, value, ...]``, applied last, as on FastReID's command line.
 
     Raises:
-        SpecError: the file does not exist or is not YAML, or a key or value is unknown to fastrt.
+        SpecError: the file does not exist or is not YAML, or a key or value is not supported.
 
     Source: fastreid/config/config.py and defaults.py.
     """
@@ -94,17 +84,14 @@ def load_spec(
     else:
         config = _read_yaml(_find(source))
     if len(overrides) % 2:
-        raise SpecError(f"overrides come in pairs of key and value, found {len(overrides)} words; a value is missing")
-    flat = dict(_flatten(config))
-    for key, value in zip(overrides[::2], overrides[1::2], strict=True):
-        flat[str(key)] = value
+        raise SpecError(f"overrides: {len(overrides)} words; expected pairs of key and value. Add the missing value.")
+    flat = dict(_flatten(config)) | dict(zip(map(str, overrides[::2]), overrides[1::2], strict=True))
     return _to_spec({key: _decode(value) for key, value in flat.items()})
 
 
 def preset_names() -> list[str]:
     """List fastrt's presets: the five examples of FastRT's README."""
-    folder = resources.files("fastrt.models") / "presets"
-    return sorted(entry.name.removesuffix(".yml") for entry in folder.iterdir() if entry.name.endswith(".yml"))
+    return sorted(path.stem for path in PRESETS.glob("*.yml"))
 
 
 def _find(source: str | os.PathLike[str]) -> Path:
@@ -112,14 +99,13 @@ def _find(source: str | os.PathLike[str]) -> Path:
     if path.is_file():
         return path
     if path.is_dir():
-        raise SpecError(
-            f"{path} is a folder; name a config file, such as FastReID's configs/Market1501/sbs_R50-ibn.yml"
-        )
+        raise SpecError(f"{path}: is a folder; expected a YAML file of FastReID. Name the file in it.")
     name = str(source).removesuffix(".yml")
     if name in preset_names():
-        return Path(str(resources.files("fastrt.models") / "presets" / f"{name}.yml"))
+        return PRESETS / f"{name}.yml"
     raise SpecError(
-        f"there is no config file {path}, and no preset of that name; presets are {', '.join(preset_names())}"
+        f"{path}: does not exist; expected a YAML file of FastReID or a preset ({', '.join(preset_names())}). Check the"
+        " path."
     )
 
 
@@ -128,35 +114,41 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases (*name) are not read")
+            raise yaml.YAMLError("aliases (*name) are not supported")
         node: yaml.Node | None = super().compose_node(parent, index)
         return node
 
 
 def _read_yaml(path: Path, depth: int = 0) -> dict[str, Any]:
     if depth > MAX_BASES:
-        raise SpecError(f"{path}: _BASE_ goes more than {MAX_BASES} files deep; does a file name itself as its base?")
+        raise SpecError(
+            f"{path}: _BASE_ leads to over {MAX_BASES} files; expected fewer. Check that no file is its own base."
+        )
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise SpecError(f"{path} is {path.stat().st_size} bytes long; no config is: is it a checkpoint?")
+        if (size := path.stat().st_size) > MAX_BYTES:
+            raise SpecError(
+                f"{path}: {size} bytes; expected a config, up to {MAX_BYTES}. Check that it is not a checkpoint."
+            )
         config = yaml.load(path.read_text("utf-8"), _Loader)  # noqa: S506 - a restricted SafeLoader
     except OSError as error:
-        raise SpecError(f"cannot read config {path}: {error.strerror}") from error
+        raise SpecError(f"{path}: cannot be read ({error.strerror}); expected a readable file. Check it.") from error
     except UnicodeDecodeError:
-        raise SpecError(f"{path} is not text, so no config; a YAML file of FastReID is wanted") from None
+        raise SpecError(f"{path}: is not text; expected a YAML file of FastReID. Name another file.") from None
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise SpecError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+        found = " ".join(str(error).split())
+        raise SpecError(f"{path}: is not YAML ({found}); expected a YAML file of FastReID. Correct it.") from None
     if not isinstance(config, dict):
-        raise SpecError(f"{path} holds no keys; a YAML file of FastReID is wanted")
+        raise SpecError(f"{path}: no keys; expected a YAML file of FastReID. Name another file.")
     base = config.pop("_BASE_", None)
     if base is None:
         return config
     if not isinstance(base, str) or "://" in base:
-        raise SpecError(f"{path}: _BASE_ is {base!r}; the path of a file is wanted")
+        raise SpecError(f"{path}: _BASE_ is {base!r}; expected the path of a file. Correct it.")
     base_path = path.parent / Path(base).expanduser()
     if not base_path.is_file():
         raise SpecError(
-            f"{path}: its _BASE_ {base} is not there; copy it along, or give the config that FastReID wrote on training"
+            f"{path}: _BASE_ {base} does not exist; expected the file. Copy it too, or use the config that FastReID"
+            " wrote during training."
         )
     return _merge(config, _read_yaml(base_path, depth + 1), str(path))
 
@@ -166,7 +158,9 @@ def _merge(above: dict[str, Any], below: dict[str, Any], where: str) -> dict[str
     for key, value in above.items():
         if isinstance(value, dict) and key in below:
             if not isinstance(below[key], dict):
-                raise SpecError(f"{where}: {key} has keys of its own here but is a plain value in the base")
+                raise SpecError(
+                    f"{where}: {key} has keys; expected a plain value, as in the base. Correct one of them."
+                )
             merged[key] = _merge(value, below[key], where)
         else:
             merged[key] = value
@@ -198,14 +192,14 @@ def _to_spec(config: dict[str, object]) -> ModelSpec:
     meta = config.get("MODEL.META_ARCHITECTURE", "Baseline")
     known = [*META_ARCHITECTURES, *TRAINING_ONLY]
     if meta not in known:
-        raise SpecError(f"MODEL.META_ARCHITECTURE is {meta!r}; fastrt builds {', '.join(known)}")
+        raise SpecError(f"MODEL.META_ARCHITECTURE: {meta!r}; expected {list_names(known)}. Use a supported model.")
     if config.get("INPUT.CROP.ENABLED"):
         raise SpecError(
-            "INPUT.CROP.ENABLED is True; fastrt resizes to INPUT.SIZE_TEST without a centre crop: crop the images, then"
-            " set it False"
+            "INPUT.CROP.ENABLED: True; expected False, as images are resized to INPUT.SIZE_TEST without a centre crop."
+            " Crop the images, and set it False."
         )
     if config.get("MODEL.HEADS.NORM", "BN") == "GN":
-        raise SpecError("MODEL.HEADS.NORM is 'GN'; fastrt knows BN, syncBN, GhostBN and FrozenBN")
+        raise SpecError("MODEL.HEADS.NORM: 'GN'; expected BN, syncBN, GhostBN or FrozenBN. Use a supported model.")
     family, backbone = _read_backbone(config)
     values: dict[str, object] = {"backbone": backbone}
     for key, value in config.items():
@@ -218,13 +212,12 @@ def _to_spec(config: dict[str, object]) -> ModelSpec:
         elif key in ModelSpec.model_fields:
             values[key] = value
         else:
-            _check_harmless(key, family)
+            _check_unused(key, family)
     pool = values.get("pool_layer")
     if isinstance(pool, str):
         values["pool_layer"] = OLD_POOLS.get(pool, pool)
-    head = values.get("head")
-    if head in OLD_HEADS:
-        values = _old_head(str(head), values, pool)
+    if values.get("head") in OLD_HEADS:
+        values = _translate_old_head(values, pool)
     return ModelSpec(**values)
 
 
@@ -232,9 +225,7 @@ def _read_backbone(config: Mapping[str, object]) -> tuple[type[Backbone], dict[s
     """Read the backbone's family and settings; if two keys set the same field, the later one wins."""
     names = [config[key] for key in config if key in ("MODEL.BACKBONE.NAME", "backbone", "backbone.name")]
     name = names[-1] if names else DEFAULT
-    if not isinstance(name, str) or name not in BACKBONES:
-        raise SpecError(f"spec: backbone is {name!r}, but must be {list_names(BACKBONES)}")
-    family = BACKBONES[name]
+    family = find_family(name)
     settings: dict[str, object] = {}
     for key, value in config.items():
         if key.startswith(f"{GROUP}."):
@@ -249,34 +240,32 @@ def _is_setting(key: str, family: type[Backbone]) -> bool:
     return key.startswith((f"{GROUP}.", "backbone.")) or (key in family.model_fields and key != "name")
 
 
-OLD_HEADS = ("BNneckHead", "ReductionHead", "LinearHead")
-
-
-def _old_head(head: str, values: dict[str, object], pool: object) -> dict[str, object]:
-    """Translate an old head's name, and the keys whose meaning has changed.
+def _translate_old_head(values: dict[str, object], pool: object) -> dict[str, object]:
+    """Translate the keys whose meaning was another one in the versions of `OLD_HEADS`.
 
     Source: fastreid/modeling/heads and meta_arch/baseline.py at v0.1.1.
     """
     if pool == "gempool":  # its exponent was learned until 2020-09-10
         values["pool_layer"] = "GeneralizedMeanPoolingP"
-    if head == "ReductionHead":
+    if values["head"] == "ReductionHead":
         return {"embedding_dim": 512, **values, "with_bnneck": True}
-    return {**values, "embedding_dim": 0, "with_bnneck": head == "BNneckHead"}  # REDUCTION_DIM had an unused default
+    return {
+        **values,
+        "embedding_dim": 0,
+        "with_bnneck": values["head"] == "BNneckHead",
+    }  # REDUCTION_DIM had an unused default
 
 
-def _check_harmless(key: str, family: type[Backbone]) -> None:
-    """Refuse a key unknown to FastReID if it may be a typing mistake that changes the embeddings."""
+def _check_unused(key: str, family: type[Backbone]) -> None:
+    """Refuse a key that may be a typing mistake; accept a key of FastReID without effect at inference."""
     group, _, leaf = key.rpartition(".")
-    keys = [*FIELDS, *(f"{GROUP}.{name}" for name in family.config_keys())]
-    if group in HARMLESS and leaf not in HARMLESS[group].split():
-        known = [field for field in FIELDS if field.rpartition(".")[0] == group]
+    known = [*FIELDS, *(f"{GROUP}.{name}" for name in family.config_keys())]
+    if group == "MODEL.HEADS":
+        if leaf in UNUSED_HEAD_KEYS:
+            return
+        known = [field for field in FIELDS if field.startswith(f"{group}.")]
     elif key.split(".", maxsplit=1)[0] in GROUPS:
         return
     elif not key.isupper() and "." not in key:
-        known = [*keys, *ModelSpec.model_fields, *family.model_fields]
-    else:
-        known = keys
-    near = difflib.get_close_matches(key, known, 1, 0.5)
-    raise SpecError(
-        f"{key} is not a key of a config; " + (f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}")
-    )
+        known += [*ModelSpec.model_fields, *family.model_fields]
+    raise unknown_key(key, "a config", known)

@@ -1,4 +1,4 @@
-"""Infers a spec from a checkpoint's names alone, with notes on what was inferred and what was assumed."""
+"""Infers a spec from a checkpoint's names alone, with notes on the inferred and the assumed settings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fastrt.models.spec import ModelSpec
 
 @dataclass(frozen=True)
 class Guess:
-    """A spec, with sentences about what was inferred and what was assumed."""
+    """A spec, with sentences on the inferred and the assumed settings."""
 
     spec: ModelSpec
     notes: tuple[str, ...]
@@ -31,19 +31,19 @@ def guess_spec(arrays: Mapping[str, Array]) -> Guess:
         SpecError: the names match no family of backbones.
     """
     backbone = _recognise(arrays)
-    learnt = "heads.pool_layer.p" in arrays
+    learned = "heads.pool_layer.p" in arrays
     non_local = any(name.startswith("backbone.NL_") for name in arrays)  # AGW has them, and uses this pooling
-    pool = "GeneralizedMeanPoolingP" if learnt else "GeneralizedMeanPooling" if non_local else "GlobalAvgPool"
-    size = (384, 128) if learnt else (256, 128)
+    pool = "GeneralizedMeanPoolingP" if learned else "GeneralizedMeanPooling" if non_local else "GlobalAvgPool"
+    size = (384, 128) if learned else (256, 128)
     convolution = "heads.bottleneck.0.weight" in arrays and "heads.bottleneck.0.running_mean" not in arrays
     width = _embedding_dim(arrays, backbone) if convolution else 0
     spec = ModelSpec(backbone=backbone, pool_layer=pool, image_size=size, embedding_dim=width)
-    assumed = [*backbone.assumptions, f"image_size {size[0]}x{size[1]}", *([] if learnt else [f"pool_layer {pool}"])]
+    assumed = [*backbone.assumptions, f"image_size {size[0]}x{size[1]}", *([] if learned else [f"pool_layer {pool}"])]
     notes = (
-        f"without a config, the checkpoint's names say: {spec.title}, embedding_dim {width}",
+        f"without a config, the spec is inferred from the checkpoint's names: {spec.title}, embedding_dim {width}",
         (
-            f"names do not tell these, so FastReID's usual ones are assumed: {', '.join(assumed)};"
-            " give --config, or --set KEY VALUE, if the model was trained otherwise"
+            f"names do not show these settings, so FastReID's usual ones are assumed: {', '.join(assumed)};"
+            " give --config, or --set KEY VALUE, if the model was trained differently"
         ),
     )
     return Guess(spec, notes)
@@ -55,9 +55,9 @@ def _recognise(arrays: Mapping[str, Array]) -> Backbone:
         if (backbone := family.recognise(arrays)) is not None:
             return backbone
     blocks = count_blocks(arrays)
-    found = f"layers of {list(blocks)} blocks" if any(blocks) else f"names such as {next(iter(arrays), 'none at all')}"
+    found = f"layers of {list(blocks)} blocks" if any(blocks) else f"names such as {next(iter(arrays), 'none')}"
     known = " or ".join(family.FAMILY for family in families)
-    raise SpecError(f"the checkpoint's names are not those of a {known} of FastReID: found {found}; give its config")
+    raise SpecError(f"checkpoint: {found}; expected the names of FastReID's {known}. Give its config.")
 
 
 def _embedding_dim(arrays: Mapping[str, Array], backbone: Backbone) -> int:

@@ -1,4 +1,4 @@
-"""Heads map a feature map ``(C, h, w)`` to an embedding ``(D, 1, 1)``; with the tables of poolings and heads.
+"""Heads and poolings: layers from a feature map ``(C, h, w)`` to an embedding ``(D, 1, 1)``.
 
 Source: fastreid/modeling/heads/embedding_head.py, fastreid/layers/pooling.py.
 """
@@ -43,7 +43,7 @@ def generalized_mean_pool(b: Builder, x: Tensor, name: str, p: float = 3.0) -> T
     return b.add(name, Power(1.0 / p), b.add(f"{name}.mean", ReduceMean(), powered))
 
 
-def learnt_generalized_mean_pool(b: Builder, x: Tensor, name: str) -> Tensor:
+def learned_generalized_mean_pool(b: Builder, x: Tensor, name: str) -> Tensor:
     """GeneralizedMeanPoolingP: the same with a learned exponent, ``name.p``."""
     p = float(b.take(f"{name}.p", (1,))[0])
     # A missing exponent is zeros here and is reported later, with all other errors; 3 avoids a division by zero.
@@ -55,8 +55,8 @@ def flatten(b: Builder, x: Tensor, name: str) -> Tensor:
     return b.add(name, Reshape((int(np.prod(x.shape)), 1, 1)), x)
 
 
-def keep(b: Builder, x: Tensor, name: str) -> Tensor:
-    """Identity: the feature map itself; FastReID's head returns its top left pixel."""
+def take_first_pixel(b: Builder, x: Tensor, name: str) -> Tensor:
+    """Identity: no pooling; FastReID's head returns the top left pixel of the feature map."""
     for axis in (1, 2):
         if x.shape[axis] > 1:
             x = b.add(f"{name}.{'rows' if axis == 1 else 'columns'}", Slice(axis, 0, 1), x)
@@ -64,13 +64,13 @@ def keep(b: Builder, x: Tensor, name: str) -> Tensor:
 
 
 POOLS: dict[str, Callable[[Builder, Tensor, str], Tensor]] = {
-    "Identity": keep,
+    "Identity": take_first_pixel,
     "Flatten": flatten,
     "GlobalAvgPool": average_pool,
     "FastGlobalAvgPool": average_pool,
     "GlobalMaxPool": max_pool,
     "GeneralizedMeanPooling": generalized_mean_pool,
-    "GeneralizedMeanPoolingP": learnt_generalized_mean_pool,
+    "GeneralizedMeanPoolingP": learned_generalized_mean_pool,
     "AdaptiveAvgMaxPool": average_max_pool,
     "ClipGlobalAvgPool": clip_average_pool,
 }
@@ -81,24 +81,22 @@ POOLS: dict[str, Callable[[Builder, Tensor, str], Tensor]] = {
 class Head:
     """A head's settings; see `fastrt.ModelSpec`."""
 
-    kind: str
+    name: str
     pool_layer: str
     embedding_dim: int
     with_bnneck: bool
 
-    def build(self, b: Builder, x: Tensor, name: str = "heads") -> Tensor:
-        """Build the embedding ``(D, 1, 1)`` of a feature map, from the arrays under ``name``."""
-        return HEADS[self.kind](b, x, name, self)
+    def build(self, b: Builder, x: Tensor, prefix: str = "heads") -> Tensor:
+        """Build the embedding ``(D, 1, 1)`` of a feature map, from the arrays under ``prefix``."""
+        return HEADS[self.name](b, x, prefix, self)
 
 
 def build_embedding_head(b: Builder, x: Tensor, name: str, head: Head) -> Tensor:
     """EmbeddingHead: pooling, then an optional reducing convolution and an optional batch norm."""
     x = POOLS[head.pool_layer](b, x, f"{name}.pool_layer")
-    index = 0
     if head.embedding_dim:
         x = convolve(b, x, f"{name}.bottleneck.0", head.embedding_dim, 1)
-        index = 1
-    return batch_norm(b, x, f"{name}.bottleneck.{index}") if head.with_bnneck else x
+    return batch_norm(b, x, f"{name}.bottleneck.{1 if head.embedding_dim else 0}") if head.with_bnneck else x
 
 
 def build_reduction_head(b: Builder, x: Tensor, name: str, head: Head) -> Tensor:

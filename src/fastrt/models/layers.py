@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
 
 import numpy as np
 
-from fastrt.arrays import Array
 from fastrt.errors import WeightsError
 from fastrt.ir.builder import Builder
 from fastrt.ir.network import Tensor
@@ -46,7 +45,7 @@ def batch_norm(b: Builder, x: Tensor, name: str) -> Tensor:
     )
     # The variance of a FrozenBN, read from an old file and saved again, may be as low as -eps.
     if (variance + EPS <= 0).any():
-        raise WeightsError(f"{name}.running_var holds a negative number; no variance is: is the file damaged?")
+        raise WeightsError(f"{name}.running_var: a negative value; expected variances. Copy the checkpoint again.")
     scale = weight / np.sqrt(variance + EPS)
     return b.add(name, ScaleShift(scale, bias - mean * scale), x)
 
@@ -77,11 +76,11 @@ def squeeze_excite(b: Builder, x: Tensor, name: str, reduction: int = 16) -> Ten
 
 
 def _linear(b: Builder, name: str, inputs: int, outputs: int) -> Convolution:
-    """A linear layer on a ``(C, 1, 1)`` tensor, as a 1x1 convolution."""
+    """Make a linear layer on a ``(C, 1, 1)`` tensor, as a 1x1 convolution."""
     return Convolution(b.take(f"{name}.weight", (outputs, inputs))[:, :, None, None])
 
 
-def non_local(b: Builder, x: Tensor, name: str, width: int) -> Tensor:
+def non_local(b: Builder, x: Tensor, name: str) -> Tensor:
     """A non-local block without softmax: ``W(theta^T (phi g^T) / N) + x``, N pixels.
 
     The block is linear, so it is computed from the right, without an N x N matrix. With one inner channel, as in
@@ -89,32 +88,21 @@ def non_local(b: Builder, x: Tensor, name: str, width: int) -> Tensor:
 
     Source: fastreid/layers/non_local.py.
     """
-    channels, height, width_pixels = x.shape
+    channels, *size = x.shape
+    bias = b.parameters.arrays.get(f"{name}.g.bias")  # shows the inner channels in a format without shapes too
+    width = 1 if bias is None else int(bias.size)
     g, theta, phi = (convolve(b, x, f"{name}.{part}", width, 1, bias=True) for part in ("g", "theta", "phi"))
     if width == 1:
         mean = b.add(f"{name}.f", ReduceMean(), b.add(f"{name}.phi_g", Multiply(), phi, g), exact=True)
         y = b.add(f"{name}.y", Multiply(), theta, mean, exact=True)
     else:
-        pixels = height * width_pixels
+        pixels = math.prod(size)
         flat_g, flat_theta, flat_phi = (
             b.add(f"{tensor.name}.flat", Reshape((width, pixels)), tensor, exact=True) for tensor in (g, theta, phi)
         )
-        mean_g = b.add(f"{name}.g.mean", ScaleShift(*_uniform(width, 1.0 / pixels)), flat_g, exact=True)
+        mean_g = b.add(f"{name}.g.mean", ScaleShift(np.full(width, 1.0 / pixels), np.zeros(width)), flat_g, exact=True)
         f = b.add(f"{name}.f", MatMul(transpose_b=True), mean_g, flat_phi, exact=True)
         y = b.add(f"{name}.y.flat", MatMul(), f, flat_theta, exact=True)
-        y = b.add(f"{name}.y", Reshape((width, height, width_pixels)), y, exact=True)
+        y = b.add(f"{name}.y", Reshape((width, *size)), y, exact=True)
     expanded = batch_norm(b, convolve(b, y, f"{name}.W.0", channels, 1, bias=True), f"{name}.W.1")
     return b.add(name, Add(), expanded, x)
-
-
-def non_local_width(arrays: Mapping[str, Array], weight: str) -> int:
-    """Read the inner width of a non-local block from its ``g.weight`` or ``theta.weight``, ``(I, C, 1, 1)``.
-
-    In a format without shapes the size of ``g``'s bias shows it: one value per inner channel.
-    """
-    bias = arrays.get(weight.replace(".weight", ".bias"))
-    return int(bias.size) if bias is not None else 1
-
-
-def _uniform(channels: int, scale: float) -> tuple[Array, Array]:
-    return np.full(channels, scale), np.zeros(channels)

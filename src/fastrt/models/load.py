@@ -64,11 +64,9 @@ def load_model(
             spec = load_spec(weights.spec, overrides)
         except SpecError as error:
             raise SpecError(
-                f"{checkpoint} carries a spec that this fastrt does not know ({error}); give --config"
+                f"{checkpoint}: the stored spec is not valid ({error}); expected a spec of this version. Give --config."
             ) from None
-        return Model(
-            spec, weights, (f"without a config, the spec that {weights.source} carries is taken: {spec.title}",)
-        )
+        return Model(spec, weights, (f"without a config, the spec in {weights.source} is used: {spec.title}",))
     guess = guess_spec(weights)
     spec = load_spec(guess.spec.model_dump(), overrides) if overrides else guess.spec
     return Model(spec, weights, guess.notes)

@@ -1,4 +1,4 @@
-"""Validation of spec values that are names of table rows."""
+"""Validation of spec values that are names in a table."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 
 
 def name_in(table: Collection[str]) -> AfterValidator:
-    """A pydantic validator that refuses a string that is not a name in ``table``."""
+    """Return a pydantic validator that refuses a string that is not a name in ``table``."""
 
     def check(name: str) -> str:
         if name not in table:

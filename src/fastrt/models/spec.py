@@ -9,10 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationErr
 
 from fastrt.errors import SpecError
 from fastrt.models.backbones.base import Backbone
-from fastrt.models.backbones.table import BACKBONES, DEFAULT, list_families
+from fastrt.models.backbones.table import BACKBONES, DEFAULT, find_family, list_families
 from fastrt.models.heads import HEADS, POOLS
 from fastrt.models.meta_architectures import META_ARCHITECTURES
-from fastrt.models.named import list_names, name_in
+from fastrt.models.named import name_in
 
 Head = Annotated[str, name_in(HEADS)]
 Pool = Annotated[str, name_in(POOLS)]
@@ -32,12 +32,12 @@ class ModelSpec(BaseModel):
 
     Attributes:
         meta_architecture: the combination of backbone and head.
-        backbone: the backbone's settings, of the class that `fastrt.models.backbones.table` has for its name. Accepts a
-            mapping, a name, or an instance.
+        backbone: the backbone's settings: an instance, a mapping or a name; its class is the family's in
+            `fastrt.models.backbones.table`.
         head: the head; the last three names are from before 2020-09-10.
         pool_layer: the pooling of the feature map to a vector.
         embedding_dim: width of the head's reducing convolution; 0 for none.
-        with_bnneck: a batch norm at the end of the head; None: inferred from the checkpoint.
+        with_bnneck: True for a batch norm at the end of the head; None: inferred from the checkpoint.
         image_size: ``(H, W)`` of the network's input, in pixels.
         pixel_mean: subtracted from the pixels, 0 to 255, R, G, B.
         pixel_std: divisor of the pixels after that, R, G, B.
@@ -64,22 +64,19 @@ class ModelSpec(BaseModel):
             SpecError: an unknown key or a value out of range; the message names it and the accepted values.
         """
         own = {key: value for key, value in values.items() if key in type(self).model_fields}
-        beside = {key: value for key, value in values.items() if key not in own}
+        settings = {key: value for key, value in values.items() if key not in own}
         errors: list[str] = []
         try:
-            own["backbone"] = choose_backbone(own.get("backbone", DEFAULT), beside)
-        except ValidationError as error:
-            errors.append(_sentence(error))
-        except SpecError as error:
-            errors.append(str(error))
-        if errors:  # use another backbone, to find the errors in all other fields too
-            own["backbone"] = BACKBONES[DEFAULT](name=DEFAULT)
+            own["backbone"] = choose_backbone(own.get("backbone", DEFAULT), settings)
+        except (ValidationError, SpecError) as error:
+            errors.append(_describe(error))
+            own["backbone"] = BACKBONES[DEFAULT](name=DEFAULT)  # to find the errors of all other fields too
         try:
             super().__init__(**own)
         except ValidationError as error:
-            errors.append(_sentence(error))
+            errors.append(_describe(error))
         if errors:
-            raise SpecError(f"spec: {'; '.join(errors)}") from None
+            raise SpecError(f"spec: {'; '.join(errors)}. Correct the config.") from None
 
     @property
     def title(self) -> str:
@@ -93,37 +90,38 @@ class ModelSpec(BaseModel):
         return ModelSpec(**{**dict(self), **values})
 
 
-def choose_backbone(backbone: object, beside: Mapping[str, Any]) -> Backbone:
-    """Choose the backbone of a spec: an instance, a mapping or a name, with the top-level settings.
+def choose_backbone(backbone: object, settings: Mapping[str, Any]) -> Backbone:
+    """Make the backbone of a spec from an instance, a mapping or a name, and the spec's top-level settings.
 
     Raises:
         SpecError: the name is not in the table.
         ValidationError: the family refuses a setting.
     """
     if isinstance(backbone, Backbone):
-        if not beside:
+        if not settings:
             return backbone
         backbone = backbone.model_dump()
-    settings = {**backbone, **beside} if isinstance(backbone, Mapping) else {"name": backbone, **beside}
-    name = settings.setdefault("name", DEFAULT)
-    if not isinstance(name, str) or name not in BACKBONES:
-        raise SpecError(f"backbone is {name!r}, but must be {list_names(BACKBONES)}")
-    return BACKBONES[name](**settings)
+    given = backbone if isinstance(backbone, Mapping) else {"name": backbone}
+    values = {"name": DEFAULT, **given, **settings}
+    return find_family(values["name"])(**values)
 
 
-def _sentence(error: ValidationError) -> str:
+def _describe(error: ValidationError | SpecError) -> str:
+    if isinstance(error, SpecError):
+        return str(error).removeprefix("spec: ")
     found = []
-    for fault in error.errors(include_url=False):
-        where = ".".join(map(str, fault["loc"]))
-        if fault["type"] == "extra_forbidden":
+    for detail in error.errors(include_url=False):
+        where = ".".join(map(str, detail["loc"]))
+        if detail["type"] == "extra_forbidden":
             known = ", ".join([*ModelSpec.model_fields, *_settings(error.title)])
-            found.append(f"{where} is not a key of a spec; known are {known}")
+            found.append(f"{where} is an unknown key, expected {known}")
+        elif detail["type"] == "missing":
+            found.append(f"{where} is missing")
         else:
-            message = fault["msg"].removeprefix("Input ").replace("should be", "must be")
-            found.append(f"{where} is {fault['input']!r}, but {message}")
+            found.append(f"{where} is {detail['input']!r}, {detail['msg'].replace('Input should be', 'expected')}")
     return "; ".join(found)
 
 
 def _settings(family: str) -> list[str]:
-    """The fields of the family with this class name, except the name."""
+    """Return the fields of the family with this class name, except the name."""
     return [key for row in list_families() if row.__name__ == family for key in row.model_fields if key != "name"]

@@ -9,7 +9,8 @@ from typing import Any
 
 from fastrt.arrays import Array
 from fastrt.errors import CheckpointError, OutputError
-from fastrt.weights.pth import read_pth, write_pth
+from fastrt.weights.pth import read_pth
+from fastrt.weights.pth_writer import write_pth
 from fastrt.weights.safetensors_file import read_safetensors, write_safetensors
 from fastrt.weights.weights import Weights
 from fastrt.weights.wts import read_wts, write_wts

@@ -23,12 +23,9 @@ import numpy as np
 from fastrt.arrays import Array
 from fastrt.errors import CheckpointError
 from fastrt.weights.dtypes import QUANTIZED_STORAGES, TORCH_DTYPES, TYPED_STORAGES
-from fastrt.weights.pth_writer import write_pth
 from fastrt.weights.stand_ins import NUMPY_CODES, Global, NumpyArray, NumpyDtype, Opaque, Storage, Tensor
 from fastrt.weights.unpickle import DamagedError, UnsafeError, unpickle
 from fastrt.weights.weights import Weights
-
-__all__ = ["read_pth", "write_pth"]
 
 MAGIC = 0x1950A86A20F9469CFC6C
 PROTOCOL = 1001
@@ -77,9 +74,9 @@ class _Zip:
             names = self._zip.namelist()
         except ZIP_ERRORS as error:
             raise DamagedError(error) from None
-        pickles = [name for name in names if name == "data.pkl" or name.endswith("/data.pkl")]
+        pickles = [name for name in names if name.rpartition("/")[2] == "data.pkl"]
         if len(pickles) != 1:
-            raise DamagedError("the zip has no data.pkl" if not pickles else "the zip has several data.pkl")
+            raise DamagedError(f"{len(pickles)} data.pkl in the zip")
         self._folder = pickles[0].removesuffix("data.pkl")
         self._left = len(data)
         self._storages: dict[str, bytes] = {}
@@ -89,7 +86,7 @@ class _Zip:
             raise DamagedError("TorchScript archive: save the model's state_dict() with torch.save instead")
         self.content = unpickle(io.BytesIO(self._read(pickles[0])), _find_storage)
 
-    def bytes_of(self, storage: Storage) -> bytes:
+    def read_storage(self, storage: Storage) -> bytes:
         if storage.key not in self._storages:
             self._storages[storage.key] = self._read(f"{self._folder}data/{storage.key}")
         return self._storages[storage.key]
@@ -144,7 +141,7 @@ class _Stream:
                 raise DamagedError(f"the file ends within storage {key}")
             self._storages[str(key)] = content
 
-    def bytes_of(self, storage: Storage) -> bytes:
+    def read_storage(self, storage: Storage) -> bytes:
         if storage.key not in self._storages:
             raise DamagedError(f"storage {storage.key} is missing")
         return self._storages[storage.key]
@@ -157,9 +154,7 @@ def _find_storage(identity: object) -> object:
     kind, key = identity[1], identity[2]
     if not isinstance(kind, Global) or not isinstance(key, str):
         raise DamagedError("a storage has no class or no key")
-    start = 0
-    if len(identity) > 5 and isinstance(identity[5], tuple):
-        start = identity[5][1]
+    start = identity[5][1] if len(identity) > 5 and isinstance(identity[5], tuple) else 0
     dtype = TYPED_STORAGES.get(kind.name) or QUANTIZED_STORAGES.get(kind.name) or UNTYPED
     return Storage(key, dtype, start)
 
@@ -205,7 +200,7 @@ def _view(tensor: Tensor, file: _Zip | _Stream) -> Array:
         raise DamagedError(f"unknown dtype {tensor.dtype}")
     dtype = TORCH_DTYPES[tensor.dtype]
     shape, strides, offset = _integers(tensor.shape), _integers(tensor.strides), *_integers((tensor.offset,))
-    content = file.bytes_of(storage)
+    content = file.read_storage(storage)
     memory = _in_native_order(content, dtype, file.big_endian)[_integers((storage.start,))[0] :]
     count = math.prod(shape)
     if len(shape) != len(strides) or count > memory.size:

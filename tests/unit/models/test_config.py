@@ -64,7 +64,7 @@ def configs(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_bases_are_laid_under_one_another(configs: Path) -> None:
+def test_bases_are_merged(configs: Path) -> None:
     spec = fastrt.load_spec(configs / "sbs_R50-ibn.yml")
     assert spec == fastrt.ModelSpec(
         depth="50x",
@@ -76,7 +76,7 @@ def test_bases_are_laid_under_one_another(configs: Path) -> None:
     )
 
 
-def test_overrides_are_laid_over_everything(configs: Path) -> None:
+def test_overrides_are_applied_last(configs: Path) -> None:
     words = ["MODEL.BACKBONE.WITH_NL", "False", "INPUT.SIZE_TEST", "(256, 128)", "MODEL.PIXEL_MEAN", [127.5] * 3]
     spec = fastrt.load_spec(configs / "sbs_R50-ibn.yml", [*words, "maxpool", "pad1", "MODEL.BACKBONE.LAST_STRIDE", 2])
     assert isinstance(spec.backbone, ResNet)
@@ -108,7 +108,7 @@ def test_overrides_are_laid_over_everything(configs: Path) -> None:
         ({}, {"depth": "50x", "with_bnneck": None, "maxpool": "auto"}),
     ],
 )
-def test_keys_of_every_age_are_understood(config: dict[str, Any], fields: dict[str, object]) -> None:
+def test_keys_of_every_version_are_read(config: dict[str, Any], fields: dict[str, object]) -> None:
     spec = fastrt.load_spec(config)
     assert {**dict(spec.backbone), **dict(spec)}.items() >= fields.items()
 
@@ -140,45 +140,48 @@ def test_there_are_five_presets() -> None:
     [
         (
             {"MODEL": {"BACKBONE": {"NAME": "build_vgg_backbone"}}},
-            "spec: backbone is 'build_vgg_backbone', but must be",
+            "spec: backbone is 'build_vgg_backbone', expected",
         ),
-        ({"MODEL": {"BACKBONE": {"DEPTH": "60x"}}}, "spec: depth is '60x', but must be '18x', '34x', '50x'"),
-        ({"MODEL": {"BACKBONE": {"NORM": "GN"}}}, "spec: norm is 'GN', but must be 'BN'"),
+        ({"MODEL": {"BACKBONE": {"DEPTH": "60x"}}}, "spec: depth is '60x', expected '18x', '34x', '50x'"),
+        ({"MODEL": {"BACKBONE": {"NORM": "GN"}}}, "spec: norm is 'GN', expected 'BN'"),
         (
             {"MODEL": {"BACKBONE": {"WIDTH_IBN": True}}},
-            "MODEL.BACKBONE.WIDTH_IBN is not a key of a config; did you mean",
+            "MODEL.BACKBONE.WIDTH_IBN: unknown key of ResNet; expected MODEL.BACKBONE.WITH_IBN. Correct or",
         ),
-        ({"MODEL": {"META_ARCHITECTURE": "MGN"}}, "MODEL.META_ARCHITECTURE is 'MGN'; fastrt builds Baseline"),
-        ({"INPUT": {"CROP": {"ENABLED": True}}}, "INPUT.CROP.ENABLED is True; fastrt resizes"),
-        ({"INPUT": {"SIZE_TEST": [384]}}, "spec: image_size.1 is [384], but Field required"),
-        ({"INPUT": {"SIZE_TEST": [0, 128]}}, "spec: image_size.0 is 0, but must be greater than or equal to 1"),
-        ({"MODEL": {"PIXEL_STD": [1, 0, 1]}}, "spec: pixel_std.1 is 0, but must be greater than 0"),
-        ({"MODEL": {"PIXEL_MEAN": [1, float("nan"), 1]}}, "spec: pixel_mean.1 is nan, but must be a finite number"),
+        ({"MODEL": {"META_ARCHITECTURE": "MGN"}}, "MODEL.META_ARCHITECTURE: 'MGN'; expected 'Baseline',"),
+        ({"INPUT": {"CROP": {"ENABLED": True}}}, "INPUT.CROP.ENABLED: True; expected False, as images are resized"),
+        ({"INPUT": {"SIZE_TEST": [384]}}, "spec: image_size.1 is missing"),
+        ({"INPUT": {"SIZE_TEST": [0, 128]}}, "spec: image_size.0 is 0, expected greater than or equal to 1"),
+        ({"MODEL": {"PIXEL_STD": [1, 0, 1]}}, "spec: pixel_std.1 is 0, expected greater than 0"),
+        ({"MODEL": {"PIXEL_MEAN": [1, float("nan"), 1]}}, "spec: pixel_mean.1 is nan, expected a finite number"),
     ],
 )
-def test_what_describes_no_network_is_refused(config: dict[str, Any], sentence: str) -> None:
+def test_an_unsupported_config_is_refused(config: dict[str, Any], sentence: str) -> None:
     with pytest.raises(fastrt.SpecError) as caught:
         fastrt.load_spec(config)
     assert str(caught.value).startswith(sentence)
 
 
 FILES = {
-    "loop.yml": (b"_BASE_: loop.yml", "_BASE_ goes more than 16 files deep; does a file name itself as its base?"),
-    "lost.yml": (b"_BASE_: nowhere.yml", "lost.yml: its _BASE_ nowhere.yml is not there; copy it along"),
-    "number.yml": (b"_BASE_: 3", "number.yml: _BASE_ is 3; the path of a file is wanted"),
-    "broken.yml": (b"MODEL: [", "broken.yml is not YAML: "),
-    "alias.yml": (b"a: &a [1]\nb: *a", "aliases (*name) are not read"),
+    "loop.yml": (
+        b"_BASE_: loop.yml",
+        "_BASE_ leads to over 16 files; expected fewer. Check that no file is its own base.",
+    ),
+    "lost.yml": (b"_BASE_: nowhere.yml", "lost.yml: _BASE_ nowhere.yml does not exist; expected the file. Copy it too"),
+    "number.yml": (b"_BASE_: 3", "number.yml: _BASE_ is 3; expected the path of a file"),
+    "broken.yml": (b"MODEL: [", "broken.yml: is not YAML ("),
+    "alias.yml": (b"a: &a [1]\nb: *a", "aliases (*name) are not supported"),
     "object.yml": (b"!!python/object/apply:os.system [ls]", "could not determine a constructor"),
-    "list.yml": (b"- 1", "list.yml holds no keys; a YAML file of FastReID is wanted"),
-    "empty.yml": (b"", "empty.yml holds no keys"),
-    "binary.yml": (b"\xff\xfe\x00", "binary.yml is not text, so no config"),
-    "huge.yml": (b"#" * ((1 << 20) + 1), "bytes long; no config is: is it a checkpoint?"),
-    "deep.yml": (b"[" * 20_000, "deep.yml is not YAML: "),
+    "list.yml": (b"- 1", "list.yml: no keys; expected a YAML file of FastReID"),
+    "empty.yml": (b"", "empty.yml: no keys"),
+    "binary.yml": (b"\xff\xfe\x00", "binary.yml: is not text"),
+    "huge.yml": (b"#" * ((1 << 20) + 1), "bytes; expected a config, up to 1048576. Check that it is not a checkpoint."),
+    "deep.yml": (b"[" * 20_000, "deep.yml: is not YAML ("),
 }
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_file_that_is_no_config_is_refused(name: str, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_config_is_refused(name: str, tmp_path: Path) -> None:
     content, sentence = FILES[name]
     (tmp_path / name).write_bytes(content)
     with pytest.raises(fastrt.SpecError) as caught:
@@ -186,12 +189,12 @@ def test_a_file_that_is_no_config_is_refused(name: str, tmp_path: Path) -> None:
     assert sentence in str(caught.value)
 
 
-def test_a_config_that_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_a_missing_config_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
-        fastrt.SpecError, match="there is no config file nope, and no preset of that name; presets are kd-"
+        fastrt.SpecError, match="nope: does not exist; expected a YAML file of FastReID or a preset .kd-"
     ):
         fastrt.load_spec("nope")
-    with pytest.raises(fastrt.SpecError, match="is a folder; name a config file"):
+    with pytest.raises(fastrt.SpecError, match="is a folder; expected a YAML file"):
         fastrt.load_spec(tmp_path)
-    with pytest.raises(fastrt.SpecError, match="overrides come in pairs"):
+    with pytest.raises(fastrt.SpecError, match="overrides: 1 words; expected pairs"):
         fastrt.load_spec(None, ["KEY"])

@@ -1,4 +1,4 @@
-"""Files written by commit 9126b28, whose specs are flat: a backbone's settings stand beside the others."""
+"""Files written by commit 9126b28, whose specs are flat: a backbone's settings are top-level."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OLD = fastrt.ModelSpec(
 
 
 @pytest.mark.parametrize("suffix", [".xml", ".onnx", ".npz"])
-def test_an_old_engine_gives_the_embeddings_that_it_did(suffix: str) -> None:
+def test_an_old_engine_gives_the_same_embeddings(suffix: str) -> None:
     with np.load(FOLDER / "embeddings.npz") as stored:
         images, wanted = stored["images"], stored[suffix[1:]]
     path = FOLDER / f"old{suffix}"
@@ -69,12 +69,13 @@ def test_all_errors_of_a_spec_are_named() -> None:
     with pytest.raises(fastrt.SpecError) as caught:
         fastrt.ModelSpec(depth="60x", pool_layer="Median", width=3)
     assert str(caught.value) == (
-        "spec: depth is '60x', but must be '18x', '34x', '50x', '101x' or '152x'; width is not a key of a spec; known"
-        f" are {', '.join([*fastrt.ModelSpec.model_fields, *list(ResNet.model_fields)[1:]])}; pool_layer is 'Median', "
-        "but must be 'Identity', 'Flatten', 'GlobalAvgPool', 'FastGlobalAvgPool', 'GlobalMaxPool',"
-        " 'GeneralizedMeanPooling', 'GeneralizedMeanPoolingP', 'AdaptiveAvgMaxPool' or 'ClipGlobalAvgPool'"
+        "spec: depth is '60x', expected '18x', '34x', '50x', '101x' or '152x'; width is an unknown key,"
+        f" expected {', '.join([*fastrt.ModelSpec.model_fields, *list(ResNet.model_fields)[1:]])}; pool_layer is"
+        " 'Median', expected 'Identity', 'Flatten', 'GlobalAvgPool', 'FastGlobalAvgPool', 'GlobalMaxPool',"
+        " 'GeneralizedMeanPooling', 'GeneralizedMeanPoolingP', 'AdaptiveAvgMaxPool' or 'ClipGlobalAvgPool'. Correct the"
+        " config."
     )
-    with pytest.raises(fastrt.SpecError, match="^spec: backbone is 3, but must be 'build_resnet_backbone' or"):
+    with pytest.raises(fastrt.SpecError, match="^spec: backbone is 3, expected 'build_resnet_backbone' or"):
         fastrt.ModelSpec(backbone=3)
 
 
@@ -83,5 +84,5 @@ def test_a_vits_key_is_named_as_ignored_by_a_resnet(caplog: pytest.LogCaptureFix
     assert not caplog.messages
     fastrt.load_spec({"MODEL": {"BACKBONE": {"STRIDE_SIZE": [12, 12]}}})
     assert caplog.messages == [
-        "MODEL.BACKBONE.STRIDE_SIZE is [12, 12]; FastReID's ResNet ignores this key, as fastrt does"
+        "MODEL.BACKBONE.STRIDE_SIZE is [12, 12]; FastReID's ResNet ignores this key, and so does fastrt"
     ]

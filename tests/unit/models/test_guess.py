@@ -19,7 +19,7 @@ SPECS = [
 
 @pytest.mark.parametrize("flat", [False, True])
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.title)
-def test_names_tell_what_they_can(spec: fastrt.ModelSpec, flat: bool) -> None:
+def test_names_show_these_settings(spec: fastrt.ModelSpec, flat: bool) -> None:
     arrays = draw_weights(spec)
     if flat:
         arrays = {name: array.reshape(-1) for name, array in arrays.items()}
@@ -28,11 +28,13 @@ def test_names_tell_what_they_can(spec: fastrt.ModelSpec, flat: bool) -> None:
         assert getattr(guess.spec, field) == getattr(spec, field), field
     network = fastrt.build_network(guess.spec.replace(image_size=(32, 32)), arrays)
     assert network.fingerprint() == fastrt.build_network(spec, arrays).fingerprint()
-    assert "names do not tell these" in guess.notes[1]
+    assert "names do not show these" in guess.notes[1]
     assert "last_stride 1" in guess.notes[1]
 
 
 @pytest.mark.parametrize("arrays", [{}, {"conv.weight": np.zeros(1)}, {"backbone.layer1.0.conv1.weight": np.zeros(1)}])
-def test_names_of_something_else_are_refused(arrays: dict[str, Array]) -> None:
-    with pytest.raises(fastrt.SpecError, match=r"^the checkpoint's names are not those of a ResNet of FastReID: found"):
+def test_other_names_are_refused(arrays: dict[str, Array]) -> None:
+    with pytest.raises(
+        fastrt.SpecError, match=r"^checkpoint: .*; expected the names of FastReID's ResNet\. Give its config\."
+    ):
         fastrt.guess_spec(arrays)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -34,7 +34,6 @@ UNUSED_KEYS = (
     *("DROP_PATH_RATIO", "DROP_RATIO", "ATT_DROP_RATE", "SIE_COE"),
 )
 """Keys of ``MODEL.BACKBONE`` without effect at inference on any backbone; FEAT_DIM follows from the backbone."""
-
 
 LAYERS = ("layer1", "layer2", "layer3", "layer4")
 
@@ -108,31 +107,36 @@ class Backbone(BaseModel, ABC):
 
     @classmethod
     def config_keys(cls) -> dict[str, str]:
-        """The keys of ``MODEL.BACKBONE`` that the family reads, and their fields."""
+        """Return the keys of ``MODEL.BACKBONE`` that the family reads, and their fields."""
         return {"NAME": "name", "NORM": "norm", **cls.KEYS}
 
     @classmethod
     def read_key(cls, key: str, value: object) -> dict[str, object]:
-        """The field that FastReID's ``MODEL.BACKBONE.<key>`` sets; empty if the key has no effect.
+        """Return the field that FastReID's ``MODEL.BACKBONE.<key>`` sets; empty if the key has no effect.
 
         Raises:
-            SpecError: the key is unknown to both the family and FastReID.
+            SpecError: neither the family nor FastReID has the key.
         """
         fields = cls.config_keys()
         if key in fields:
             return {fields[key]: value}
         if key in cls.IGNORED:
             if (tuple(value) if isinstance(value, list) else value) != cls.IGNORED[key]:
-                logger.warning(f"{GROUP}.{key} is {value!r}; FastReID's {cls.FAMILY} ignores this key, as fastrt does")
+                logger.warning(
+                    f"{GROUP}.{key} is {value!r}; FastReID's {cls.FAMILY} ignores this key, and so does fastrt"
+                )
             return {}
         if key in UNUSED_KEYS:
             return {}
-        near = difflib.get_close_matches(key, fields, 1, 0.5)
-        known = ", ".join(f"{GROUP}.{field}" for field in fields)
-        raise SpecError(
-            f"{GROUP}.{key} is not a key of a config; "
-            + (f"did you mean {GROUP}.{near[0]}?" if near else f"known for {cls.FAMILY} are {known}")
-        )
+        raise unknown_key(f"{GROUP}.{key}", cls.FAMILY, [f"{GROUP}.{field}" for field in fields])
+
+
+def unknown_key(key: str, owner: str, known: Sequence[str]) -> SpecError:
+    """Return the error for a key that ``owner`` does not have; it names the most similar known key, or all of them."""
+    leaves = {name.rpartition(".")[2]: name for name in reversed(known)}
+    near = difflib.get_close_matches(key.rpartition(".")[2], leaves, 1, 0.5)
+    expected = leaves[near[0]] if near else ", ".join(known)
+    return SpecError(f"{key}: unknown key of {owner}; expected {expected}. Correct or remove it.")
 
 
 def count_blocks(names: Mapping[str, Array]) -> tuple[int, ...]:

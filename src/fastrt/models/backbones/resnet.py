@@ -22,7 +22,6 @@ from fastrt.models.layers import (
     convolve,
     instance_batch_norm,
     non_local,
-    non_local_width,
     squeeze_excite,
 )
 
@@ -179,8 +178,7 @@ class ResNet(Backbone):
                 )
                 nth = i - (blocks - non_locals[layer - 1])
                 if nth >= 0:
-                    name = f"backbone.NL_{layer}.{nth}"
-                    x = non_local(b, x, name, non_local_width(b.parameters.arrays, f"{name}.g.weight"))
+                    x = non_local(b, x, f"backbone.NL_{layer}.{nth}")
         return b.add("backbone.last_relu", Relu(), x) if self.distill else x
 
     def _count_non_locals(self, names: Iterable[str]) -> tuple[int, ...]:
@@ -222,7 +220,7 @@ class ResNet(Backbone):
         return y if self.distill else b.add(f"{name}.relu", Relu(), y)
 
     def _squeeze_excite(self, b: Builder, y: Tensor, name: str) -> Tensor:
-        if self.basic_block_se == "ignored":  # the arrays must still be present and well-shaped
+        if self.basic_block_se == "ignored":  # the checkpoint must still have the arrays, in their shapes
             channels = y.shape[0]
             b.take(f"{name}.fc.0.weight", (channels // 16, channels))
             b.take(f"{name}.fc.2.weight", (channels, channels // 16))
@@ -254,9 +252,7 @@ def _find_max_pool(backbone: ResNet, arrays: Mapping[str, Array], version: str) 
         return "pad1"
     if version == "C":
         return "ceil"
-    widths = {
-        non_local_width(arrays, name) for name in arrays if re.fullmatch(r"backbone\.NL_\d\.\d+\.g\.weight", name)
-    }
+    widths = {arrays[name].size for name in arrays if re.fullmatch(r"backbone\.NL_\d\.\d+\.g\.bias", name)}
     if version == "B" and widths and widths != {1}:  # 2020-09-10 to 2020-12-07, mostly before 2020-11-06
         logger.warning(
             "the checkpoint is from autumn 2020, and its names do not show whether max pooling was padded (until"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from fastrt.errors import SpecError
 from fastrt.models.backbones.base import Backbone
 from fastrt.models.backbones.resnet import ResNet
+from fastrt.models.named import list_names
 
 BACKBONES: dict[str, type[Backbone]] = {
     "build_resnet_backbone": ResNet,
@@ -13,6 +15,17 @@ BACKBONES: dict[str, type[Backbone]] = {
 
 DEFAULT = "build_resnet_backbone"
 """FastReID's default for ``MODEL.BACKBONE.NAME``."""
+
+
+def find_family(name: object) -> type[Backbone]:
+    """Return the family of a ``MODEL.BACKBONE.NAME``.
+
+    Raises:
+        SpecError: the name is not in the table.
+    """
+    if not isinstance(name, str) or name not in BACKBONES:
+        raise SpecError(f"spec: backbone is {name!r}, expected {list_names(BACKBONES)}")
+    return BACKBONES[name]
 
 
 def list_families() -> list[type[Backbone]]:
