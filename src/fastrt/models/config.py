@@ -45,6 +45,9 @@ GROUPS = (
 )
 """FastReID's top-level keys. Keys in them are ignored, except in MODEL.BACKBONE and MODEL.HEADS."""
 
+BACKBONE_NAMES = (f"{GROUP}.NAME", "backbone", "backbone.name")
+"""Keys for the backbone's name, of FastReID's configs, flat specs and specs."""
+
 OLD_POOLS = {
     "identity": "Identity",
     "flatten": "Flatten",
@@ -159,7 +162,7 @@ def _merge(above: dict[str, Any], below: dict[str, Any], where: str) -> dict[str
         if isinstance(value, dict) and key in below:
             if not isinstance(below[key], dict):
                 raise SpecError(
-                    f"{where}: {key} has keys; expected a plain value, as in the base. Correct one of them."
+                    f"{where}: {key} has keys; expected a plain value, as in its base. Correct one of them."
                 )
             merged[key] = _merge(value, below[key], where)
         else:
@@ -200,15 +203,21 @@ def _to_spec(config: dict[str, object]) -> ModelSpec:
         )
     if config.get("MODEL.HEADS.NORM", "BN") == "GN":
         raise SpecError("MODEL.HEADS.NORM: 'GN'; expected BN, syncBN, GhostBN or FrozenBN. Use a supported model.")
-    family, backbone = _read_backbone(config)
+    names = [value for key, value in config.items() if key in BACKBONE_NAMES]
+    family = find_family(names[-1] if names else DEFAULT)
+    backbone: dict[str, object] = {}
     values: dict[str, object] = {"backbone": backbone}
-    for key, value in config.items():
-        if key == "MODEL.META_ARCHITECTURE":
+    for key, value in config.items():  # if two keys set the same field, the later one wins
+        if key in BACKBONE_NAMES:
+            backbone["name"] = value
+        elif key.startswith(f"{GROUP}."):
+            backbone |= family.read_key(key.removeprefix(f"{GROUP}."), value)
+        elif key.startswith("backbone.") or (key in family.model_fields and key != "name"):
+            backbone[key.removeprefix("backbone.")] = value
+        elif key == "MODEL.META_ARCHITECTURE":
             values["meta_architecture"] = TRAINING_ONLY.get(str(value), value)
         elif key in FIELDS:
             values[FIELDS[key]] = value
-        elif key == "backbone" or _is_setting(key, family):
-            pass  # read above
         elif key in ModelSpec.model_fields:
             values[key] = value
         else:
@@ -221,27 +230,8 @@ def _to_spec(config: dict[str, object]) -> ModelSpec:
     return ModelSpec(**values)
 
 
-def _read_backbone(config: Mapping[str, object]) -> tuple[type[Backbone], dict[str, object]]:
-    """Read the backbone's family and settings; if two keys set the same field, the later one wins."""
-    names = [config[key] for key in config if key in ("MODEL.BACKBONE.NAME", "backbone", "backbone.name")]
-    name = names[-1] if names else DEFAULT
-    family = find_family(name)
-    settings: dict[str, object] = {}
-    for key, value in config.items():
-        if key.startswith(f"{GROUP}."):
-            settings |= family.read_key(key.removeprefix(f"{GROUP}."), value)
-        elif key != "backbone" and _is_setting(key, family):
-            settings[key.removeprefix("backbone.")] = value
-    return family, {**settings, "name": name}
-
-
-def _is_setting(key: str, family: type[Backbone]) -> bool:
-    """True if a key sets a backbone's field: FastReID's, ``backbone.depth``, or ``depth`` as in flat specs."""
-    return key.startswith((f"{GROUP}.", "backbone.")) or (key in family.model_fields and key != "name")
-
-
 def _translate_old_head(values: dict[str, object], pool: object) -> dict[str, object]:
-    """Translate the keys whose meaning was another one in the versions of `OLD_HEADS`.
+    """Translate the keys that had another meaning together with `OLD_HEADS`.
 
     Source: fastreid/modeling/heads and meta_arch/baseline.py at v0.1.1.
     """
@@ -249,11 +239,8 @@ def _translate_old_head(values: dict[str, object], pool: object) -> dict[str, ob
         values["pool_layer"] = "GeneralizedMeanPoolingP"
     if values["head"] == "ReductionHead":
         return {"embedding_dim": 512, **values, "with_bnneck": True}
-    return {
-        **values,
-        "embedding_dim": 0,
-        "with_bnneck": values["head"] == "BNneckHead",
-    }  # REDUCTION_DIM had an unused default
+    # These heads ignore REDUCTION_DIM.
+    return {**values, "embedding_dim": 0, "with_bnneck": values["head"] == "BNneckHead"}
 
 
 def _check_unused(key: str, family: type[Backbone]) -> None:

@@ -35,8 +35,9 @@ def guess_spec(arrays: Mapping[str, Array]) -> Guess:
     non_local = any(name.startswith("backbone.NL_") for name in arrays)  # AGW has them, and uses this pooling
     pool = "GeneralizedMeanPoolingP" if learned else "GeneralizedMeanPooling" if non_local else "GlobalAvgPool"
     size = (384, 128) if learned else (256, 128)
-    convolution = "heads.bottleneck.0.weight" in arrays and "heads.bottleneck.0.running_mean" not in arrays
-    width = _embedding_dim(arrays, backbone) if convolution else 0
+    width = 0
+    if "heads.bottleneck.0.weight" in arrays and "heads.bottleneck.0.running_mean" not in arrays:  # a convolution
+        width = arrays["heads.bottleneck.0.weight"].size // backbone.channels
     spec = ModelSpec(backbone=backbone, pool_layer=pool, image_size=size, embedding_dim=width)
     assumed = [*backbone.assumptions, f"image_size {size[0]}x{size[1]}", *([] if learned else [f"pool_layer {pool}"])]
     notes = (
@@ -58,9 +59,3 @@ def _recognise(arrays: Mapping[str, Array]) -> Backbone:
     found = f"layers of {list(blocks)} blocks" if any(blocks) else f"names such as {next(iter(arrays), 'none')}"
     known = " or ".join(family.FAMILY for family in families)
     raise SpecError(f"checkpoint: {found}; expected the names of FastReID's {known}. Give its config.")
-
-
-def _embedding_dim(arrays: Mapping[str, Array], backbone: Backbone) -> int:
-    """Output channels of the head's convolution; from the array's size if the format has no shapes."""
-    array = arrays["heads.bottleneck.0.weight"]
-    return int(array.shape[0]) if array.ndim == 4 else int(array.size // backbone.channels)

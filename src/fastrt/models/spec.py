@@ -113,15 +113,11 @@ def _describe(error: ValidationError | SpecError) -> str:
     for detail in error.errors(include_url=False):
         where = ".".join(map(str, detail["loc"]))
         if detail["type"] == "extra_forbidden":
-            known = ", ".join([*ModelSpec.model_fields, *_settings(error.title)])
-            found.append(f"{where} is an unknown key, expected {known}")
+            family = next(row for row in list_families() if row.__name__ == error.title)
+            known = [*ModelSpec.model_fields, *(key for key in family.model_fields if key != "name")]
+            found.append(f"{where} is an unknown key, expected {', '.join(known)}")
         elif detail["type"] == "missing":
             found.append(f"{where} is missing")
         else:
             found.append(f"{where} is {detail['input']!r}, {detail['msg'].replace('Input should be', 'expected')}")
     return "; ".join(found)
-
-
-def _settings(family: str) -> list[str]:
-    """Return the fields of the family with this class name, except the name."""
-    return [key for row in list_families() if row.__name__ == family for key in row.model_fields if key != "name"]

@@ -6,7 +6,6 @@ Source: https://github.com/huggingface/safetensors, "Format".
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -88,7 +87,10 @@ def write_safetensors(weights: Mapping[str, Array], path: Path, spec: Mapping[st
         OutputError: the format does not have the dtype of an array, or an array is named ``__metadata__``.
     """
     names = {dtype: name for name, dtype in DTYPES.items()}
-    plain = {name: _little_endian(array) for name, array in weights.items()}
+    plain = {
+        name: array.astype(array.dtype.newbyteorder("<"), copy=False) if array.dtype.kind in "iufc" else array
+        for name, array in weights.items()
+    }
     for name, array in plain.items():
         if array.dtype not in names or name == METADATA:
             raise OutputError(
@@ -110,8 +112,3 @@ def write_safetensors(weights: Mapping[str, Array], path: Path, spec: Mapping[st
         file.write(text)
         for name in by_width:
             file.write(plain[name].tobytes())
-
-
-def _little_endian(array: Array) -> Array:
-    big = array.dtype.byteorder == ">" or (array.dtype.byteorder == "=" and sys.byteorder == "big")
-    return array.astype(array.dtype.newbyteorder("<")) if big else array

@@ -118,20 +118,14 @@ def _ordered_dict(pairs: list[Any] | None = None) -> dict[Any, Any]:
     return made
 
 
-def _tensor(storage: object, offset: object, shape: object, strides: object) -> object:
+def _tensor(storage: Any, offset: Any, shape: Any, strides: Any) -> object:
     if not isinstance(storage, Storage):
         raise ValueError("a tensor has no storage")  # noqa: TRY004 - the file is wrong, not a caller
     return Tensor(storage, offset, shape, strides, storage.dtype)
 
 
 def _tensor_v2(
-    storage: object,
-    offset: object,
-    shape: object,
-    strides: object,
-    _requires_grad: object,
-    _hooks: object,
-    metadata: object = None,
+    storage: Any, offset: Any, shape: Any, strides: Any, _gradient: Any, _hooks: Any, metadata: Any = None
 ) -> object:
     if metadata:  # such as {"conj": True}: the values differ from the stored ones
         return Opaque("a tensor with a lazy conjugate or negative flag")
@@ -180,28 +174,23 @@ CALLS: dict[str, Callable[..., object]] = {
 TYPE_CALLS = ("torch._tensor._rebuild_from_type", "torch._tensor._rebuild_from_type_v2")
 """Calls ``(function, cls, args, state)`` that mean ``function(*args)``."""
 
-_STANDARD = {
-    "argparse": ("Namespace",),
-    "builtins": ("bytearray", "complex", "frozenset", "object", "range", "set", "slice"),
-    "collections": ("Counter", "deque"),
-    "datetime": ("date", "datetime", "time", "timedelta", "timezone"),
-    "decimal": ("Decimal",),
-    "fractions": ("Fraction",),
-    "types": ("SimpleNamespace",),
-    "uuid": ("UUID",),
+_OPAQUE_CALLS = {
+    "argparse": "Namespace",
+    "builtins": "bytearray complex frozenset object range set slice",
+    "collections": "Counter deque",
+    "datetime": "date datetime time timedelta timezone",
+    "decimal": "Decimal",
+    "fractions": "Fraction",
+    "numpy.random._pickle": "__bit_generator_ctor __generator_ctor __randomstate_ctor",
+    "numpy.random.bit_generator": "__pyx_unpickle_SeedSequence",
+    **dict.fromkeys(("pathlib", "pathlib._local"), "Path PosixPath PurePath PurePosixPath PureWindowsPath WindowsPath"),
+    "torch": "device",
+    "torch._utils": "_rebuild_meta_tensor_no_storage _rebuild_nested_tensor _rebuild_qtensor _rebuild_sparse_tensor",
+    "torch.serialization": "_get_layout",
+    "types": "SimpleNamespace",
+    "uuid": "UUID",
 }
-_PATHS = ("Path", "PosixPath", "PurePath", "PurePosixPath", "PureWindowsPath", "WindowsPath")
-_NUMPY_RANDOM = ("__bit_generator_ctor", "__generator_ctor", "__randomstate_ctor")
-_TORCH = ("_rebuild_meta_tensor_no_storage", "_rebuild_nested_tensor", "_rebuild_qtensor", "_rebuild_sparse_tensor")
-
-OPAQUE_CALLS = frozenset(
-    [f"{module}.{name}" for module, names in _STANDARD.items() for name in names]
-    + [f"{module}.{name}" for module in ("pathlib", "pathlib._local") for name in _PATHS]
-    + [f"numpy.random._pickle.{name}" for name in _NUMPY_RANDOM]
-    + [f"torch._utils.{name}" for name in _TORCH]
-    + ["numpy.random.bit_generator.__pyx_unpickle_SeedSequence"]
-    + ["torch.device", "torch.serialization._get_layout"]
-)
+OPAQUE_CALLS = frozenset(f"{module}.{name}" for module, names in _OPAQUE_CALLS.items() for name in names.split())
 """Calls of harmless types in training checkpoints. They are not called; the result is an `Opaque`."""
 
 _OLD_MODULES = {

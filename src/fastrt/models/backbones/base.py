@@ -1,6 +1,6 @@
 """The base class of backbones: settings, and the code that builds the layers from them.
 
-A family is one subclass in one file, with its rows in `fastrt.models.backbones.table`. The file holds its settings,
+A family is one subclass in one file, with its rows in `fastrt.models.backbones.table`. The file has its settings,
 config keys and layers, the detection from a checkpoint's names, and the differences between FastReID's versions.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import logging
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -35,7 +36,7 @@ UNUSED_KEYS = (
 )
 """Keys of ``MODEL.BACKBONE`` without effect at inference on any backbone; FEAT_DIM follows from the backbone."""
 
-LAYERS = ("layer1", "layer2", "layer3", "layer4")
+BLOCK = re.compile(r"backbone\.layer([1-4])\.(\d{1,4})\.")
 
 
 class Backbone(BaseModel, ABC):
@@ -143,8 +144,7 @@ def count_blocks(names: Mapping[str, Array]) -> tuple[int, ...]:
     """Count the blocks of ``backbone.layer1`` to ``layer4`` by their names; zeros if there are none."""
     blocks = [0, 0, 0, 0]
     for name in names:
-        parts = name.split(".", 3)
-        if len(parts) == 4 and parts[0] == "backbone" and parts[1] in LAYERS and parts[2].isdecimal():
-            stage = LAYERS.index(parts[1])
-            blocks[stage] = max(blocks[stage], int(parts[2]) + 1)
+        if match := BLOCK.match(name):
+            layer = int(match[1]) - 1
+            blocks[layer] = max(blocks[layer], int(match[2]) + 1)
     return tuple(blocks)

@@ -6,7 +6,7 @@ Source: fastreid/modeling/backbones/resnet.py; projects/FastDistill/fastdistill/
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -59,7 +59,6 @@ STAGES = {
 
 Name = Literal["build_resnet_backbone", "build_resnet_backbone_distill"]
 Depth = Literal["18x", "34x", "50x", "101x", "152x"]
-NON_LOCAL = re.compile(r"backbone\.NL_([1-4])\.(\d+)\.")
 
 
 class ResNet(Backbone):
@@ -173,26 +172,24 @@ class ResNet(Backbone):
         for layer, blocks in enumerate(stages.blocks, 1):
             for i in range(blocks):
                 stride = (1, 2, 2, self.last_stride)[layer - 1] if i == 0 else 1
-                x = self._block(
-                    b, x, f"backbone.layer{layer}.{i}", PLANES[layer - 1], stride, ibn=self.with_ibn and layer < 4
-                )
+                ibn = self.with_ibn and layer < 4
+                x = self._block(b, x, f"backbone.layer{layer}.{i}", PLANES[layer - 1], stride, ibn=ibn)
                 nth = i - (blocks - non_locals[layer - 1])
                 if nth >= 0:
                     x = non_local(b, x, f"backbone.NL_{layer}.{nth}")
         return b.add("backbone.last_relu", Relu(), x) if self.distill else x
 
-    def _count_non_locals(self, names: Iterable[str]) -> tuple[int, ...]:
+    def _count_non_locals(self, arrays: Mapping[str, Array]) -> tuple[int, ...]:
         stages = self.stages
         if not self.with_nl:
             return (0, 0, 0, 0)
         if stages.non_locals is not None:
             return stages.non_locals
-        counts = [0, 0, 0, 0]
-        for name in names:
-            if match := NON_LOCAL.match(name):
-                layer = int(match[1]) - 1
-                counts[layer] = max(counts[layer], min(int(match[2]) + 1, stages.blocks[layer]))
-        return tuple(counts) if any(counts) else (0, 0, 1, 0)  # without any, the first one is reported as missing
+        counts = tuple(
+            sum(f"backbone.NL_{layer}.{i}.g.weight" in arrays for i in range(blocks))
+            for layer, blocks in enumerate(stages.blocks, 1)
+        )
+        return counts if any(counts) else (0, 0, 1, 0)  # without any, the first one is reported as missing
 
     def _block(self, b: Builder, x: Tensor, name: str, planes: int, stride: int, *, ibn: bool) -> Tensor:
         """Build a residual block. Distill applies the ReLU to the input, plain applies it to the output."""
