@@ -254,7 +254,7 @@ def _bad_inputs(small: Small, tmp_path: Path) -> dict[str, tuple[Sequence[object
             ("build", small.checkpoint, "--config", unknown, *out),
             "error: spec: backbone is 'build_vgg_backbone'",
         ),
-        "yaml": (("build", small.checkpoint, "--config", broken, *out), f"error: {broken} is not YAML: "),
+        "yaml": (("build", small.checkpoint, "--config", broken, *out), f"error: {broken}: is not YAML ("),
         "no config": (
             ("build", small.checkpoint, "--config", "nope", *out),
             "error: nope: does not exist; expected a YAML file",

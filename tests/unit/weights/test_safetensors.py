@@ -23,7 +23,7 @@ ARRAYS = {
 }
 
 
-def test_the_library_reads_what_is_written(tmp_path: Path) -> None:
+def test_the_library_reads_the_files(tmp_path: Path) -> None:
     fastrt.save_weights(ARRAYS, tmp_path / "m.safetensors")
     found = safetensors.numpy.load_file(tmp_path / "m.safetensors")
     assert set(found) == set(ARRAYS)
@@ -32,7 +32,7 @@ def test_the_library_reads_what_is_written(tmp_path: Path) -> None:
         assert found[key].dtype == array.dtype
 
 
-def test_what_the_library_writes_is_read(tmp_path: Path) -> None:
+def test_files_of_the_library_are_read(tmp_path: Path) -> None:
     safetensors.numpy.save_file(ARRAYS, tmp_path / "m.safetensors", {"format": "np"})
     weights = fastrt.load_weights(tmp_path / "m.safetensors")
     assert set(weights) == set(ARRAYS)
@@ -55,7 +55,7 @@ def test_order_dtypes_and_bytes_survive(entries: list[tuple[str, str, int]]) -> 
         assert (weights[key].dtype, weights[key].tobytes()) == (array.dtype, array.tobytes())
 
 
-def test_the_spec_travels_along(tmp_path: Path) -> None:
+def test_the_spec_is_stored(tmp_path: Path) -> None:
     spec = fastrt.load_spec("sbs_R50").model_dump(mode="json")
     fastrt.save_weights(ARRAYS, tmp_path / "one.safetensors", spec=spec)
     weights = fastrt.load_weights(tmp_path / "one.safetensors")
@@ -65,7 +65,7 @@ def test_the_spec_travels_along(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["no json", "[1]", "null"])
-def test_a_spec_that_is_none_is_refused(text: str, tmp_path: Path) -> None:
+def test_an_invalid_spec_is_refused(text: str, tmp_path: Path) -> None:
     path = tmp_path / "m.safetensors"
     safetensors.numpy.save_file(ARRAYS, path, {"fastrt.spec": text})
     with pytest.raises(fastrt.CheckpointError) as caught:
@@ -99,7 +99,7 @@ def test_flipped_bits_are_refused_or_harmless(tmp_path: Path) -> None:
             fastrt.load_weights(path)
 
 
-def test_what_the_format_lacks_is_refused(tmp_path: Path) -> None:
+def test_unsupported_arrays_are_refused(tmp_path: Path) -> None:
     for arrays in ({"a": np.zeros(1, np.complex128)}, {"__metadata__": np.zeros(1)}):
         with pytest.raises(fastrt.OutputError, match="expected a dtype and name that .safetensors has"):
             fastrt.save_weights(arrays, tmp_path / "m.safetensors")
@@ -117,6 +117,6 @@ def test_the_header_is_json_and_all_is_aligned(tmp_path: Path) -> None:
         assert (8 + length + entry["data_offsets"][0]) % ARRAYS[key].itemsize == 0
 
 
-def test_the_demo_model_says_its_spec() -> None:
+def test_the_demo_model_has_its_spec() -> None:
     model = load_demo_model()
     assert model.spec.image_size == (256, 128)

@@ -14,7 +14,7 @@ SUFFIXES = [".pth", ".wts", ".safetensors"]
 
 @pytest.mark.parametrize("second", SUFFIXES)
 @pytest.mark.parametrize("first", SUFFIXES)
-def test_every_format_becomes_every_other(first: str, second: str, tmp_path: Path) -> None:
+def test_every_format_converts_to_every_other(first: str, second: str, tmp_path: Path) -> None:
     one, two, direct = tmp_path / f"one{first}", tmp_path / f"two{second}", tmp_path / f"direct{second}"
     fastrt.save_weights(ARRAYS, one)
     fastrt.save_weights(fastrt.load_weights(one), two)
@@ -27,7 +27,7 @@ def test_every_format_becomes_every_other(first: str, second: str, tmp_path: Pat
         np.testing.assert_array_equal(weights[key].reshape(array.shape), array)
 
 
-def test_a_prefix_is_cut_only_if_every_name_has_it(tmp_path: Path) -> None:
+def test_a_prefix_is_removed_only_if_every_name_has_it(tmp_path: Path) -> None:
     fastrt.save_weights({"module.a": np.ones(1), "module.b": np.ones(1)}, tmp_path / "all.pth")
     fastrt.save_weights({"module.a": np.ones(1), "b": np.ones(1)}, tmp_path / "some.pth")
     assert list(fastrt.load_weights(tmp_path / "all.pth")) == ["a", "b"]
@@ -43,7 +43,7 @@ def test_a_prefix_is_cut_only_if_every_name_has_it(tmp_path: Path) -> None:
         ("empty", "{}: empty file; expected a checkpoint. Copy it again."),
     ],
 )
-def test_what_is_no_file_is_said(kind: str, sentence: str, suffix: str, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_refused(kind: str, sentence: str, suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"m{suffix}"
     if kind == "folder":
         path.mkdir()
@@ -56,7 +56,7 @@ def test_what_is_no_file_is_said(kind: str, sentence: str, suffix: str, tmp_path
 
 @pytest.mark.parametrize("named", SUFFIXES)
 @pytest.mark.parametrize("content", SUFFIXES)
-def test_a_wrong_suffix_is_told_by_the_content(named: str, content: str, tmp_path: Path) -> None:
+def test_a_wrong_suffix_is_found_by_the_content(named: str, content: str, tmp_path: Path) -> None:
     fastrt.save_weights(ARRAYS, tmp_path / f"right{content}")
     path = tmp_path / f"wrong{named}"
     path.write_bytes((tmp_path / f"right{content}").read_bytes())
@@ -77,6 +77,6 @@ def test_an_unknown_suffix_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_a_folder_that_is_not_there_is_refused(suffix: str, tmp_path: Path) -> None:
+def test_a_missing_folder_is_refused(suffix: str, tmp_path: Path) -> None:
     with pytest.raises(fastrt.OutputError, match=r"folder .*nowhere does not exist"):
         fastrt.save_weights(ARRAYS, tmp_path / "nowhere" / f"m{suffix}")

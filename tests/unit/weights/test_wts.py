@@ -14,7 +14,7 @@ import fastrt
 
 
 def gen_wts(arrays: dict[str, np.ndarray]) -> bytes:
-    """What FastReID's gen_wts writes, value by value."""
+    """Write as FastReID's gen_wts, value by value."""
     lines = [f"{len(arrays)}\n"]
     for key, array in arrays.items():
         values = array.reshape(-1)
@@ -33,7 +33,7 @@ ARRAYS = {
 }
 
 
-def test_it_is_byte_for_byte_what_gen_wts_writes(tmp_path: Path) -> None:
+def test_the_bytes_equal_those_of_gen_wts(tmp_path: Path) -> None:
     fastrt.save_weights(ARRAYS, tmp_path / "m.wts")
     assert (tmp_path / "m.wts").read_bytes() == gen_wts(ARRAYS)
 
@@ -64,7 +64,7 @@ def test_more_than_a_chunk(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", ["upper", "crlf", "no end", "blank end"])
-def test_other_peoples_spelling_is_read(change: str, tmp_path: Path) -> None:
+def test_other_spellings_are_read(change: str, tmp_path: Path) -> None:
     data = gen_wts({"A": np.array([1.7, -2.6], np.float32), "B": np.array([5.5], np.float32)})
     data = {
         "upper": data.upper(),
@@ -81,7 +81,7 @@ def test_other_peoples_spelling_is_read(change: str, tmp_path: Path) -> None:
 def test_a_cut_at_every_byte_is_refused(tmp_path: Path) -> None:
     data = gen_wts(ARRAYS)
     path = tmp_path / "m.wts"
-    for length in range(len(data) - 1):  # but for the last line's end, which nothing depends on
+    for length in range(len(data) - 1):  # without the last line's end, which may be missing
         path.write_bytes(data[:length])
         with pytest.raises(fastrt.CheckpointError):
             fastrt.load_weights(path)
@@ -101,6 +101,7 @@ def test_a_cut_at_every_byte_is_refused(tmp_path: Path) -> None:
         ),
         ("2\na 1 3f800000\na 1 3f800000\n", "{}, line 3: second array a; expected unique names. Write the file again."),
         ("1\na 1 3f800000\nb 1 3f800000\n", "{}: more lines than arrays; expected 1 arrays by line 1. Copy it again."),
+        ("1\n\na 1 3f800000\n", "{}, line 2: '\\na 1 3f800000\\n'; expected a name and a size. Copy the file again."),
         ("1\na x\n", "{}, line 2: 'a x\\n'; expected a name and a size. Copy the file again."),
         (
             "1\na 99999999999999\n",
@@ -109,7 +110,7 @@ def test_a_cut_at_every_byte_is_refused(tmp_path: Path) -> None:
         ("0\n", "{}: no arrays; expected a checkpoint. Check the file."),
     ],
 )
-def test_the_line_that_is_wrong_is_named(text: str, sentence: str, tmp_path: Path) -> None:
+def test_the_damaged_line_is_named(text: str, sentence: str, tmp_path: Path) -> None:
     path = tmp_path / "m.wts"
     path.write_text(text)
     with pytest.raises(fastrt.CheckpointError) as caught:
@@ -118,7 +119,7 @@ def test_the_line_that_is_wrong_is_named(text: str, sentence: str, tmp_path: Pat
 
 
 @pytest.mark.parametrize("key", ["", "a b", "a\nb"])
-def test_a_name_that_the_format_cannot_hold_is_refused(key: str, tmp_path: Path) -> None:
+def test_an_unsupported_name_is_refused(key: str, tmp_path: Path) -> None:
     with pytest.raises(fastrt.OutputError, match="expected a name without spaces"):
         fastrt.save_weights({key: np.zeros(1, np.float32)}, tmp_path / "m.wts")
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""Files as torch writes them, made by hand from a pickle and its storages: both formats, hostile ones too."""
+"""Makes files in both formats of torch from a pickle and its storages, hostile ones too."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def storage(key: str, kind: str, count: int, *, old: bool) -> bytes:
 
 
 def tensor(source: bytes, offset: bytes, shape: bytes, strides: bytes) -> bytes:
-    """``_rebuild_tensor_v2`` of these parts."""
+    """Pickle a call of ``_rebuild_tensor_v2``."""
     hooks = name("collections", "OrderedDict") + pickle.EMPTY_TUPLE + pickle.REDUCE
     arguments = pickle.MARK + source + offset + shape + strides + pickle.NEWFALSE + hooks + pickle.TUPLE
     return name("torch._utils", "_rebuild_tensor_v2") + arguments + pickle.REDUCE
@@ -79,7 +79,7 @@ class TorchFile:
 
 
 def state(extra: Mapping[str, bytes] | None = None, *, old: bool, big_endian: bool = False) -> TorchFile:
-    """A model of three views of one storage of six float32, 0 to 5, with ``extra`` beside it."""
+    """Make a model with three views of one storage of six float32, 0 to 5; ``extra`` are other entries."""
     source = storage("0", "FloatStorage", 6, old=old)
     zero = integers(0)[1:-1]
     model = {
