@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fastrt.datasets.base import DataSet, Picture, Root, find_root, make_data_set, read_folder, read_lines
+from fastrt.datasets.base import DataSet, LabelledImage, Root, find_root, make_data_set, read_layout, read_lines
 from fastrt.errors import EvaluationError
 
 VEHICLE_ID = {"small": (800, 6493), "medium": (1600, 13377), "large": (2400, 19777)}
@@ -29,10 +29,8 @@ def VeRi(root: Root) -> DataSet:  # noqa: N802  # the common name
     Raises:
         EvaluationError: the data set is missing or incomplete; the message shows the layout.
     """
-    parts = ["image_query", "image_test"]
-    folder = find_root("VeRi-776", Path(root), ["VeRi", "veri"], parts)
-    query, gallery = (read_folder("VeRi-776", folder / part, r"(\d+)_c(\d{3})") for part in parts)
-    return make_data_set("VeRi-776", query, gallery, (1678, 11579))
+    folders, published = ["VeRi", "veri"], (1678, 11579)
+    return read_layout("VeRi-776", root, folders, published, query="image_query", gallery=["image_test"])
 
 
 def VehicleID(root: Root, size: str = "small", *, seed: int = 0) -> DataSet:  # noqa: N802
@@ -53,9 +51,9 @@ def VehicleID(root: Root, size: str = "small", *, seed: int = 0) -> DataSet:  # 
             raise EvaluationError(
                 f"{folder / source}: line {line!r}; expected an image and a vehicle. Restore the list."
             )
-        images.append(Picture(folder / "image" / f"{image}.jpg", int(vehicle), int(image)))
-    query: list[Picture] = []
-    gallery: list[Picture] = []
+        images.append(LabelledImage(folder / "image" / f"{image}.jpg", int(vehicle), int(image)))
+    query: list[LabelledImage] = []
+    gallery: list[LabelledImage] = []
     seen: set[int] = set()
     for i in np.random.default_rng(seed).permutation(len(images)):
         (query if images[i].pid in seen else gallery).append(images[i])
@@ -68,7 +66,7 @@ def VERIWild(root: Root, size: str = "small") -> DataSet:  # noqa: N802
     _check_size(size, VERI_WILD)
     vehicles = VERI_WILD[size]
     name = f"VERI-Wild {size}"
-    lists = [f"train_test_split/test_{vehicles}{kind}.txt" for kind in ("_query", "")]
+    lists = [f"train_test_split/test_{vehicles}{part}.txt" for part in ("_query", "")]
     info = "train_test_split/vehicle_info.txt"
     folder = find_root(name, Path(root), ["VERI-Wild"], ["images", info, *lists])
     cameras = {}
@@ -81,12 +79,12 @@ def VERIWild(root: Root, size: str = "small") -> DataSet:  # noqa: N802
     return make_data_set(name, query, gallery, None)
 
 
-def _find_wild(line: str, cameras: dict[str, str], folder: Path, source: Path) -> Picture:
+def _find_wild(line: str, cameras: dict[str, str], folder: Path, source: Path) -> LabelledImage:
     image = line.removesuffix(".jpg")
     vehicle, _, _ = image.partition("/")
     if not (vehicle.isdigit() and cameras.get(image, "").isdigit()):
         raise EvaluationError(f"{source}: no camera for {line}; expected it in vehicle_info.txt. Restore the lists.")
-    return Picture(folder / "images" / f"{image}.jpg", int(vehicle), int(cameras[image]))
+    return LabelledImage(folder / "images" / f"{image}.jpg", int(vehicle), int(cameras[image]))
 
 
 def _check_size(size: str, known: Mapping[str, object]) -> None:

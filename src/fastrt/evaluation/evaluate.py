@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from fastrt.arrays import Array
-from fastrt.datasets.base import DataSet, Picture
+from fastrt.datasets.base import DataSet, LabelledImage
 from fastrt.engine.session import Session
 from fastrt.errors import EvaluationError
 from fastrt.evaluation.distances import METRICS, Metric, distance_blocks
@@ -139,7 +139,7 @@ def _identify(data_set: DataSet) -> tuple[Array, Array, Array, Array]:
 
 
 def _embed(
-    session: Session, images: Sequence[Picture], advance: Callable[[int], None], *, mirrored: bool = False
+    session: Session, images: Sequence[LabelledImage], advance: Callable[[int], None], *, mirrored: bool = False
 ) -> Array:
     embedded = embed_files(session, [image.path for image in images], advance, mirrored=mirrored)
     if embedded.unreadable:
@@ -150,5 +150,5 @@ def _embed(
     return embedded.embeddings
 
 
-def _numbers(images: Sequence[Picture], key: str) -> Array:
+def _numbers(images: Sequence[LabelledImage], key: str) -> Array:
     return np.array([getattr(image, key) for image in images])

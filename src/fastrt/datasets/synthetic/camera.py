@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from fastrt.arrays import Array, Image
@@ -44,8 +45,6 @@ def make_camera(rng: np.random.Generator) -> Camera:
 
 def _draw_scene(rng: np.random.Generator) -> Image:
     """Draw a street: a wall with windows, a pavement and obstacles."""
-    import cv2
-
     height, width = 480, 640
     scene: Image = np.empty((height, width, 3), np.uint8)
     horizon = int(rng.uniform(0.35, 0.6) * height)

@@ -6,11 +6,10 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from fastrt.arrays import Array, Image
-from fastrt.datasets.base import DataSet, find_root, make_data_set, read_folder
-from fastrt.datasets.people import BY_NAME
 from fastrt.datasets.synthetic.camera import Camera, make_camera
 from fastrt.datasets.synthetic.figure import choose_pose, draw_figure
 from fastrt.datasets.synthetic.look import CLOTHES, Look, choose_look
@@ -23,8 +22,6 @@ QUALITY = (55, 92)
 
 def draw_crop(look: Look, camera: Camera, rng: np.random.Generator) -> Image:
     """Draw a person as a detector crops them from a camera's frame: ``(h, w, 3)`` uint8 BGR of a random size."""
-    import cv2
-
     figure, mask = draw_figure(look, choose_pose(rng))
     image = _put_before(_cut_scene(camera.scene, figure.shape, rng), figure, mask, rng)
     if rng.random() < 0.25:
@@ -46,8 +43,6 @@ def _cut_scene(scene: Image, shape: tuple[int, ...], rng: np.random.Generator) -
 
 def _put_before(image: Array, figure: Image, mask: Array, rng: np.random.Generator) -> Array:
     """Blend the figure into the background, with light from one side and a shadow."""
-    import cv2
-
     side = np.linspace(1 - (lit := float(rng.uniform(-0.25, 0.25))), 1 + lit, figure.shape[1])[:, None]
     shadow = np.zeros(mask.shape, np.float32)
     cv2.ellipse(shadow, (figure.shape[1] // 2, int(0.955 * len(shadow))), (56, 9), 0, 0, 360, 0.45, -1)
@@ -136,8 +131,6 @@ def _write_person(root: Path, pid: int, cameras: list[Camera], rng: np.random.Ge
 
 
 def _save(path: Path, look: Look, camera: Camera, rng: np.random.Generator) -> None:
-    import cv2
-
     quality = int(rng.integers(*QUALITY))
     done, data = cv2.imencode(".jpg", draw_crop(look, camera, rng), [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:
@@ -145,15 +138,3 @@ def _save(path: Path, look: Look, camera: Camera, rng: np.random.Generator) -> N
             f"{path}: cannot be encoded; expected a JPEG encoder in OpenCV. Install opencv-python-headless."
         )
     path.write_bytes(data.tobytes())
-
-
-def Synthetic(root: str | os.PathLike[str]) -> DataSet:  # noqa: N802  # like the other data sets
-    """The test set that `write_synthetic` wrote.
-
-    Raises:
-        EvaluationError: the data set is missing or incomplete.
-    """
-    name = "synthetic pedestrians"
-    folder = find_root(name, Path(root), ["synthetic"], ["query", "bounding_box_test"])
-    query, gallery = (read_folder(name, folder / part, BY_NAME) for part in ("query", "bounding_box_test"))
-    return make_data_set(name, query, gallery, None)

@@ -10,7 +10,7 @@ import numpy as np
 import PIL.Image
 import PIL.ImageDraw
 
-from fastrt.datasets.base import DataSet, Picture
+from fastrt.datasets.base import DataSet, LabelledImage
 from fastrt.evaluation.distances import find_metric
 from fastrt.evaluation.evaluate import Scores
 from fastrt.images.preprocess import read_image
@@ -26,8 +26,8 @@ COLOURS = {True: (42, 127, 63), False: (176, 50, 43), None: (90, 90, 90)}
 class RankList:
     """A query, its nearest gallery images, the mask of true matches among them, and its average precision."""
 
-    query: Picture
-    found: tuple[Picture, ...]
+    query: LabelledImage
+    found: tuple[LabelledImage, ...]
     right: tuple[bool, ...]
     precision: float
 
@@ -59,7 +59,7 @@ def draw_ranks(ranks: Sequence[RankList], path: Path) -> None:
     sheet.save(path)
 
 
-def _tile(image: Picture, colour: tuple[int, int, int]) -> PIL.Image.Image:
+def _tile(image: LabelledImage, colour: tuple[int, int, int]) -> PIL.Image.Image:
     pixels = PIL.Image.fromarray(np.ascontiguousarray(read_image(image.path)[..., ::-1])).resize(TILE)
     tile = PIL.Image.new("RGB", (TILE[0] + 2 * FRAME, TILE[1] + 2 * FRAME), colour)
     tile.paste(pixels, (FRAME, FRAME))
