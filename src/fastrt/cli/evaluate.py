@@ -104,7 +104,7 @@ def run(
 def _print_json(scores: Scores, rates: Mapping[str, float], threshold: Threshold | None) -> None:
     cmc = [round(float(part), 6) for part in scores.cmc]
     found = {} if threshold is None else {"threshold": asdict(threshold)}
-    say_json({"title": scores.title, "queries": scores.ranking.valid, **scores.figures(), **rates, "cmc": cmc, **found})
+    say_json({"title": scores.title, "queries": scores.valid, **scores.figures(), **rates, "cmc": cmc, **found})
 
 
 def _print_text(scores: Scores, rates: Mapping[str, float], threshold: Threshold | None) -> None:

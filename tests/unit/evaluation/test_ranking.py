@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from fastrt.arrays import Array
 from fastrt.errors import EvaluationError
-from fastrt.evaluation.distances import METRICS, Metric, distance_blocks, find_metric
+from fastrt.evaluation.distances import METRICS, Metric, distance_blocks
 from fastrt.evaluation.ranking import Ranking, rank
 
 FOLDER = Path(__file__).parents[2] / "golden" / "evaluation"
@@ -25,7 +25,7 @@ WHO = tuple(CASE[name] for name in ("query_pids", "gallery_pids", "query_camids"
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_distances_are_fastreids(metric: Metric) -> None:
-    got = find_metric(metric)(CASE["query_features"], CASE["gallery_features"])
+    got = METRICS[metric](CASE["query_features"], CASE["gallery_features"])
     assert np.allclose(got, CASE[f"dist_{metric}"], rtol=1e-5, atol=1e-4)
     blocks = list(distance_blocks(CASE["query_features"], CASE["gallery_features"], metric))
     assert np.allclose(np.concatenate([block for _, block in blocks]), got, atol=1e-6)

@@ -11,7 +11,7 @@ import PIL.Image
 import PIL.ImageDraw
 
 from fastrt.datasets.base import DataSet, LabelledImage
-from fastrt.evaluation.distances import find_metric
+from fastrt.evaluation.distances import cosine_distances
 from fastrt.evaluation.evaluate import Scores
 from fastrt.images.preprocess import read_image
 
@@ -37,13 +37,13 @@ def list_ranks(data_set: DataSet, scores: Scores, queries: Sequence[int]) -> lis
     lists = []
     for i in queries:
         query = data_set.query[i]
-        distances = find_metric("cosine")(scores.queries[i : i + 1], scores.gallery)[0]
+        distances = cosine_distances(scores.queries[i : i + 1], scores.gallery)[0]
         places = np.argsort(distances, kind="stable")
         images = (data_set.gallery[place] for place in places)
         kept = (image for image in images if (image.pid, image.camid) != (query.pid, query.camid))
         found = tuple(image for image, _ in zip(kept, range(SHOWN), strict=False))
         right = tuple(image.pid == query.pid for image in found)
-        lists.append(RankList(query, found, right, float(scores.ranking.average_precision[i])))
+        lists.append(RankList(query, found, right, float(scores.average_precision[i])))
     return lists
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import tempfile
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from fastrt.evaluation.evaluate import Scores
 from fastrt.evaluation.report.plots import draw_cmc, draw_distances, draw_roc
 from fastrt.evaluation.report.ranks import draw_ranks, list_ranks
 from fastrt.evaluation.roc import check_pairs, verification_curve
+from fastrt.files import check_place, written_whole
 from fastrt.targets.engine_info import EngineInfo
 
 PLOTS = {
@@ -50,14 +50,8 @@ def write_report(folder: str | os.PathLike[str], scores: Scores, data_set: DataS
     """
     folder = Path(folder)
     check_report(folder)
-    try:
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
-            _write(Path(temporary) / folder.name, scores, data_set, info)
-            (Path(temporary) / folder.name).replace(folder)
-    except OSError as error:
-        raise OutputError(
-            f"{folder}: cannot be written ({error.strerror or error}); expected a writable folder with free space."
-        ) from error
+    with written_whole(folder) as new_folder:
+        _write(new_folder, scores, data_set, info)
     return folder / "index.html"
 
 
@@ -75,10 +69,7 @@ def check_report(folder: Path) -> None:
     check_libraries()
     if folder.exists():
         raise OutputError(f"{folder}: exists; expected a new folder for the report. Name another one.")
-    if not folder.parent.is_dir():
-        raise OutputError(
-            f"{folder}: folder {folder.parent} does not exist; expected an existing folder. Create it first."
-        )
+    check_place(folder)
 
 
 def _write(folder: Path, scores: Scores, data_set: DataSet, info: EngineInfo) -> None:
@@ -89,9 +80,9 @@ def _write(folder: Path, scores: Scores, data_set: DataSet, info: EngineInfo) ->
     draw_roc(*verification_curve(pairs), folder / "roc.png")
     nearer, _ = pairs.count_different(EDGES)
     draw_distances(EDGES, np.histogram(pairs.same, EDGES)[0], np.diff(nearer), folder / "distances.png")
-    precision = scores.ranking.average_precision
+    precision = scores.average_precision
     # Queries without a true match have NaN, which sorts last.
-    order = np.argsort(precision, kind="stable")[: scores.ranking.valid].tolist()
+    order = np.argsort(precision, kind="stable")[: scores.valid].tolist()
     worst, best = order[:LISTED], order[::-1][:LISTED]
     ranks = {"worst": list_ranks(data_set, scores, worst), "best": list_ranks(data_set, scores, best)}
     for name, part in ranks.items():
@@ -102,7 +93,7 @@ def _write(folder: Path, scores: Scores, data_set: DataSet, info: EngineInfo) ->
         engine=f"{info.target} {info.precision or ''}, {height}x{width} to {info.embedding_dim}",
         queries=len(data_set.query),
         gallery=len(data_set.gallery),
-        valid=scores.ranking.valid,
+        valid=scores.valid,
         notes=data_set.notes,
         figures=scores.figures(),
         plots=PLOTS,
