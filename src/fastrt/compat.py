@@ -61,11 +61,7 @@ class ReID:
             frame: ``(h, w, 3)`` uint8 BGR of any size. Unlike FastRT, a strided view is read correctly.
 
         Returns:
-            D floats, of unit length unless the engine was built with ``--raw``.
-
-        Raises:
-            EngineError: no engine is loaded, or the runtime failed.
-            ImageError: ``frame`` is not such an array.
+            D floats, of unit length unless the engine was built with ``--raw``. Errors as of `batch_infer`.
         """
         return self.batch_infer([frame])[0]
 
