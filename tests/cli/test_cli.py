@@ -144,7 +144,7 @@ def test_embed_names_and_counts_what_it_could_not_read(run: Run, small: Small, t
     (tmp_path / "notes.txt").write_text("not an image")
     done = run("embed", small.engine, tmp_path, "-o", tmp_path / "e.npy")
     assert done.code == 1
-    assert "note: left out by suffix: 1 files, first " in done.err
+    assert "note: left out: 1 files without an image suffix, first " in done.err
     assert "note: 1 of 2 images could not be read:" in done.err
     assert f"note: {tmp_path / 'bad.png'}: unknown content; expected an image" in done.err
     assert len(np.load(tmp_path / "e.npy")) == 1
@@ -328,7 +328,7 @@ def test_calibrate_and_build_int8(run: Run, small: Small, crops: Path, tmp_path:
     model = (small.checkpoint, "--config", small.config)
     result = run("calibrate", *model, "--images", crops, "--count", 30, "-o", table)
     assert (result.code, result.out) == (0, f"{table}: ranges of 28 tensors by entropy, 30 images of 32\n")
-    assert f"note: left out by suffix: 1 files, first {crops / 'Thumbs.db'}" in result.err
+    assert f"note: left out: 1 files without an image suffix, first {crops / 'Thumbs.db'}" in result.err
     assert "broken.jpg: unknown content; expected an image" in result.err
 
     result = run("build", *model, "--precision", "int8", "--calibration", table, "-o", engine)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -133,3 +133,18 @@ def read_lines(path: Path) -> list[str]:
         raise EvaluationError(
             f"{path}: cannot be read ({error}); expected a UTF-8 text file. Check the file."
         ) from None
+
+
+def read_list(path: Path, parse: Callable[[str], LabelledImage], expected: str) -> list[LabelledImage]:
+    """Read an image from each line of a text file; ``expected`` describes a line in the message.
+
+    Raises:
+        EvaluationError: the file cannot be read, or ``parse`` raises ValueError or LookupError for a line.
+    """
+    images = []
+    for line in read_lines(path):
+        try:
+            images.append(parse(line))
+        except (ValueError, LookupError):  # noqa: PERF203  # the message names the line
+            raise EvaluationError(f"{path}: line {line!r}; expected {expected}. Restore the list.") from None
+    return images

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fastrt.datasets.base import DataSet, LabelledImage, Root, find_root, make_data_set, read_layout, read_lines
-from fastrt.errors import EvaluationError
+from fastrt.datasets.base import DataSet, LabelledImage, Root, find_root, make_data_set, read_layout, read_list
 
 
 def Market1501(root: Root, *, distractors: bool = False) -> DataSet:  # noqa: N802  # the common name
@@ -34,27 +33,18 @@ def DukeMTMC(root: Root) -> DataSet:  # noqa: N802
 
 def MSMT17(root: Root) -> DataSet:  # noqa: N802
     """MSMT17, version 1 or 2: 11,659 queries, 82,161 gallery images. Arguments and errors as of `Market1501`."""
-    name = "MSMT17"
     lists = ["list_query.txt", "list_gallery.txt"]
     versions = ["MSMT17_V2", "MSMT17_V1", "MSMT17"]
     is_second = any((Path(root) / version / "mask_test_v2").is_dir() for version in (*versions, "."))
-    folder_name = "mask_test_v2" if is_second else "test"
-    folder = find_root(name, Path(root), versions, [*lists, folder_name])
-    query, gallery = (
-        [_parse_msmt17(line, folder / folder_name, folder / part) for line in read_lines(folder / part)]
-        for part in lists
-    )
-    return make_data_set(name, query, gallery, (11659, 82161))
+    images = "mask_test_v2" if is_second else "test"
+    folder = find_root("MSMT17", Path(root), versions, [*lists, images])
 
+    def parse(line: str) -> LabelledImage:
+        path, pid = line.split(" ")
+        return LabelledImage(folder / images / path, int(pid), int(path.split("_")[2]) - 1)
 
-def _parse_msmt17(line: str, folder: Path, source: Path) -> LabelledImage:
-    path, _, pid = line.partition(" ")
-    try:
-        return LabelledImage(folder / path, int(pid), int(path.split("_")[2]) - 1)
-    except (ValueError, IndexError):
-        raise EvaluationError(
-            f"{source}: line {line!r}; expected a path and an identity as in MSMT17. Restore the list."
-        ) from None
+    query, gallery = (read_list(folder / part, parse, "a path and an identity as in MSMT17") for part in lists)
+    return make_data_set("MSMT17", query, gallery, (11659, 82161))
 
 
 def CUHK03NP(root: Root, *, labeled: bool = True) -> DataSet:  # noqa: N802

@@ -10,7 +10,16 @@ from pathlib import Path
 
 import numpy as np
 
-from fastrt.datasets.base import DataSet, LabelledImage, Root, find_root, make_data_set, read_layout, read_lines
+from fastrt.datasets.base import (
+    DataSet,
+    LabelledImage,
+    Root,
+    find_root,
+    make_data_set,
+    read_layout,
+    read_lines,
+    read_list,
+)
 from fastrt.errors import EvaluationError
 
 VEHICLE_ID = {"small": (800, 6493), "medium": (1600, 13377), "large": (2400, 19777)}
@@ -44,14 +53,12 @@ def VehicleID(root: Root, size: str = "small", *, seed: int = 0) -> DataSet:  # 
     name = f"VehicleID {size}"
     source = f"train_test_split/test_list_{vehicles}.txt"
     folder = find_root(name, Path(root), ["VehicleID_V1.0", "vehicleid"], ["image", source])
-    images = []
-    for line in read_lines(folder / source):
-        image, _, vehicle = line.partition(" ")
-        if not (image.isdigit() and vehicle.strip().isdigit()):
-            raise EvaluationError(
-                f"{folder / source}: line {line!r}; expected an image and a vehicle. Restore the list."
-            )
-        images.append(LabelledImage(folder / "image" / f"{image}.jpg", int(vehicle), int(image)))
+
+    def parse(line: str) -> LabelledImage:
+        image, vehicle = line.split()
+        return LabelledImage(folder / "image" / f"{image}.jpg", int(vehicle), int(image))
+
+    images = read_list(folder / source, parse, "an image and a vehicle")
     query: list[LabelledImage] = []
     gallery: list[LabelledImage] = []
     seen: set[int] = set()
@@ -73,18 +80,13 @@ def VERIWild(root: Root, size: str = "small") -> DataSet:  # noqa: N802
     for line in read_lines(folder / info)[1:]:  # the first line has the column names: id/image;camera;...
         image, *rest = line.split(";")
         cameras[image] = rest[0] if rest else ""
-    query, gallery = (
-        [_find_wild(line, cameras, folder, folder / part) for line in read_lines(folder / part)] for part in lists
-    )
+
+    def parse(line: str) -> LabelledImage:
+        image = line.removesuffix(".jpg")
+        return LabelledImage(folder / "images" / f"{image}.jpg", int(image.partition("/")[0]), int(cameras[image]))
+
+    query, gallery = (read_list(folder / part, parse, "an image with a camera in vehicle_info.txt") for part in lists)
     return make_data_set(name, query, gallery, None)
-
-
-def _find_wild(line: str, cameras: dict[str, str], folder: Path, source: Path) -> LabelledImage:
-    image = line.removesuffix(".jpg")
-    vehicle, _, _ = image.partition("/")
-    if not (vehicle.isdigit() and cameras.get(image, "").isdigit()):
-        raise EvaluationError(f"{source}: no camera for {line}; expected it in vehicle_info.txt. Restore the lists.")
-    return LabelledImage(folder / "images" / f"{image}.jpg", int(vehicle), int(cameras[image]))
 
 
 def _check_size(size: str, known: Mapping[str, object]) -> None:

@@ -45,7 +45,9 @@ def find_images(paths: Iterable[str | os.PathLike[str]]) -> Found:
         where = ", ".join(map(str, passed_over or named))
         raise ImageError(f"{where}: no images; expected files named {', '.join(SUFFIXES)}. Name another folder.")
     if passed_over:
-        logger.warning("left out by suffix: %d files, first %s", len(passed_over), next(iter(passed_over)))
+        logger.warning(
+            "left out: %d files without an image suffix, first %s", len(passed_over), next(iter(passed_over))
+        )
     return Found(tuple(images), tuple(passed_over))
 
 

@@ -175,13 +175,8 @@ def weave_texture(garment: Garment) -> Image:
     step = CANVAS[0] // (4 * garment.repeats)
     across, down = rows // step % 2 == 0, columns // max(step // 2, 2) % 2 == 0
     dots = ((rows % (2 * step) - step) ** 2 + (columns % (2 * step) - step) ** 2) < (step * 0.6) ** 2
-    chosen = {
-        "stripes": across,
-        "bars": down,
-        "checks": across ^ down,
-        "dots": dots,
-    }.get(garment.texture, np.False_)
-    second = np.broadcast_to(chosen, CANVAS)[..., None]
+    textures = {"stripes": across, "bars": down, "checks": across ^ down, "dots": dots}
+    second = np.broadcast_to(textures.get(garment.texture, np.False_), CANVAS)[..., None]
     return np.where(second, np.array(garment.other, np.uint8), np.array(garment.colour, np.uint8))
 
 

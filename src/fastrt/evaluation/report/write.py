@@ -6,7 +6,6 @@ import importlib.util
 import os
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -73,6 +72,8 @@ def check_report(folder: Path) -> None:
 
 
 def _write(folder: Path, scores: Scores, data_set: DataSet, info: EngineInfo) -> None:
+    import jinja2
+
     folder.mkdir()
     pairs = scores.pairs
     check_pairs(pairs)
@@ -80,30 +81,22 @@ def _write(folder: Path, scores: Scores, data_set: DataSet, info: EngineInfo) ->
     draw_roc(*verification_curve(pairs), folder / "roc.png")
     nearer, _ = pairs.count_different(EDGES)
     draw_distances(EDGES, np.histogram(pairs.same, EDGES)[0], np.diff(nearer), folder / "distances.png")
-    precision = scores.average_precision
     # Queries without a true match have NaN, which sorts last.
-    order = np.argsort(precision, kind="stable")[: scores.valid].tolist()
-    worst, best = order[:LISTED], order[::-1][:LISTED]
-    ranks = {"worst": list_ranks(data_set, scores, worst), "best": list_ranks(data_set, scores, best)}
+    order = np.argsort(scores.average_precision, kind="stable")[: scores.valid].tolist()
+    ranks = {
+        "worst": list_ranks(data_set, scores, order[:LISTED]),
+        "best": list_ranks(data_set, scores, order[::-1][:LISTED]),
+    }
     for name, part in ranks.items():
         draw_ranks(part, folder / f"{name}.png")
+    text = (files("fastrt.evaluation.report") / "page.html.j2").read_text("utf-8")
+    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(text)
     height, width = info.image_size
-    page = _template().render(
-        title=scores.title,
+    page = template.render(
+        scores=scores,
+        data_set=data_set,
         engine=f"{info.target} {info.precision or ''}, {height}x{width} to {info.embedding_dim}",
-        queries=len(data_set.query),
-        gallery=len(data_set.gallery),
-        valid=scores.valid,
-        notes=data_set.notes,
-        figures=scores.figures(),
         plots=PLOTS,
         ranks=ranks,
     )
     (folder / "index.html").write_text(page, "utf-8")
-
-
-def _template() -> Any:
-    import jinja2
-
-    text = (files("fastrt.evaluation.report") / "page.html.j2").read_text("utf-8")
-    return jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(text)
