@@ -76,10 +76,8 @@ def VERIWild(root: Root, size: str = "small") -> DataSet:  # noqa: N802
     lists = [f"train_test_split/test_{vehicles}{part}.txt" for part in ("_query", "")]
     info = "train_test_split/vehicle_info.txt"
     folder = find_root(name, Path(root), ["VERI-Wild"], ["images", info, *lists])
-    cameras = {}
-    for line in read_lines(folder / info)[1:]:  # the first line has the column names: id/image;camera;...
-        image, *rest = line.split(";")
-        cameras[image] = rest[0] if rest else ""
+    rows = (line.split(";") for line in read_lines(folder / info)[1:])  # after the column names: id/image;camera;...
+    cameras = {row[0]: row[1] for row in rows if len(row) > 1}
 
     def parse(line: str) -> LabelledImage:
         image = line.removesuffix(".jpg")
