@@ -116,6 +116,36 @@ def test_a_missing_folder_and_an_unknown_name_are_errors(tmp_path: Path) -> None
         datasets.Market1501(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("lay_out", "load", "path", "line", "expected"),
+    [
+        (_msmt, datasets.MSMT17, "MSMT17_V2/list_query.txt", "0000/a.jpg", "a path and an identity as in MSMT17"),
+        (
+            _vehicle_id,
+            datasets.VehicleID,
+            "VehicleID_V1.0/train_test_split/test_list_800.txt",
+            "1 a",
+            "an image and a vehicle",
+        ),
+        (
+            _veri_wild,
+            datasets.VERIWild,
+            "VERI-Wild/train_test_split/test_3000.txt",
+            "00001/9.jpg",
+            "an image with a camera in vehicle_info.txt",
+        ),
+    ],
+)
+def test_a_wrong_line_of_a_list_is_named(
+    lay_out: Callable[[Path], None], load: Load, path: str, line: str, expected: str, tmp_path: Path
+) -> None:
+    lay_out(tmp_path)
+    (tmp_path / path).write_text(f"{line}\n")
+    with pytest.raises(EvaluationError) as caught:
+        load(tmp_path)
+    assert str(caught.value) == f"{tmp_path / path}: line '{line}'; expected {expected}. Restore the list."
+
+
 def test_vehicle_id_has_one_gallery_image_of_each_vehicle(tmp_path: Path) -> None:
     _vehicle_id(tmp_path)
     found = datasets.VehicleID(tmp_path)
