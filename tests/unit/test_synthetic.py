@@ -48,6 +48,12 @@ def test_a_folder_that_is_not_empty_is_refused(root: Path) -> None:
         write_synthetic(root)
 
 
+def test_a_path_that_cannot_be_a_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(fastrt.OutputError, match="file: cannot be written"):
+        write_synthetic(tmp_path / "file", train=1, test=1, distractors=0)
+
+
 def test_every_look_is_drawn_in_every_view() -> None:
     seen: dict[str, set[str]] = {"texture": set(), "haircut": set(), "legs": set(), "bag": set()}
     for seed in range(60):

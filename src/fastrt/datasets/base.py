@@ -16,7 +16,7 @@ logger = logging.getLogger("fastrt")
 
 Root = str | os.PathLike[str]
 
-NAME = re.compile(r"([-\d]+)_c(\d+)")
+NAME = re.compile(r"(-?\d+)_c(\d+)")
 """Identity and camera, from 1, in the image names of most data sets."""
 
 

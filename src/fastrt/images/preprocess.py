@@ -88,7 +88,7 @@ def _decode(path: Path) -> PIL.Image.Image:
     except PIL.Image.DecompressionBombError:
         limit = 2 * (PIL.Image.MAX_IMAGE_PIXELS or 0)
         raise ImageError(f"{path}: too many pixels; expected at most {limit}. Shrink the image.") from None
-    except MemoryError:  # says nothing about the file
+    except MemoryError:  # not an error of the file
         raise
     # Pillow's decoders raise many types of errors for damaged files, SyntaxError and struct.error among them.
     except Exception as error:

@@ -11,9 +11,10 @@ import numpy as np
 
 from fastrt.arrays import Array, Image
 from fastrt.datasets.synthetic.camera import Camera, make_camera
-from fastrt.datasets.synthetic.figure import choose_pose, draw_figure
+from fastrt.datasets.synthetic.figure import CANVAS, choose_pose, draw_figure
 from fastrt.datasets.synthetic.look import CLOTHES, Look, choose_look
 from fastrt.errors import OutputError
+from fastrt.files import writing
 
 FOLDERS = ("bounding_box_train", "bounding_box_test", "query")
 QUALITY = (55, 92)
@@ -23,7 +24,7 @@ QUALITY = (55, 92)
 def draw_crop(look: Look, camera: Camera, rng: np.random.Generator) -> Image:
     """Draw a person as a detector crops them from a camera's frame: ``(h, w, 3)`` uint8 BGR of a random size."""
     figure, mask = draw_figure(look, choose_pose(rng))
-    image = _put_before(_cut_scene(camera.scene, figure.shape, rng), figure, mask, rng)
+    image = _put_before(_cut_scene(camera.scene, rng), figure, mask, rng)
     if rng.random() < 0.25:
         _occlude(image, rng)
     image = _cut_out(image, rng)
@@ -35,9 +36,9 @@ def draw_crop(look: Look, camera: Camera, rng: np.random.Generator) -> Image:
     return np.asarray(np.clip(light + rng.normal(0, camera.noise, image.shape), 0, 255), np.uint8)
 
 
-def _cut_scene(scene: Image, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
-    height, width = shape[:2]
-    y, x = (int(rng.integers(have - want + 1)) for have, want in zip(scene.shape, (height, width), strict=False))
+def _cut_scene(scene: Image, rng: np.random.Generator) -> Array:
+    height, width = CANVAS
+    y, x = (int(rng.integers(size - cut + 1)) for size, cut in zip(scene.shape, CANVAS, strict=False))
     return scene[y : y + height, x : x + width].astype(np.float32)
 
 
@@ -54,11 +55,11 @@ def _occlude(image: Array, rng: np.random.Generator) -> None:
     """Draw an occlusion: a post, a low wall, or a part of another person."""
     height, width = image.shape[:2]
     colour = np.array(CLOTHES[rng.integers(len(CLOTHES))], float)
-    kind = rng.integers(3)
-    if kind == 0:
+    variant = rng.integers(3)
+    if variant == 0:
         x = int(rng.uniform(0.1, 0.9) * width)
         image[:, x : x + int(rng.integers(8, 22))] = colour
-    elif kind == 1:
+    elif variant == 1:
         image[int(rng.uniform(0.6, 0.85) * height) :] = colour
     else:
         figure, mask = draw_figure(choose_look(rng), choose_pose(rng))
@@ -106,18 +107,20 @@ def write_synthetic(
         OutputError: the folder is not empty, or cannot be written.
     """
     root = Path(root)
-    if root.exists() and any(root.iterdir()):
-        raise OutputError(f"{root}: is not empty; expected an empty or a new folder. Name another one.")
-    for folder in FOLDERS:
-        (root / folder).mkdir(parents=True)
     views = [make_camera(np.random.default_rng([seed, 1, i])) for i in range(cameras)]
-    for pid in range(1, train + test + 1):
-        _write_person(root, pid, views, np.random.default_rng([seed, 2, pid]), tested=pid > train)
-        advance(1)
-    for i in range(distractors):
-        rng = np.random.default_rng([seed, 3, i])
-        camera = int(rng.integers(cameras))
-        _save(root / "bounding_box_test" / f"0000_c{camera + 1}s1_{i:06}_00.jpg", choose_look(rng), views[camera], rng)
+    with writing(root):
+        if root.exists() and any(root.iterdir()):
+            raise OutputError(f"{root}: is not empty; expected an empty or a new folder. Name another one.")
+        for folder in FOLDERS:
+            (root / folder).mkdir(parents=True)
+        for pid in range(1, train + test + 1):
+            _write_person(root, pid, views, np.random.default_rng([seed, 2, pid]), tested=pid > train)
+            advance(1)
+        for i in range(distractors):
+            rng = np.random.default_rng([seed, 3, i])
+            camera = int(rng.integers(cameras))
+            path = root / "bounding_box_test" / f"0000_c{camera + 1}s1_{i:06}_00.jpg"
+            _save(path, choose_look(rng), views[camera], rng)
     return root
 
 
