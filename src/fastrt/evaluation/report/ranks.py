@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import PIL.Image
-import PIL.ImageDraw
+import PIL.ImageOps
 
 from fastrt.datasets.base import DataSet, LabelledImage
 from fastrt.evaluation.distances import cosine_distances
@@ -61,6 +61,4 @@ def draw_ranks(ranks: Sequence[RankList], path: Path) -> None:
 
 def _tile(image: LabelledImage, colour: tuple[int, int, int]) -> PIL.Image.Image:
     pixels = PIL.Image.fromarray(np.ascontiguousarray(read_image(image.path)[..., ::-1])).resize(TILE)
-    tile = PIL.Image.new("RGB", (TILE[0] + 2 * FRAME, TILE[1] + 2 * FRAME), colour)
-    tile.paste(pixels, (FRAME, FRAME))
-    return tile
+    return PIL.ImageOps.expand(pixels, FRAME, colour)
