@@ -69,8 +69,8 @@ class ReID:
         """Embed images, in order.
 
         Args:
-            frames: ``(h, w, 3)`` uint8 BGR arrays of any size, strided views included. Any number is allowed: unlike
-                FastRT, which wrote beyond its buffer, this runs several batches.
+            frames: ``(h, w, 3)`` uint8 BGR arrays of any size, strided views included. Unlike FastRT, which wrote
+                beyond its buffer, this takes any number of them.
 
         Returns:
             A list of D floats for each image.

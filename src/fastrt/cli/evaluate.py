@@ -37,9 +37,7 @@ SETS: dict[str, Callable[[Path], DataSet]] = {
 def run(
     engine: Engine,
     dataset: Annotated[str, typer.Option("--dataset", help=f"{', '.join(SETS)}.", show_default=False)],
-    root: Annotated[
-        Path, typer.Option("--root", help="Folder of the data set; for csv, the file.", show_default=False)
-    ],
+    root: Annotated[Path, typer.Option(help="Folder of the data set; for csv, the file.", show_default=False)],
     rerank: Annotated[
         Literal["none", "fastreid", "zhong"], typer.Option(help="Re-ranking: FastReID's, or the paper's.")
     ] = "none",

@@ -2,15 +2,6 @@
 
 from fastrt.extraction.store import Store, save_embeddings
 from fastrt.extraction.stream import Embedded, embed_files, stream_embeddings
-from fastrt.images.find import SUFFIXES, Found, find_images
+from fastrt.images.find import Found, find_images
 
-__all__ = [
-    "SUFFIXES",
-    "Embedded",
-    "Found",
-    "Store",
-    "embed_files",
-    "find_images",
-    "save_embeddings",
-    "stream_embeddings",
-]
+__all__ = ["Embedded", "Found", "Store", "embed_files", "find_images", "save_embeddings", "stream_embeddings"]

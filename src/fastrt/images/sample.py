@@ -84,11 +84,9 @@ class ImageSample:
 def read_images(paths: Sequence[Path], seen: Collection[str] = (), count: int = HELD_OUT) -> list[Image]:
     """Read up to ``count`` images whose paths are not in ``seen``. Unreadable files are logged as warnings."""
     images: list[Image] = []
-    for path in paths:
+    for path in (path for path in paths if str(path) not in seen):
         if len(images) == count:
             break
-        if str(path) in seen:
-            continue
         try:
             images.append(read_image(path))
         except ImageError as error:
