@@ -61,7 +61,7 @@ class ReID:
             frame: ``(h, w, 3)`` uint8 BGR of any size. Unlike FastRT, a strided view is read correctly.
 
         Returns:
-            D floats, of unit length unless the engine was built with ``--raw``. Errors as of `batch_infer`.
+            D floats, of unit length unless the engine was built with ``--raw``. Errors as in `batch_infer`.
         """
         return self.batch_infer([frame])[0]
 

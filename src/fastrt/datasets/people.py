@@ -27,12 +27,12 @@ def Market1501(root: Root, *, distractors: bool = False) -> DataSet:  # noqa: N8
 
 
 def DukeMTMC(root: Root) -> DataSet:  # noqa: N802
-    """DukeMTMC-reID: 2,228 queries, 17,661 gallery images. Arguments and errors as of `Market1501`."""
+    """DukeMTMC-reID: 2,228 queries, 17,661 gallery images. Arguments and errors as in `Market1501`."""
     return read_layout("DukeMTMC-reID", root, ["DukeMTMC-reID"], (2228, 17661))
 
 
 def MSMT17(root: Root) -> DataSet:  # noqa: N802
-    """MSMT17, version 1 or 2: 11,659 queries, 82,161 gallery images. Arguments and errors as of `Market1501`."""
+    """MSMT17, version 1 or 2: 11,659 queries, 82,161 gallery images. Arguments and errors as in `Market1501`."""
     lists = ["list_query.txt", "list_gallery.txt"]
     versions = ["MSMT17_V2", "MSMT17_V1", "MSMT17"]
     is_second = any((Path(root) / version / "mask_test_v2").is_dir() for version in (*versions, "."))
@@ -50,7 +50,7 @@ def MSMT17(root: Root) -> DataSet:  # noqa: N802
 def CUHK03NP(root: Root, *, labeled: bool = True) -> DataSet:  # noqa: N802
     """CUHK03, new protocol: 1,400 queries; 5,328 gallery images ``labeled``, or 5,332 detected.
 
-    Arguments and errors as of `Market1501`.
+    Arguments and errors as in `Market1501`.
     """
     variant = "labeled" if labeled else "detected"
     published = (1400, 5328 if labeled else 5332)
@@ -58,5 +58,5 @@ def CUHK03NP(root: Root, *, labeled: bool = True) -> DataSet:  # noqa: N802
 
 
 def Synthetic(root: Root) -> DataSet:  # noqa: N802
-    """The test set that `fastrt.datasets.synthetic.write_synthetic` wrote. Errors as of `Market1501`."""
+    """The test set that `fastrt.datasets.synthetic.write_synthetic` wrote. Errors as in `Market1501`."""
     return read_layout("synthetic pedestrians", root, ["synthetic"], None)

@@ -46,7 +46,7 @@ def VehicleID(root: Root, size: str = "small", *, seed: int = 0) -> DataSet:  # 
     """VehicleID's small, medium or large test set: the gallery has one image per vehicle, all others are queries.
 
     As in FastReID, the gallery image is random; here a seed makes it reproducible. Each image has its own camera.
-    Arguments and errors as of `VeRi`.
+    Arguments and errors as in `VeRi`.
     """
     _check_size(size, VEHICLE_ID)
     vehicles, image_count = VEHICLE_ID[size]
@@ -69,7 +69,7 @@ def VehicleID(root: Root, size: str = "small", *, seed: int = 0) -> DataSet:  # 
 
 
 def VERIWild(root: Root, size: str = "small") -> DataSet:  # noqa: N802
-    """VERI-Wild's small, medium or large test set. Arguments and errors as of `VeRi`."""
+    """VERI-Wild's small, medium or large test set. Arguments and errors as in `VeRi`."""
     _check_size(size, VERI_WILD)
     vehicles = VERI_WILD[size]
     name = f"VERI-Wild {size}"

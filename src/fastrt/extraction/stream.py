@@ -74,7 +74,7 @@ def check_any(done: int, files: int, unreadable: Sequence[tuple[Path, str]]) -> 
 def stream_embeddings(session: Session, paths: Sequence[Path], *, mirrored: bool = False) -> Iterator[Embedded]:
     """Embed image files a batch at a time, in order, with memory independent of their number.
 
-    Arguments as of `embed_files`.
+    Arguments as in `embed_files`.
     """
     pending: deque[_Files] = deque()
     readers = ThreadPoolExecutor(READERS)
