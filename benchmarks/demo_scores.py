@@ -41,7 +41,7 @@ def score(target: str, folder: Path) -> None:
     """Write the scores and rates of a target's engines to its result."""
     chosen = find_target(target)
     chosen.precisions()  # fails at once if the target is not installed
-    pictures, table = folder / "pictures", folder / "calibration.json"
+    pictures, table = folder / "images", folder / "calibration.json"
     if not pictures.exists():
         draw(pictures, PEOPLE, DISTRACTORS)
     network = load_demo_model().network()

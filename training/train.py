@@ -19,8 +19,7 @@ from torch import Tensor
 from torch.nn import functional as f
 
 from fastrt.arrays import Array
-from fastrt.datasets.base import Picture, read_folder
-from fastrt.datasets.people import BY_NAME
+from fastrt.datasets.base import LabelledImage, read_folder
 from fastrt.datasets.synthetic import Synthetic
 from fastrt.evaluation.distances import distance_blocks
 from fastrt.evaluation.ranking import Ranking, rank
@@ -45,7 +44,7 @@ def main(folder: str, output: str, epochs: int = EPOCHS) -> None:
     torch.manual_seed(0)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.backends.cudnn.benchmark = True
-    train = read_folder("synthetic", Path(folder) / "bounding_box_train", BY_NAME)
+    train = read_folder("synthetic", Path(folder) / "bounding_box_train")
     pixels = read_pixels(train).to(device)
     classes = {pid: i for i, pid in enumerate(sorted({image.pid for image in train}))}
     labels = torch.tensor([classes[image.pid] for image in train], device=device)
@@ -76,7 +75,7 @@ def to_array(tensor: Tensor) -> Array:
     return np.asarray(tensor.to(torch.float16 if tensor.ndim > 1 else torch.float32).cpu().numpy())
 
 
-def read_pixels(images: list[Picture]) -> Tensor:
+def read_pixels(images: list[LabelledImage]) -> Tensor:
     """Read images as ``(n, 3, H, W)`` uint8 RGB, resized as in a session."""
     resample = find_resampler("pil-bicubic")
     with ThreadPoolExecutor() as readers:

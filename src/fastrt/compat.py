@@ -61,11 +61,7 @@ class ReID:
             frame: ``(h, w, 3)`` uint8 BGR of any size. Unlike FastRT, a strided view is read correctly.
 
         Returns:
-            D floats, of unit length unless the engine was built with ``--raw``.
-
-        Raises:
-            EngineError: no engine is loaded, or the runtime failed.
-            ImageError: ``frame`` is not such an array.
+            D floats, of unit length unless the engine was built with ``--raw``. Errors as in `batch_infer`.
         """
         return self.batch_infer([frame])[0]
 
@@ -73,8 +69,8 @@ class ReID:
         """Embed images, in order.
 
         Args:
-            frames: ``(h, w, 3)`` uint8 BGR arrays of any size, strided views included. Any number is allowed: unlike
-                FastRT, which wrote beyond its buffer, this runs several batches.
+            frames: ``(h, w, 3)`` uint8 BGR arrays of any size, strided views included. Unlike FastRT, which wrote
+                beyond its buffer, this takes any number of them.
 
         Returns:
             A list of D floats for each image.

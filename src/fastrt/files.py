@@ -23,6 +23,17 @@ def check_place(path: Path) -> None:
 
 
 @contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn an `OSError` of the block into an `OutputError` that names ``path``."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"{path}: cannot be written ({error.strerror or error}); expected a writable folder with free space."
+        ) from error
+
+
+@contextmanager
 def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a path in a temporary folder; move what was written there to ``path`` when the block ends without error.
 
@@ -34,17 +45,12 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     path = Path(path)
     check_place(path)
-    try:
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}.") as folder:
-            temporary = Path(folder) / path.name
-            yield temporary
-            companions = [file for file in Path(folder).iterdir() if file != temporary]
-            if companions:
-                path.unlink(missing_ok=True)
-            for file in companions:
-                file.replace(path.parent / file.name)
-            temporary.replace(path)
-    except OSError as error:
-        raise OutputError(
-            f"{path}: cannot be written ({error.strerror or error}); expected a writable folder with free space."
-        ) from error
+    with writing(path), tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}.") as folder:
+        temporary = Path(folder) / path.name
+        yield temporary
+        companions = [file for file in Path(folder).iterdir() if file != temporary]
+        if companions:
+            path.unlink(missing_ok=True)
+        for file in companions:
+            file.replace(path.parent / file.name)
+        temporary.replace(path)

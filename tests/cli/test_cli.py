@@ -35,17 +35,17 @@ def test_help_imports_no_runtime() -> None:
 
 
 def test_the_main_job(run: Run, small: Small, tmp_path: Path) -> None:
-    engine, pictures = tmp_path / "engine.xml", tmp_path / "pictures"
-    pictures.mkdir()
+    engine, images = tmp_path / "engine.xml", tmp_path / "images"
+    images.mkdir()
     for i in range(3):
-        PIL.Image.fromarray(draw_person(i, 0)[..., ::-1]).save(pictures / f"{i}.png")
+        PIL.Image.fromarray(draw_person(i, 0)[..., ::-1]).save(images / f"{i}.png")
     built = run("build", small.checkpoint, "--config", small.config, "-o", engine)
     assert built.code == 0, built.err
     assert built.out == f"{engine}: resnet 18 ibn, 64x32 to 512, openvino fp32\n"
     verified = run("verify", engine, small.checkpoint, "--config", small.config)
     assert verified.code == 0, verified.err
     assert verified.out.endswith("verified\n")
-    embedded = run("embed", engine, pictures, "-o", tmp_path / "e.npy")
+    embedded = run("embed", engine, images, "-o", tmp_path / "e.npy")
     assert embedded.code == 0, embedded.err
     assert np.load(tmp_path / "e.npy").shape == (3, 512)
     assert f"{tmp_path / 'e.npy'}: 3 embeddings of 512 numbers" in embedded.out
@@ -147,16 +147,16 @@ def test_embed_names_and_counts_what_it_could_not_read(run: Run, small: Small, t
     (tmp_path / "notes.txt").write_text("not an image")
     done = run("embed", small.engine, tmp_path, "-o", tmp_path / "e.npy")
     assert done.code == 1
-    assert "note: 1 files are no images by their suffix" in done.err
+    assert "note: left out: 1 files without an image suffix, first " in done.err
     assert "note: 1 of 2 images could not be read:" in done.err
     assert f"note: {tmp_path / 'bad.png'}: unknown content; expected an image" in done.err
     assert len(np.load(tmp_path / "e.npy")) == 1
 
 
 def test_a_name_that_the_terminal_has_no_letters_for_is_no_failure(small: Small, tmp_path: Path) -> None:
-    picture, output = tmp_path / "\u4e2d.png", tmp_path / "\u6587.npy"
-    PIL.Image.fromarray(draw_person(0, 0)[..., ::-1]).save(picture)
-    words = ["embed", str(small.engine), str(picture), "-o", str(output)]
+    image, output = tmp_path / "\u4e2d.png", tmp_path / "\u6587.npy"
+    PIL.Image.fromarray(draw_person(0, 0)[..., ::-1]).save(image)
+    words = ["embed", str(small.engine), str(image), "-o", str(output)]
     script = f"import fastrt.cli; fastrt.cli.main({words!r})"
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False, env=environment)
@@ -176,7 +176,7 @@ def test_demo_goes_the_whole_way(run: Run, tmp_path: Path, monkeypatch: pytest.M
     # So small a gallery is easy, and nobody is a match by chance.
     assert all(90 < float(score) < 100 for score in rows.values())
     assert abs(float(rows["int8"]) - float(rows["fp32"])) <= 0.5
-    for name in ("pictures", "calibration.json", "demo-fp32.xml", "demo-int8.xml", "report/index.html"):
+    for name in ("images", "calibration.json", "demo-fp32.xml", "demo-int8.xml", "report/index.html"):
         assert (tmp_path / "demo" / name).exists()
 
 
@@ -228,8 +228,8 @@ def _bad_inputs(small: Small, tmp_path: Path) -> dict[str, tuple[Sequence[object
     unknown, broken = tmp_path / "unknown.yml", tmp_path / "broken.yml"
     unknown.write_text("MODEL: {BACKBONE: {NAME: build_vgg_backbone}}")
     broken.write_text("MODEL: [")
-    picture = tmp_path / "empty.png"
-    picture.write_bytes(b"")
+    image = tmp_path / "empty.png"
+    image.write_bytes(b"")
     config, out = ("--config", small.config), ("-o", tmp_path / "out.xml")
     return {
         "no checkpoint": (("build", tmp_path / "no.pth", *out), f"error: {tmp_path / 'no.pth'}: does not exist;"),
@@ -261,14 +261,14 @@ def _bad_inputs(small: Small, tmp_path: Path) -> dict[str, tuple[Sequence[object
         ),
         "override": (("build", small.checkpoint, *out, "--set", "KEY"), "error: --set KEY: no value;"),
         "image": (
-            ("embed", small.engine, picture, "-o", tmp_path / "e.npy"),
+            ("embed", small.engine, image, "-o", tmp_path / "e.npy"),
             "error: embed: 0 of 1 images could be read",
         ),
         "no image": (
             ("embed", small.engine, tmp_path / "none.png"),
             f"error: {tmp_path / 'none.png'}: does not exist;",
         ),
-        "engine": (("embed", small.checkpoint, picture), "model_best.pth is not named as an engine"),
+        "engine": (("embed", small.checkpoint, image), "model_best.pth is not named as an engine"),
         "convert": (
             ("convert", small.checkpoint, tmp_path / "out.zip"),
             "out.zip: suffix .zip; expected .pth",
@@ -334,7 +334,7 @@ def test_calibrate_and_build_int8(run: Run, small: Small, crops: Path, tmp_path:
     model = (small.checkpoint, "--config", small.config)
     result = run("calibrate", *model, "--images", crops, "--count", 30, "-o", table)
     assert (result.code, result.out) == (0, f"{table}: ranges of 28 tensors by entropy, 30 images of 32\n")
-    assert "Thumbs.db: left out" in result.err
+    assert f"note: left out: 1 files without an image suffix, first {crops / 'Thumbs.db'}" in result.err
     assert "broken.jpg: unknown content; expected an image" in result.err
 
     result = run("build", *model, "--precision", "int8", "--calibration", table, "-o", engine)

@@ -22,7 +22,7 @@ def model(small: Small) -> ReID:
     return model
 
 
-def test_it_gives_what_a_session_gives_as_lists_of_floats(small: Small, model: ReID) -> None:
+def test_embeddings_equal_a_sessions_as_lists_of_floats(small: Small, model: ReID) -> None:
     with fastrt.load(small.engine) as session:
         want = session(FRAMES)
         alone = session(FRAMES[:1])
@@ -42,7 +42,7 @@ def test_frames_may_be_any_iterable_and_are_not_emptied(model: ReID) -> None:
     assert len(model.batch_infer(np.stack([frames[0]] * 2))) == 2  # a stack of frames that are not yet resized
 
 
-def test_strided_views_are_what_they_show(model: ReID) -> None:
+def test_strided_views_equal_their_copies(model: ReID) -> None:
     frame = draw_person(5, 0, 200, 150)
     views = [frame[20:120, 30:90], frame[::-1, ::2], frame[:, :, ::-1]]
     copies = [view.copy() for view in views]
@@ -58,7 +58,7 @@ def test_an_engine_built_as_the_docstring_says_gives_fastrts_numbers(small: Smal
     fastrt.build(small.network, path, normalize=False, resampler="cv2-cubic")
     model = ReID(0)
     model.build(path)
-    # What FastRT did: OpenCV's bicubic resizing, then float planes of RGB, and no normalisation at the end.
+    # FastRT: OpenCV's bicubic resizing, then float planes of RGB, and no normalisation at the end.
     pixels = cv2.resize(FRAMES[3], (32, 64), interpolation=cv2.INTER_CUBIC)[..., ::-1]
     want = run_reference(small.network, pixels.transpose(2, 0, 1)[None].astype(np.float32))[0]
     assert np.abs(np.asarray(model.infer(FRAMES[3])) - want).max() <= 1e-4 * np.abs(want).max()
@@ -76,7 +76,7 @@ def test_an_engine_built_as_the_docstring_says_gives_fastrts_numbers(small: Smal
         ("r50.npz", None),
     ],
 )
-def test_the_number_of_the_gpu_is_for_engines_that_run_on_one(
+def test_the_gpu_number_is_used_by_gpu_engines_only(
     name: str, device: str | None, small: Small, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[tuple[str, str | None]] = []
@@ -92,7 +92,7 @@ def test_the_number_of_the_gpu_is_for_engines_that_run_on_one(
     assert asked == [(name, device)]
 
 
-def test_before_build_and_after_close_it_says_what_to_do(small: Small) -> None:
+def test_without_an_engine_infer_is_an_error(small: Small) -> None:
     model = ReID(0)
     sentence = "^ReID: no engine is loaded; expected a loaded engine. Call build with an engine file first.$"
     with pytest.raises(fastrt.EngineError, match=sentence):
@@ -106,7 +106,7 @@ def test_before_build_and_after_close_it_says_what_to_do(small: Small) -> None:
         model.infer(FRAMES[0])
 
 
-def test_a_file_that_does_not_load_is_an_error_and_leaves_the_engine_before(small: Small, tmp_path: Path) -> None:
+def test_a_file_that_does_not_load_keeps_the_previous_engine(small: Small, tmp_path: Path) -> None:
     model = ReID(0)
     model.build(small.engine)
     want = model.infer(FRAMES[0])
@@ -117,7 +117,7 @@ def test_a_file_that_does_not_load_is_an_error_and_leaves_the_engine_before(smal
     assert model.infer(FRAMES[0]) == want
 
 
-def test_another_engine_takes_the_place_of_the_one_before(small: Small, tmp_path: Path) -> None:
+def test_another_engine_replaces_the_previous_one(small: Small, tmp_path: Path) -> None:
     fastrt.build(small.network, tmp_path / "raw.xml", normalize=False)
     model = ReID(0)
     model.build(small.engine)
@@ -130,10 +130,10 @@ def test_another_engine_takes_the_place_of_the_one_before(small: Small, tmp_path
         before(FRAMES[:1])
 
 
-def test_what_is_no_image_is_refused_by_its_place(model: ReID) -> None:
+def test_a_wrong_image_is_named_by_its_index(model: ReID) -> None:
     with pytest.raises(fastrt.ImageError, match="a batch of 0 images has no embeddings; give at least one"):
         model.batch_infer([])
-    with pytest.raises(fastrt.ImageError, match="image 0: NoneType"):  # what cv2.imread gives for a missing file
+    with pytest.raises(fastrt.ImageError, match="image 0: NoneType"):  # cv2.imread returns None for a missing file
         model.infer(None)  # type: ignore[arg-type]
     with pytest.raises(fastrt.ImageError, match="image 1: float32"):
         model.batch_infer([FRAMES[0], FRAMES[1].astype(np.float32)])

@@ -1,4 +1,4 @@
-"""Data sets, laid out as their makers do, in small."""
+"""Small data sets in the published layouts."""
 
 from __future__ import annotations
 
@@ -84,30 +84,30 @@ def test_identities_and_cameras_are_read(name: str, tmp_path: Path) -> None:
     lay_out(tmp_path)
     found = load(tmp_path)
     assert found.name == name
-    assert [(picture.pid, picture.camid) for picture in found.query] == query
-    assert [(picture.pid, picture.camid) for picture in found.gallery] == gallery
+    assert [(image.pid, image.camid) for image in found.query] == query
+    assert [(image.pid, image.camid) for image in found.gallery] == gallery
     assert found.query[0].path.is_file()
     if name != "VERI-Wild small":
         assert "Do not compare the scores with published ones" in found.notes[0]
     inner = next(path for path in tmp_path.iterdir() if path.is_dir())
     if name != "CUHK03-NP labeled":
-        assert load(inner).query == found.query  # the folder itself does as well
+        assert load(inner).query == found.query  # the folder itself is accepted too
 
 
 @pytest.mark.parametrize("name", SETS)
-def test_a_folder_that_is_not_one_shows_how_it_is_laid_out(name: str, tmp_path: Path) -> None:
+def test_a_missing_data_set_is_an_error_with_the_layout(name: str, tmp_path: Path) -> None:
     _, load, _, _ = SETS[name]
     with pytest.raises(EvaluationError, match=rf"is missing; expected {name} as\n  ") as caught:
         load(tmp_path)
     assert str(caught.value).count("\n") >= 2
 
 
-def test_distractors_are_asked_for(tmp_path: Path) -> None:
+def test_distractors_are_optional(tmp_path: Path) -> None:
     _market(tmp_path)
     assert len(datasets.Market1501(tmp_path, distractors=True).gallery) == 3
 
 
-def test_a_partial_folder_and_names_of_others_are_told(tmp_path: Path) -> None:
+def test_a_missing_folder_and_an_unknown_name_are_errors(tmp_path: Path) -> None:
     _touch(tmp_path, "query/0001_c1s1_001051_00.jpg")
     with pytest.raises(EvaluationError, match="bounding_box_test is missing"):
         datasets.Market1501(tmp_path)
@@ -116,18 +116,48 @@ def test_a_partial_folder_and_names_of_others_are_told(tmp_path: Path) -> None:
         datasets.Market1501(tmp_path)
 
 
-def test_vehicle_id_draws_one_picture_of_each_vehicle(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("lay_out", "load", "path", "line", "expected"),
+    [
+        (_msmt, datasets.MSMT17, "MSMT17_V2/list_query.txt", "0000/a.jpg", "a path and an identity as in MSMT17"),
+        (
+            _vehicle_id,
+            datasets.VehicleID,
+            "VehicleID_V1.0/train_test_split/test_list_800.txt",
+            "1 a",
+            "an image and a vehicle",
+        ),
+        (
+            _veri_wild,
+            datasets.VERIWild,
+            "VERI-Wild/train_test_split/test_3000.txt",
+            "00001/9.jpg",
+            "an image with a camera in vehicle_info.txt",
+        ),
+    ],
+)
+def test_a_wrong_line_of_a_list_is_named(
+    lay_out: Callable[[Path], None], load: Load, path: str, line: str, expected: str, tmp_path: Path
+) -> None:
+    lay_out(tmp_path)
+    (tmp_path / path).write_text(f"{line}\n")
+    with pytest.raises(EvaluationError) as caught:
+        load(tmp_path)
+    assert str(caught.value) == f"{tmp_path / path}: line '{line}'; expected {expected}. Restore the list."
+
+
+def test_vehicle_id_has_one_gallery_image_of_each_vehicle(tmp_path: Path) -> None:
     _vehicle_id(tmp_path)
     found = datasets.VehicleID(tmp_path)
-    assert Counter(picture.pid for picture in found.gallery) == {1: 1, 2: 1, 3: 1}
-    assert Counter(picture.pid for picture in found.query) == {1: 2, 2: 2, 3: 2}
+    assert Counter(image.pid for image in found.gallery) == {1: 1, 2: 1, 3: 1}
+    assert Counter(image.pid for image in found.query) == {1: 2, 2: 2, 3: 2}
     assert datasets.VehicleID(tmp_path) == found != datasets.VehicleID(tmp_path, seed=1)
-    assert len({picture.camid for picture in (*found.query, *found.gallery)}) == 9
+    assert len({image.camid for image in (*found.query, *found.gallery)}) == 9
     with pytest.raises(EvaluationError, match="test size huge: unknown; expected small, medium, large"):
         datasets.VehicleID(tmp_path, "huge")
 
 
-def test_a_table_is_any_data_set(tmp_path: Path) -> None:
+def test_a_table_is_read_as_a_data_set(tmp_path: Path) -> None:
     table = tmp_path / "shop.csv"
     table.write_text(
         "path,identity,camera,role\na/1.jpg,ann,door,query\nb.jpg,bob,till,gallery\nc.jpg,ann,till,gallery\n"
@@ -150,7 +180,7 @@ def test_a_table_is_any_data_set(tmp_path: Path) -> None:
         ("", "no column path"),
     ],
 )
-def test_a_wrong_table_is_told(text: str, message: str, tmp_path: Path) -> None:
+def test_a_wrong_table_is_an_error(text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text(text)
     with pytest.raises(EvaluationError, match=message):
         datasets.read_data_set(tmp_path / "t.csv")

@@ -18,21 +18,21 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_synthetic(tmp_path_factory.mktemp("data") / "drawn", train=3, test=12, distractors=5, cameras=4)
 
 
-def test_it_is_laid_out_as_market_1501_and_tests_on_strangers(root: Path) -> None:
+def test_the_layout_is_market_1501s_and_test_people_are_new(root: Path) -> None:
     data_set = Synthetic(root)
     train = {path.name[:4] for path in (root / "bounding_box_train").iterdir()}
-    queried = {picture.pid for picture in data_set.query}
+    queried = {image.pid for image in data_set.query}
     assert train == {"0001", "0002", "0003"}
     assert queried == set(range(4, 16))
-    assert sum(picture.pid == 0 for picture in data_set.gallery) == 5
-    for picture in data_set.query:  # each query has a true match by another camera
-        assert any(other.pid == picture.pid and other.camid != picture.camid for other in data_set.gallery)
-    shapes = {fastrt.read_image(picture.path).shape for picture in data_set.gallery}
+    assert sum(image.pid == 0 for image in data_set.gallery) == 5
+    for image in data_set.query:  # each query has a true match by another camera
+        assert any(other.pid == image.pid and other.camid != image.camid for other in data_set.gallery)
+    shapes = {fastrt.read_image(image.path).shape for image in data_set.gallery}
     assert len(shapes) > 20
     assert all(64 <= height <= 320 and 28 <= width <= 160 for height, width, _ in shapes)
 
 
-def test_the_same_seed_draws_the_same_and_another_does_not(root: Path, tmp_path: Path) -> None:
+def test_the_seed_determines_the_images(root: Path, tmp_path: Path) -> None:
     again, other = (
         write_synthetic(tmp_path / str(seed), train=3, test=12, distractors=5, cameras=4, seed=seed) for seed in (0, 1)
     )
@@ -43,12 +43,18 @@ def test_the_same_seed_draws_the_same_and_another_does_not(root: Path, tmp_path:
     assert (root / first).read_bytes() != (other / first).read_bytes()
 
 
-def test_a_folder_that_is_not_empty_is_left_alone(root: Path) -> None:
+def test_a_folder_that_is_not_empty_is_refused(root: Path) -> None:
     with pytest.raises(fastrt.OutputError, match="is not empty"):
         write_synthetic(root)
 
 
-def test_every_look_is_drawn_from_every_side() -> None:
+def test_a_path_that_cannot_be_a_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(fastrt.OutputError, match="file: cannot be written"):
+        write_synthetic(tmp_path / "file", train=1, test=1, distractors=0)
+
+
+def test_every_look_is_drawn_in_every_view() -> None:
     seen: dict[str, set[str]] = {"texture": set(), "haircut": set(), "legs": set(), "bag": set()}
     for seed in range(60):
         look = choose_look(np.random.default_rng(seed))
@@ -63,7 +69,7 @@ def test_every_look_is_drawn_from_every_side() -> None:
     assert seen == {"texture": set(TEXTURES), "haircut": set(HAIRCUTS), "legs": set(LEGS), "bag": set(BAGS)}
 
 
-def test_cameras_differ_in_what_they_make_of_one_person() -> None:
+def test_cameras_give_different_images_of_one_person() -> None:
     look = choose_look(np.random.default_rng(5))
     crops = [draw_crop(look, make_camera(np.random.default_rng(i)), np.random.default_rng(9)) for i in range(4)]
     means = np.array([crop.mean((0, 1)) for crop in crops])
@@ -76,4 +82,4 @@ def test_an_untrained_network_fails(root: Path, tmp_path: Path) -> None:
     spec = fastrt.load_spec("kd-r18-r101_ibn", ["INPUT.SIZE_TEST", [128, 64]])
     fastrt.build(fastrt.build_network(spec, draw_weights(spec)), tmp_path / "engine.xml")
     with fastrt.load(tmp_path / "engine.xml") as session:
-        assert fastrt.evaluate(session, Synthetic(root)).mAP < 0.5  # of twelve people; of many it is far lower
+        assert fastrt.evaluate(session, Synthetic(root)).mAP < 0.5  # with twelve people; much lower with many

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from fastrt.cli.arguments import Checkpoint, Config, Overrides, split_pairs
-from fastrt.cli.output import progress_bar, say, say_note, say_passed_over
+from fastrt.cli.output import progress_bar, say, say_note
 from fastrt.engine.calibration_table import Method
 from fastrt.extraction import find_images
 from fastrt.files import check_place
@@ -37,7 +37,6 @@ def run(
     """Calibrate the ranges of a network's tensors for int8, on images like those in use."""
     check_place(output)
     found = find_images(images)
-    say_passed_over(found.passed_over)
     model = load_model(checkpoint, config, split_pairs(overrides))
     sample = ImageSample(found.images, count, seed)
     with progress_bar() as progress:

@@ -31,14 +31,14 @@ def run(
         rates = (f"{rate:.0f}" for rate in row.images_s.values())
         table.add_row(row.precision, *scores, f"{row.similarity:.4f}", *rates, f"{row.bytes / 1e6:.1f}")
     result_console().print(table)
-    for path in made.engines:
-        say(f"engine  {path}")
+    for row in made.rows:
+        say(f"engine  {row.engine}")
     try:
         check_libraries()
     except TargetError as error:
         say_note(f"no report is written: {error}")
     else:
-        page = write_report(folder / "report", made.rows[0].scores, made.data_set, describe(made.engines[0]))
+        page = write_report(folder / "report", made.rows[0].scores, made.data_set, describe(made.rows[0].engine))
         say(f"report  {page}")
     if not made.report:
         raise typer.Exit(1)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from fastrt.cli.arguments import Device, Engine
-from fastrt.cli.output import progress_bar, say, say_note, say_passed_over
+from fastrt.cli.output import progress_bar, say, say_note
 from fastrt.engine.load import load
 from fastrt.extraction import Store, find_images, stream_embeddings
 from fastrt.targets.base import Mode
@@ -27,9 +27,7 @@ def run(
     device: Device = None,
 ) -> None:
     """Embed images: writes a .npy of embeddings, and their names as .json and .csv."""
-    found = find_images(paths)
-    say_passed_over(found.passed_over)
-    images = found.images
+    images = find_images(paths).images
     with load(engine, device, batch=batch, mode=mode) as session, Store(output, session.info, images) as store:
         if store.files:
             say_note(f"resuming an interrupted job: {store.files} of {len(images)} images are done")

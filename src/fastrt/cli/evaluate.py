@@ -11,7 +11,7 @@ import typer
 from fastrt.cli.arguments import AsJson, Device, Engine
 from fastrt.cli.output import progress_bar, say, say_json, say_note
 from fastrt.datasets import CUHK03NP, MSMT17, DataSet, DukeMTMC, Market1501, VehicleID, VeRi, VERIWild, read_data_set
-from fastrt.datasets.synthetic import Synthetic
+from fastrt.datasets.people import Synthetic
 from fastrt.engine.load import load
 from fastrt.errors import EvaluationError
 from fastrt.evaluation.distances import Metric
@@ -37,9 +37,7 @@ SETS: dict[str, Callable[[Path], DataSet]] = {
 def run(
     engine: Engine,
     dataset: Annotated[str, typer.Option("--dataset", help=f"{', '.join(SETS)}.", show_default=False)],
-    root: Annotated[
-        Path, typer.Option("--root", help="Folder of the data set; for csv, the file.", show_default=False)
-    ],
+    root: Annotated[Path, typer.Option(help="Folder of the data set; for csv, the file.", show_default=False)],
     rerank: Annotated[
         Literal["none", "fastreid", "zhong"], typer.Option(help="Re-ranking: FastReID's, or the paper's.")
     ] = "none",
@@ -73,11 +71,8 @@ def run(
     if false_matches is not None:
         check_rate(false_matches)
     data_set = SETS[dataset](root)
-    for note in data_set.notes:
-        say_note(note)
-    count = (len(data_set.query) + len(data_set.gallery)) * (1 + flip)
     with load(engine, device) as session, progress_bar() as progress:
-        task = progress.add_task("embedding", total=count)
+        task = progress.add_task("embedding", total=(len(data_set.query) + len(data_set.gallery)) * (1 + flip))
         scores = evaluate(
             session,
             data_set,
@@ -91,20 +86,17 @@ def run(
     rates = measure_roc(scores.pairs) if roc else {}
     threshold = None if false_matches is None else find_threshold(scores.pairs, false_matches)
     if threshold is not None:
-        beside = threshold.save(engine, data_set.name, info.fingerprint)
-        say_note(f"the threshold is in {beside}")
+        say_note(f"the threshold is in {threshold.save(engine, data_set.name, info.fingerprint)}")
     if report is not None:
         say_note(f"the report is {write_report(report, scores, data_set, info)}")
-    if as_json:
-        _print_json(scores, rates, threshold)
-    else:
-        _print_text(scores, rates, threshold)
+    print_scores = _print_json if as_json else _print_text
+    print_scores(scores, rates, threshold)
 
 
 def _print_json(scores: Scores, rates: Mapping[str, float], threshold: Threshold | None) -> None:
     cmc = [round(float(part), 6) for part in scores.cmc]
     found = {} if threshold is None else {"threshold": asdict(threshold)}
-    say_json({"title": scores.title, "queries": scores.ranking.valid, **scores.figures(), **rates, "cmc": cmc, **found})
+    say_json({"title": scores.title, "queries": scores.valid, **scores.figures(), **rates, "cmc": cmc, **found})
 
 
 def _print_text(scores: Scores, rates: Mapping[str, float], threshold: Threshold | None) -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from rich.console import Console
 from rich.progress import Progress, ProgressColumn, Task, TaskID
@@ -20,12 +19,14 @@ LOG_WIDTH = 160
 
 def result_console() -> Console:
     """Console for results; wide if stdout is not a terminal, so that a log has complete tables."""
-    return Console(soft_wrap=True, width=None if sys.stdout.isatty() else LOG_WIDTH)
+    return Console(
+        soft_wrap=True, markup=False, emoji=False, highlight=False, width=None if sys.stdout.isatty() else LOG_WIDTH
+    )
 
 
 def progress_console() -> Console:
     """Console for progress, notes and errors."""
-    return Console(stderr=True, soft_wrap=True)
+    return Console(stderr=True, soft_wrap=True, markup=False, emoji=False, highlight=False)
 
 
 def progress_bar(rate: str | None = None) -> Progress:
@@ -63,7 +64,7 @@ def progress_of_phases() -> Iterator[Callable[[str, int, int], None]]:
 
 def say(text: str) -> None:
     """Print a line of the result."""
-    result_console().print(text, markup=False, highlight=False, soft_wrap=True)
+    result_console().print(text)
 
 
 def say_json(value: object) -> None:
@@ -76,7 +77,7 @@ class Notes(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print a warning on stderr."""
-        progress_console().print(f"note: {record.getMessage()}", markup=False, highlight=False, soft_wrap=True)
+        progress_console().print(f"note: {record.getMessage()}")
 
 
 def say_note(text: str) -> None:
@@ -84,12 +85,6 @@ def say_note(text: str) -> None:
     logger.warning("%s", text)
 
 
-def say_passed_over(files: Sequence[Path]) -> None:
-    """Print the files of the searched folders that are not images."""
-    if files:
-        say_note(f"{len(files)} files are no images by their suffix, first {files[0]}: left out")
-
-
 def say_error(text: str) -> None:
     """Print the reason why a command failed."""
-    progress_console().print(f"error: {text}", markup=False, highlight=False, soft_wrap=True)
+    progress_console().print(f"error: {text}")

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from fastrt.errors import EvaluationError
-from fastrt.extraction import SUFFIXES
+from fastrt.images.find import SUFFIXES
+
+logger = logging.getLogger("fastrt")
 
 Root = str | os.PathLike[str]
 
+NAME = re.compile(r"(-?\d+)_c(\d+)")
+"""Identity and camera, from 1, in the image names of most data sets."""
+
 
 @dataclass(frozen=True)
-class Picture:
-    """One image with its identity (``pid``) and its camera (``camid``, from 0)."""
+class LabelledImage:
+    """An image file with its identity (``pid``) and its camera (``camid``, from 0)."""
 
     path: Path
     pid: int
@@ -31,35 +37,49 @@ class DataSet:
         name: the common name.
         query: the query images.
         gallery: the gallery images, including distractors: identities without a query.
-        notes: differences from the published data set, to be logged as warnings.
+        notes: differences from the published data set, which the reader has logged as warnings.
     """
 
     name: str
-    query: tuple[Picture, ...]
-    gallery: tuple[Picture, ...]
+    query: tuple[LabelledImage, ...]
+    gallery: tuple[LabelledImage, ...]
     notes: tuple[str, ...] = ()
 
 
 def make_data_set(
-    name: str, query: Iterable[Picture], gallery: Iterable[Picture], published: tuple[int, int] | None
+    name: str, query: Sequence[LabelledImage], gallery: Sequence[LabelledImage], published: tuple[int, int] | None
 ) -> DataSet:
-    """Make a data set, and note a difference from the published image counts.
+    """Make a data set, and log a difference from the published image counts as a warning.
 
     Raises:
         EvaluationError: there is no query, or no gallery image.
     """
-    query, gallery = tuple(query), tuple(gallery)
+    found = f"{name}: {len(query)} queries and {len(gallery)} gallery images"
     if not query or not gallery:
-        raise EvaluationError(
-            f"{name}: {len(query)} queries and {len(gallery)} gallery images; expected some of both. Check the folder."
-        )
+        raise EvaluationError(f"{found}; expected some of both. Check the folder.")
     notes = []
     if published is not None and (len(query), len(gallery)) != published:
         notes.append(
-            f"{name}: {len(query)} queries and {len(gallery)} gallery images; expected {published[0]} and"
-            f" {published[1]} as published. Do not compare the scores with published ones."
+            f"{found}; expected {published[0]} and {published[1]} as published."
+            " Do not compare the scores with published ones."
         )
-    return DataSet(name, query, gallery, tuple(notes))
+        logger.warning("%s", notes[0])
+    return DataSet(name, tuple(query), tuple(gallery), tuple(notes))
+
+
+def read_layout(
+    name: str,
+    root: Root,
+    folders: Sequence[str],
+    published: tuple[int, int] | None,
+    *,
+    query: str = "query",
+    gallery: Sequence[str] = ("bounding_box_test",),
+) -> DataSet:
+    """Read a data set with a folder of queries and one or more gallery folders, as `find_root` and `read_folder` do."""
+    folder = find_root(name, Path(root), folders, [query, *gallery])
+    images = [image for part in gallery for image in read_folder(name, folder / part)]
+    return make_data_set(name, read_folder(name, folder / query), images, published)
 
 
 def find_root(name: str, root: Path, folders: Sequence[str], wanted: Sequence[str]) -> Path:
@@ -69,36 +89,35 @@ def find_root(name: str, root: Path, folders: Sequence[str], wanted: Sequence[st
         EvaluationError: no folder contains them; the message shows the layout.
     """
     candidates = [root / folder for folder in folders] + [root]
-    for candidate in candidates:
-        if all((candidate / part).exists() for part in wanted):
-            return candidate
-    nearest = max(candidates, key=lambda candidate: sum((candidate / part).exists() for part in wanted))
-    missing = [part for part in wanted if not (nearest / part).exists()]
-    layout = "".join(f"\n  {root / folders[0] / part}" for part in wanted)
-    raise EvaluationError(f"{root}: {nearest / missing[0]} is missing; expected {name} as{layout}\nCheck the folder.")
+    missing = {folder: [part for part in wanted if not (folder / part).exists()] for folder in candidates}
+    nearest = min(candidates, key=lambda folder: len(missing[folder]))
+    if not missing[nearest]:
+        return nearest
+    layout = "".join(f"\n  {candidates[0] / part}" for part in wanted)
+    first = nearest / missing[nearest][0]
+    raise EvaluationError(f"{root}: {first} is missing; expected {name} as{layout}\nCheck the folder.")
 
 
-def read_folder(name: str, folder: Path, pattern: str, first_camera: int = 1) -> list[Picture]:
+def read_folder(name: str, folder: Path) -> list[LabelledImage]:
     """Read the images of a folder; their names contain identity and camera.
 
     Images of identity -1 are junk (detections that do not count) and are left out.
 
     Raises:
-        EvaluationError: the name of an image does not match ``pattern``.
+        EvaluationError: the name of an image does not match `NAME`.
     """
-    named = re.compile(pattern)
     images = []
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() not in SUFFIXES:
             continue
-        match = named.match(path.name)
+        match = NAME.match(path.name)
         if match is None:
             raise EvaluationError(
                 f"{path}: name without identity and camera; expected a name as in {name}. Remove the file."
             )
         pid, camera = map(int, match.groups())
         if pid != -1:
-            images.append(Picture(path, pid, camera - first_camera))
+            images.append(LabelledImage(path, pid, camera - 1))
     return images
 
 
@@ -114,3 +133,18 @@ def read_lines(path: Path) -> list[str]:
         raise EvaluationError(
             f"{path}: cannot be read ({error}); expected a UTF-8 text file. Check the file."
         ) from None
+
+
+def read_list(path: Path, parse: Callable[[str], LabelledImage], expected: str) -> list[LabelledImage]:
+    """Read an image from each line of a text file; ``expected`` describes a line in the message.
+
+    Raises:
+        EvaluationError: the file cannot be read, or ``parse`` raises ValueError or LookupError for a line.
+    """
+    images = []
+    for line in read_lines(path):
+        try:
+            images.append(parse(line))
+        except (ValueError, LookupError):  # noqa: PERF203  # the message names the line
+            raise EvaluationError(f"{path}: line {line!r}; expected {expected}. Restore the list.") from None
+    return images

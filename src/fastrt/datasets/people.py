@@ -7,10 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fastrt.datasets.base import DataSet, Picture, Root, find_root, make_data_set, read_folder, read_lines
-from fastrt.errors import EvaluationError
-
-BY_NAME = r"([-\d]+)_c(\d)"
+from fastrt.datasets.base import DataSet, LabelledImage, Root, find_root, make_data_set, read_layout, read_list
 
 
 def Market1501(root: Root, *, distractors: bool = False) -> DataSet:  # noqa: N802  # the common name
@@ -23,56 +20,43 @@ def Market1501(root: Root, *, distractors: bool = False) -> DataSet:  # noqa: N8
     Raises:
         EvaluationError: the data set is missing or incomplete; the message shows the layout.
     """
-    name = "Market-1501+500k" if distractors else "Market-1501"
-    parts = ["query", "bounding_box_test", *(["images"] if distractors else [])]
-    folder = find_root(name, Path(root), ["Market-1501-v15.09.15"], parts)
-    gallery = [image for part in parts[1:] for image in read_folder(name, folder / part, BY_NAME)]
-    return make_data_set(
-        name, read_folder(name, folder / "query", BY_NAME), gallery, None if distractors else (3368, 15913)
-    )
+    folders = ["Market-1501-v15.09.15"]
+    if distractors:
+        return read_layout("Market-1501+500k", root, folders, None, gallery=["bounding_box_test", "images"])
+    return read_layout("Market-1501", root, folders, (3368, 15913))
 
 
 def DukeMTMC(root: Root) -> DataSet:  # noqa: N802
-    """DukeMTMC-reID: 2,228 queries, 17,661 gallery images. Arguments and errors as of `Market1501`."""
-    name = "DukeMTMC-reID"
-    folder = find_root(name, Path(root), ["DukeMTMC-reID"], ["query", "bounding_box_test"])
-    query, gallery = (read_folder(name, folder / part, BY_NAME) for part in ("query", "bounding_box_test"))
-    return make_data_set(name, query, gallery, (2228, 17661))
+    """DukeMTMC-reID: 2,228 queries, 17,661 gallery images. Arguments and errors as in `Market1501`."""
+    return read_layout("DukeMTMC-reID", root, ["DukeMTMC-reID"], (2228, 17661))
 
 
 def MSMT17(root: Root) -> DataSet:  # noqa: N802
-    """MSMT17, version 1 or 2: 11,659 queries, 82,161 gallery images. Arguments and errors as of `Market1501`."""
-    name = "MSMT17"
+    """MSMT17, version 1 or 2: 11,659 queries, 82,161 gallery images. Arguments and errors as in `Market1501`."""
     lists = ["list_query.txt", "list_gallery.txt"]
     versions = ["MSMT17_V2", "MSMT17_V1", "MSMT17"]
     is_second = any((Path(root) / version / "mask_test_v2").is_dir() for version in (*versions, "."))
-    folder_name = "mask_test_v2" if is_second else "test"
-    folder = find_root(name, Path(root), versions, [*lists, folder_name])
-    query, gallery = (
-        [_parse_msmt17(line, folder / folder_name, folder / part) for line in read_lines(folder / part)]
-        for part in lists
-    )
-    return make_data_set(name, query, gallery, (11659, 82161))
+    images = "mask_test_v2" if is_second else "test"
+    folder = find_root("MSMT17", Path(root), versions, [*lists, images])
 
+    def parse(line: str) -> LabelledImage:
+        path, pid = line.split(" ")
+        return LabelledImage(folder / images / path, int(pid), int(path.split("_")[2]) - 1)
 
-def _parse_msmt17(line: str, folder: Path, source: Path) -> Picture:
-    path, _, pid = line.partition(" ")
-    try:
-        return Picture(folder / path, int(pid), int(path.split("_")[2]) - 1)
-    except (ValueError, IndexError):
-        raise EvaluationError(
-            f"{source}: line {line!r}; expected a path and an identity as in MSMT17. Restore the list."
-        ) from None
+    query, gallery = (read_list(folder / part, parse, "a path and an identity as in MSMT17") for part in lists)
+    return make_data_set("MSMT17", query, gallery, (11659, 82161))
 
 
 def CUHK03NP(root: Root, *, labeled: bool = True) -> DataSet:  # noqa: N802
     """CUHK03, new protocol: 1,400 queries; 5,328 gallery images ``labeled``, or 5,332 detected.
 
-    Arguments and errors as of `Market1501`.
+    Arguments and errors as in `Market1501`.
     """
-    kind = "labeled" if labeled else "detected"
-    name = f"CUHK03-NP {kind}"
-    parts = ["query", "bounding_box_test"]
-    folder = find_root(name, Path(root), [f"cuhk03-np/{kind}", kind], parts)
-    query, gallery = (read_folder(name, folder / part, BY_NAME) for part in parts)
-    return make_data_set(name, query, gallery, (1400, 5328 if labeled else 5332))
+    variant = "labeled" if labeled else "detected"
+    published = (1400, 5328 if labeled else 5332)
+    return read_layout(f"CUHK03-NP {variant}", root, [f"cuhk03-np/{variant}", variant], published)
+
+
+def Synthetic(root: Root) -> DataSet:  # noqa: N802
+    """The test set that `fastrt.datasets.synthetic.write_synthetic` wrote. Errors as in `Market1501`."""
+    return read_layout("synthetic pedestrians", root, ["synthetic"], None)

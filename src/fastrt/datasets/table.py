@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from fastrt.datasets.base import DataSet, Picture, Root, make_data_set
+from fastrt.datasets.base import DataSet, LabelledImage, Root, make_data_set
 from fastrt.errors import EvaluationError
 
 COLUMNS = ("path", "identity", "camera", "role")
@@ -23,7 +23,7 @@ def read_data_set(path: Root) -> DataSet:
         EvaluationError: the file cannot be read, has no such column, or has another role; the line is named.
     """
     path = Path(path)
-    images: dict[str, list[Picture]] = {role: [] for role in ROLES}
+    images: dict[str, list[LabelledImage]] = {role: [] for role in ROLES}
     numbers: dict[str, dict[str, int]] = {"identity": {}, "camera": {}}
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -38,7 +38,7 @@ def read_data_set(path: Root) -> DataSet:
                         f" and {' or '.join(ROLES)}. Correct the line."
                     )
                 pid, camid = (numbers[key].setdefault(row[key], len(numbers[key])) for key in ("identity", "camera"))
-                images[row["role"]].append(Picture(path.parent / row["path"], pid, camid))
+                images[row["role"]].append(LabelledImage(path.parent / row["path"], pid, camid))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise EvaluationError(f"{path}: cannot be read ({error}); expected a UTF-8 .csv. Check the file.") from None
     return make_data_set(path.stem, images["query"], images["gallery"], None)

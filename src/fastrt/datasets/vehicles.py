@@ -10,7 +10,16 @@ from pathlib import Path
 
 import numpy as np
 
-from fastrt.datasets.base import DataSet, Picture, Root, find_root, make_data_set, read_folder, read_lines
+from fastrt.datasets.base import (
+    DataSet,
+    LabelledImage,
+    Root,
+    find_root,
+    make_data_set,
+    read_layout,
+    read_lines,
+    read_list,
+)
 from fastrt.errors import EvaluationError
 
 VEHICLE_ID = {"small": (800, 6493), "medium": (1600, 13377), "large": (2400, 19777)}
@@ -29,33 +38,29 @@ def VeRi(root: Root) -> DataSet:  # noqa: N802  # the common name
     Raises:
         EvaluationError: the data set is missing or incomplete; the message shows the layout.
     """
-    parts = ["image_query", "image_test"]
-    folder = find_root("VeRi-776", Path(root), ["VeRi", "veri"], parts)
-    query, gallery = (read_folder("VeRi-776", folder / part, r"(\d+)_c(\d{3})") for part in parts)
-    return make_data_set("VeRi-776", query, gallery, (1678, 11579))
+    folders, published = ["VeRi", "veri"], (1678, 11579)
+    return read_layout("VeRi-776", root, folders, published, query="image_query", gallery=["image_test"])
 
 
 def VehicleID(root: Root, size: str = "small", *, seed: int = 0) -> DataSet:  # noqa: N802
     """VehicleID's small, medium or large test set: the gallery has one image per vehicle, all others are queries.
 
     As in FastReID, the gallery image is random; here a seed makes it reproducible. Each image has its own camera.
-    Arguments and errors as of `VeRi`.
+    Arguments and errors as in `VeRi`.
     """
     _check_size(size, VEHICLE_ID)
     vehicles, image_count = VEHICLE_ID[size]
     name = f"VehicleID {size}"
     source = f"train_test_split/test_list_{vehicles}.txt"
     folder = find_root(name, Path(root), ["VehicleID_V1.0", "vehicleid"], ["image", source])
-    images = []
-    for line in read_lines(folder / source):
-        image, _, vehicle = line.partition(" ")
-        if not (image.isdigit() and vehicle.strip().isdigit()):
-            raise EvaluationError(
-                f"{folder / source}: line {line!r}; expected an image and a vehicle. Restore the list."
-            )
-        images.append(Picture(folder / "image" / f"{image}.jpg", int(vehicle), int(image)))
-    query: list[Picture] = []
-    gallery: list[Picture] = []
+
+    def parse(line: str) -> LabelledImage:
+        image, vehicle = line.split()
+        return LabelledImage(folder / "image" / f"{image}.jpg", int(vehicle), int(image))
+
+    images = read_list(folder / source, parse, "an image and a vehicle")
+    query: list[LabelledImage] = []
+    gallery: list[LabelledImage] = []
     seen: set[int] = set()
     for i in np.random.default_rng(seed).permutation(len(images)):
         (query if images[i].pid in seen else gallery).append(images[i])
@@ -64,29 +69,22 @@ def VehicleID(root: Root, size: str = "small", *, seed: int = 0) -> DataSet:  # 
 
 
 def VERIWild(root: Root, size: str = "small") -> DataSet:  # noqa: N802
-    """VERI-Wild's small, medium or large test set. Arguments and errors as of `VeRi`."""
+    """VERI-Wild's small, medium or large test set. Arguments and errors as in `VeRi`."""
     _check_size(size, VERI_WILD)
     vehicles = VERI_WILD[size]
     name = f"VERI-Wild {size}"
-    lists = [f"train_test_split/test_{vehicles}{kind}.txt" for kind in ("_query", "")]
+    lists = [f"train_test_split/test_{vehicles}{part}.txt" for part in ("_query", "")]
     info = "train_test_split/vehicle_info.txt"
     folder = find_root(name, Path(root), ["VERI-Wild"], ["images", info, *lists])
-    cameras = {}
-    for line in read_lines(folder / info)[1:]:  # the first line has the column names: id/image;camera;...
-        image, *rest = line.split(";")
-        cameras[image] = rest[0] if rest else ""
-    query, gallery = (
-        [_find_wild(line, cameras, folder, folder / part) for line in read_lines(folder / part)] for part in lists
-    )
+    rows = (line.split(";") for line in read_lines(folder / info)[1:])  # after the column names: id/image;camera;...
+    cameras = {row[0]: row[1] for row in rows if len(row) > 1}
+
+    def parse(line: str) -> LabelledImage:
+        image = line.removesuffix(".jpg")
+        return LabelledImage(folder / "images" / f"{image}.jpg", int(image.partition("/")[0]), int(cameras[image]))
+
+    query, gallery = (read_list(folder / part, parse, "an image with a camera in vehicle_info.txt") for part in lists)
     return make_data_set(name, query, gallery, None)
-
-
-def _find_wild(line: str, cameras: dict[str, str], folder: Path, source: Path) -> Picture:
-    image = line.removesuffix(".jpg")
-    vehicle, _, _ = image.partition("/")
-    if not (vehicle.isdigit() and cameras.get(image, "").isdigit()):
-        raise EvaluationError(f"{source}: no camera for {line}; expected it in vehicle_info.txt. Restore the lists.")
-    return Picture(folder / "images" / f"{image}.jpg", int(vehicle), int(cameras[image]))
 
 
 def _check_size(size: str, known: Mapping[str, object]) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from importlib.resources import as_file, files
 from pathlib import Path
 
 from fastrt.datasets.base import DataSet
-from fastrt.datasets.synthetic import Synthetic, write_synthetic
+from fastrt.datasets.people import Synthetic
 from fastrt.engine.build import build
 from fastrt.engine.calibration_table import CalibrationTable
 from fastrt.engine.checks import Report
@@ -50,6 +50,7 @@ class Row:
 
     Attributes:
         precision: of the engine.
+        engine: its path.
         bytes: size of all files of the engine.
         scores: result of its evaluation.
         similarity: lowest mean-centred cosine to the fp32 embedding of a gallery image.
@@ -57,6 +58,7 @@ class Row:
     """
 
     precision: Precision
+    engine: Path
     bytes: int
     scores: Scores
     similarity: float
@@ -65,9 +67,8 @@ class Row:
 
 @dataclass(frozen=True, eq=False)
 class Demonstration:
-    """Result of the demonstration: engines, the verification report of the first, the data set, and one row each."""
+    """Result of the demonstration: the data set, one row for each engine, and the verification report of the first."""
 
-    engines: tuple[Path, ...]
     report: Report
     data_set: DataSet
     rows: tuple[Row, ...]
@@ -83,7 +84,7 @@ def demonstrate(folder: Path, target: str = "openvino", advance: Advance = lambd
     find_target(target).precisions()
     if folder.exists() and any(folder.iterdir()):
         raise OutputError(f"{folder}: is not empty; expected an empty or a new folder. Name another one.")
-    images = folder / "pictures"
+    images = folder / "images"
     draw(images, PEOPLE, DISTRACTORS, advance)
     with as_file(files("fastrt.demo") / MODEL) as model:
         shutil.copy(model, folder / MODEL)
@@ -92,10 +93,9 @@ def demonstrate(folder: Path, target: str = "openvino", advance: Advance = lambd
     table.save(folder / "calibration.json")
     data_set = Synthetic(images)
     rows = compare(network, table, data_set, folder, target, advance=advance)
-    engines = tuple(engine_path(folder, target, row.precision) for row in rows)
-    with load(engines[0]) as session:
+    with load(rows[0].engine) as session:
         report = verify(session, network)
-    return Demonstration(engines, report, data_set, rows)
+    return Demonstration(report, data_set, rows)
 
 
 def load_demo_model() -> Model:
@@ -106,32 +106,28 @@ def load_demo_model() -> Model:
 
 def draw(folder: Path, people: int, distractors: int, advance: Advance = lambda *_: None) -> None:
     """Draw people for evaluation, and some for calibration."""
-    done, total = 0, CALIBRATION_PEOPLE + people
+    from fastrt.datasets.synthetic import write_synthetic  # imports OpenCV, which other commands do without
 
-    def count(more: int) -> None:
-        nonlocal done
-        done += more
-        advance("drawing people", done, total)
-
+    count = _count(advance, "drawing people", CALIBRATION_PEOPLE + people)
     write_synthetic(folder, train=CALIBRATION_PEOPLE, test=people, distractors=distractors, seed=SEED, advance=count)
 
 
 def calibrate_on(network: Network, images: Path, advance: Advance = lambda *_: None) -> CalibrationTable:
     """Make a calibration table from images that are not used for evaluation."""
     sample = ImageSample(list((images / "bounding_box_train").iterdir()), CALIBRATED)
+    return calibrate(network, sample, advance=_count(advance, "calibrating", CALIBRATED))
+
+
+def _count(advance: Advance, phase: str, steps: int) -> Callable[[int], None]:
+    """Make a callback that takes the number of steps done since the last call."""
     done = 0
 
     def count(more: int) -> None:
         nonlocal done
         done += more
-        advance("calibrating", done, CALIBRATED)
+        advance(phase, done, steps)
 
-    return calibrate(network, sample, advance=count)
-
-
-def engine_path(folder: Path, target: str, precision: str) -> Path:
-    """Return the path of an engine."""
-    return folder / f"demo-{precision}{find_target(target).suffix}"
+    return count
 
 
 def compare(
@@ -147,27 +143,22 @@ def compare(
 
     Raises as `fastrt.build` and `fastrt.evaluate` do.
     """
-    have = find_target(target).precisions()
-    precisions = [precision for precision in PRECISIONS if precision in have]
-    paths = {precision: engine_path(folder, target, precision) for precision in precisions}
+    have, suffix = find_target(target).precisions(), find_target(target).suffix
+    paths = {precision: folder / f"demo-{precision}{suffix}" for precision in PRECISIONS if precision in have}
     scores: dict[Precision, Scores] = {}
-    for i, (precision, path) in enumerate(paths.items()):
-        advance("building and evaluating engines", i, len(paths))
+    count = _count(advance, "building and evaluating engines", len(paths))
+    count(0)
+    for precision, path in paths.items():
         build(network, path, precision=precision, options=options, table=table if precision == "int8" else None)
         with load(path) as session:
             scores[precision] = evaluate(session, data_set)
-    advance("building and evaluating engines", len(paths), len(paths))
-    sessions = {precision: load(path) for precision, path in paths.items()}
-    try:
+        count(1)
+    with ExitStack() as stack:
+        sessions = {precision: stack.enter_context(load(path)) for precision, path in paths.items()}
         images = read_images([query.path for query in data_set.query[:8]])
         speeds = compare_speed(sessions, sessions["fp32"].resize(images), advance)
-    finally:
-        for session in sessions.values():
-            session.close()
-    rows = partial(_make_row, scores["fp32"])
-    return tuple(rows(p, paths[p], scores[p], speeds[p]) for p in precisions)
-
-
-def _make_row(fp32: Scores, precision: Precision, path: Path, scores: Scores, images_s: dict[int, float]) -> Row:
-    similarity = float(centred_cosines(scores.gallery, fp32.gallery).min())
-    return Row(precision, engine_size(path), scores, similarity, images_s)
+    wanted = scores["fp32"].gallery
+    return tuple(
+        Row(p, path, engine_size(path), scores[p], float(centred_cosines(scores[p].gallery, wanted).min()), speeds[p])
+        for p, path in paths.items()
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 
@@ -11,7 +11,6 @@ from fastrt.arrays import Array
 from fastrt.similarity import normalize_rows
 
 Metric = Literal["cosine", "euclidean"]
-METRICS: tuple[str, ...] = get_args(Metric)
 
 BLOCK_BYTES = 64 << 20
 """Memory limit in bytes for a block of distances."""
@@ -23,7 +22,11 @@ def cosine_distances(queries: Array, gallery: Array) -> Array:
     >>> cosine_distances(np.array([[2.0, 0.0]]), np.array([[5.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])).tolist()
     [[0.0, 1.0, 2.0]]
     """
-    return np.asarray(1 - normalize_rows(queries) @ normalize_rows(gallery).T)
+    return _unit_distances(normalize_rows(queries), normalize_rows(gallery))
+
+
+def _unit_distances(queries: Array, gallery: Array) -> Array:
+    return np.asarray(1 - queries @ gallery.T)
 
 
 def euclidean_distances(queries: Array, gallery: Array) -> Array:
@@ -36,20 +39,18 @@ def euclidean_distances(queries: Array, gallery: Array) -> Array:
     return np.asarray(squares - 2 * (queries @ gallery.T))
 
 
-def find_metric(name: str) -> Callable[[Array, Array], Array]:
-    """Return the distance function of a metric."""
-    return {"cosine": cosine_distances, "euclidean": euclidean_distances}[name]
+METRICS: dict[Metric, Callable[[Array, Array], Array]] = {
+    "cosine": cosine_distances,
+    "euclidean": euclidean_distances,
+}
+"""The distance function of each metric."""
 
 
 def distance_blocks(queries: Array, gallery: Array, metric: Metric = "cosine") -> Iterator[tuple[int, Array]]:
     """Yield distances in blocks: the index of the first query, and ``(rows, g)``."""
-    measure = find_metric(metric)
-    if metric == "cosine":  # once, not in every block
-        queries, gallery = normalize_rows(queries), normalize_rows(gallery)
-
-        def measure(rows: Array, columns: Array) -> Array:
-            return np.asarray(1 - rows @ columns.T)
-
+    measure = METRICS[metric]
+    if metric == "cosine":  # normalised once, not in every block
+        queries, gallery, measure = normalize_rows(queries), normalize_rows(gallery), _unit_distances
     rows = max(1, BLOCK_BYTES // (queries.dtype.itemsize * max(len(gallery), 1)))
     for start in range(0, len(queries), rows):
         yield start, measure(queries[start : start + rows], gallery)

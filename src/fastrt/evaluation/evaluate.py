@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from fastrt.arrays import Array
-from fastrt.datasets.base import DataSet, Picture
+from fastrt.datasets.base import DataSet, LabelledImage
 from fastrt.engine.session import Session
 from fastrt.errors import EvaluationError
 from fastrt.evaluation.distances import METRICS, Metric, distance_blocks
@@ -22,42 +22,20 @@ from fastrt.extraction import embed_files
 
 
 @dataclass(frozen=True, eq=False)
-class Scores:
-    """Result of an evaluation; ``print(scores)`` shows it. All scores are from 0 to 1.
+class Scores(Ranking):
+    """Result of an evaluation: the scores of a ranking, from 0 to 1, and its data; ``print(scores)`` shows it.
 
     Attributes:
         title: data set and settings.
-        ranking: CMC, mAP, mINP, and the average precision of each query.
         queries: query embeddings, ``(q, D)`` float32, before query expansion.
         gallery: gallery embeddings, ``(g, D)`` float32.
         pairs: pairs of both by cosine distance, for `measure_roc` and `fastrt.evaluation.threshold.find_threshold`.
     """
 
     title: str
-    ranking: Ranking
     queries: Array
     gallery: Array
     pairs: Pairs
-
-    @property
-    def mAP(self) -> float:  # noqa: N802  # the common spelling
-        """Mean average precision."""
-        return self.ranking.mAP
-
-    @property
-    def mINP(self) -> float:  # noqa: N802
-        """Mean inverse negative penalty."""
-        return self.ranking.mINP
-
-    @property
-    def cmc(self) -> Array:
-        """Cumulative matching characteristic ``(max_rank,)``: fraction of queries with a true match up to rank k."""
-        return self.ranking.cmc
-
-    @property
-    def rank1(self) -> float:
-        """Fraction of queries with a true match at rank 1."""
-        return self.ranking.rank1
 
     def figures(self) -> dict[str, float]:
         """Return the scores that are usually published, by name."""
@@ -66,7 +44,7 @@ class Scores:
 
     def __str__(self) -> str:
         figures = ", ".join(f"{name} {100 * value:.2f}" for name, value in self.figures().items())
-        return f"{self.title}: {figures} ({self.ranking.valid} queries)"
+        return f"{self.title}: {figures} ({self.valid} queries)"
 
 
 def evaluate(
@@ -118,9 +96,10 @@ def evaluate(
         blocks = iter([(0, rerank(*expanded, reranking, metric))])
     extras = [f"re-ranking {reranking}"] * bool(reranking) + [name for name in asked if asked[name] and name != metric]
     title = ", ".join([data_set.name, metric, *extras])
-    who = _identify(data_set)
+    parts = (data_set.query, data_set.gallery)
+    who = [np.array([getattr(image, key) for image in part]) for key in ("pid", "camid") for part in parts]
     pairs = Pairs(partial(distance_blocks, queries, gallery), *who)
-    return Scores(title, rank(blocks, *who), queries, gallery, pairs)
+    return Scores(**vars(rank(blocks, *who)), title=title, queries=queries, gallery=gallery, pairs=pairs)
 
 
 def measure_roc(pairs: Pairs) -> dict[str, float]:
@@ -132,14 +111,8 @@ def measure_roc(pairs: Pairs) -> dict[str, float]:
     return dict(zip((f"TPR@FPR={rate:.0e}" for rate in RATES), true_positive_rates(pairs), strict=True))
 
 
-def _identify(data_set: DataSet) -> tuple[Array, Array, Array, Array]:
-    """Return the identities and cameras of queries and gallery, in the order of the arguments of `rank`."""
-    query, gallery = data_set.query, data_set.gallery
-    return _numbers(query, "pid"), _numbers(gallery, "pid"), _numbers(query, "camid"), _numbers(gallery, "camid")
-
-
 def _embed(
-    session: Session, images: Sequence[Picture], advance: Callable[[int], None], *, mirrored: bool = False
+    session: Session, images: Sequence[LabelledImage], advance: Callable[[int], None], *, mirrored: bool = False
 ) -> Array:
     embedded = embed_files(session, [image.path for image in images], advance, mirrored=mirrored)
     if embedded.unreadable:
@@ -148,7 +121,3 @@ def _embed(
             f" First: {embedded.unreadable[0][1]}"
         )
     return embedded.embeddings
-
-
-def _numbers(images: Sequence[Picture], key: str) -> Array:
-    return np.array([getattr(image, key) for image in images])

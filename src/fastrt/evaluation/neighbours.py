@@ -27,14 +27,10 @@ def find_nearest(
     found = np.empty((len(rows), count), rows.dtype)
     for start, block in distance_blocks(rows, rows, metric):
         look(start, block)
-        part = np.argpartition(block, count - 1, axis=1)[:, :count] if count < len(rows) else _all(block)
+        part = np.argpartition(block, count - 1, axis=1)[:, :count]
         distances = np.take_along_axis(block, part, 1)
         order = np.lexsort((part, distances))
         stop = start + len(block)
         places[start:stop] = np.take_along_axis(part, order, 1)
         found[start:stop] = np.take_along_axis(distances, order, 1)
     return places, found
-
-
-def _all(block: Array) -> Array:
-    return np.broadcast_to(np.arange(block.shape[1]), block.shape)

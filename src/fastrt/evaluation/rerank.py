@@ -16,7 +16,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from fastrt.arrays import Array
-from fastrt.evaluation.distances import Metric, euclidean_distances, find_metric
+from fastrt.evaluation.distances import METRICS, Metric, euclidean_distances
 from fastrt.evaluation.neighbours import find_nearest
 from fastrt.similarity import normalize_rows
 
@@ -51,7 +51,7 @@ def rerank(
     rows = np.concatenate([queries, gallery])
     near = _fastreid(rows, metric, k1) if method == "fastreid" else _zhong(rows, metric, k1)
     jaccard = _jaccard(_average(_encode(near, k1), near.places[:, :k2]), len(queries))
-    plain = find_metric(metric)(queries, gallery)
+    plain = METRICS[metric](queries, gallery)
     if method == "zhong":
         plain = np.square(plain) / near.largest[: len(queries), None]
     return np.asarray(jaccard * (1 - weight) + plain * weight)
@@ -63,12 +63,12 @@ class _Near:
 
     Attributes:
         places: indices of the nearest rows of each row, itself included.
-        weigh: returns the weights of some neighbours of a row; their sum is 1.
-        largest: squared distance of each row to the farthest row.
+        scale: returns the scaled distances of a row to some other rows; their weights are exp(-distance).
+        largest: squared distance of each row to the farthest row; zhong only.
     """
 
     places: Array
-    weigh: Callable[[int, Array], Array]
+    scale: Callable[[int, Array], Array]
     largest: Array
 
 
@@ -77,16 +77,14 @@ def _fastreid(rows: Array, metric: Metric, k1: int) -> _Near:
         rows = normalize_rows(rows)
     places, _ = find_nearest(rows, "euclidean", k1)
 
-    def weigh(i: int, others: Array) -> Array:
+    def scale(i: int, others: Array) -> Array:
         distances = euclidean_distances(rows[i : i + 1], rows[others])[0]
-        weights = np.exp(distances.min() - distances)
-        return np.asarray(weights / weights.sum())
+        return np.asarray(distances - distances.min())
 
-    return _Near(places, weigh, np.empty(0))
+    return _Near(places, scale, np.empty(0))
 
 
 def _zhong(rows: Array, metric: Metric, k1: int) -> _Near:
-    measure = find_metric(metric)
     largest = np.empty(len(rows))
 
     def look(start: int, block: Array) -> None:
@@ -94,11 +92,10 @@ def _zhong(rows: Array, metric: Metric, k1: int) -> _Near:
 
     places, _ = find_nearest(rows, metric, k1 + 1, look)
 
-    def weigh(i: int, others: Array) -> Array:
-        weights = np.exp(-np.square(measure(rows[i : i + 1], rows[others])[0]) / largest[i])
-        return np.asarray(weights / weights.sum())
+    def scale(i: int, others: Array) -> Array:
+        return np.asarray(np.square(METRICS[metric](rows[i : i + 1], rows[others])[0]) / largest[i])
 
-    return _Near(places, weigh, largest)
+    return _Near(places, scale, largest)
 
 
 Sparse = list[tuple[Array, Array]]
@@ -118,7 +115,8 @@ def _encode(near: _Near, k1: int) -> Sparse:
             if len(others & own) > 2 / 3 * len(others):
                 members |= others
         columns = np.array(sorted(members), np.intp)
-        encoded.append((columns, near.weigh(i, columns)))
+        weights = np.exp(-near.scale(i, columns))
+        encoded.append((columns, weights / weights.sum()))
     return encoded
 
 
@@ -130,8 +128,6 @@ def _reciprocal(places: Array) -> list[Array]:
 
 def _average(encoded: Sparse, places: Array) -> Sparse:
     """Average the feature of each row with those of its nearest neighbours."""
-    if places.shape[1] == 1:
-        return encoded
     averaged: Sparse = []
     for row in places:
         columns, inverse = np.unique(np.concatenate([encoded[j][0] for j in row]), return_inverse=True)

@@ -34,7 +34,7 @@ def true_positive_rates(pairs: Pairs, rates: Sequence[float] = RATES) -> list[fl
     >>> true_positive_rates(Pairs(lambda: [(0, distances)], *who), [0.0, 0.3])
     [0.0, 0.75]
     """
-    check_pairs(pairs)
+    _check_pairs(pairs)
     false_positive, true_positive = _curve(pairs)
     return [float(true_positive[np.argmin(np.abs(false_positive - rate))]) for rate in rates]
 
@@ -47,16 +47,17 @@ def verification_curve(pairs: Pairs, points: int = 300) -> tuple[Array, Array]:
         points: maximum number of thresholds.
 
     Returns:
-        Fractions of pairs of two identities and of pairs of one identity within each threshold, ascending.
+        Fractions of pairs of two identities and of pairs of one identity within each threshold, ascending. Raises as
+        `true_positive_rates` does.
     """
+    _check_pairs(pairs)
     bounds = np.unique(np.quantile(pairs.same, np.linspace(0, 1, points), method="nearest"))
     _, not_farther = pairs.count_different(bounds)
     found = np.searchsorted(pairs.same, bounds, "right")
     return np.append(not_farther / pairs.different, 1.0), np.append(found / len(pairs.same), 1.0)
 
 
-def check_pairs(pairs: Pairs) -> None:
-    """Raise `EvaluationError` unless there are pairs of one identity and of two."""
+def _check_pairs(pairs: Pairs) -> None:
     if not len(pairs.same) or not pairs.different:
         raise EvaluationError(
             f"roc: {len(pairs.same)} pairs of one identity and {pairs.different} of two; expected some of both."

@@ -98,7 +98,7 @@ def check_rate(false_matches: float) -> None:
         )
 
 
-def wilson_interval(count: int, total: int, sigmas: float = SIGMAS) -> tuple[float, float]:
+def wilson_interval(count: int, total: int) -> tuple[float, float]:
     """Compute the Wilson score interval of a fraction, of which ``count`` of ``total`` were observed.
 
     Source: Wilson, "Probable inference, the law of succession, and statistical inference", 1927.
@@ -106,7 +106,7 @@ def wilson_interval(count: int, total: int, sigmas: float = SIGMAS) -> tuple[flo
     >>> tuple(round(bound, 4) for bound in wilson_interval(10, 100))
     (0.0552, 0.1744)
     """
-    part, square = count / total, sigmas**2
+    part, square = count / total, SIGMAS**2
     middle = (part + square / (2 * total)) / (1 + square / total)
-    spread = sigmas / (1 + square / total) * np.sqrt(part * (1 - part) / total + square / (4 * total**2))
+    spread = SIGMAS / (1 + square / total) * np.sqrt(part * (1 - part) / total + square / (4 * total**2))
     return max(float(middle - spread), 0.0), min(float(middle + spread), 1.0)

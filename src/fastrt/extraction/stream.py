@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -30,23 +30,10 @@ class Embedded:
     paths: tuple[Path, ...]
     unreadable: tuple[tuple[Path, str], ...]
 
-
-@dataclass(frozen=True)
-class Piece(Embedded):
-    """Embeddings of the next files, in their order."""
-
     @property
     def files(self) -> int:
         """Number of files, including unreadable ones."""
         return len(self.paths) + len(self.unreadable)
-
-
-@dataclass
-class _Batch:
-    """Files of a batch that the engine has not returned yet."""
-
-    paths: list[Path] = field(default_factory=list)
-    unreadable: list[tuple[Path, str]] = field(default_factory=list)
 
 
 def embed_files(
@@ -84,26 +71,31 @@ def check_any(done: int, files: int, unreadable: Sequence[tuple[Path, str]]) -> 
         raise ImageError(f"embed: 0 of {files} images could be read; expected at least 1.{first}")
 
 
-def stream_embeddings(session: Session, paths: Sequence[Path], *, mirrored: bool = False) -> Iterator[Piece]:
-    """Embed image files a batch at a time, with memory independent of their number.
+def stream_embeddings(session: Session, paths: Sequence[Path], *, mirrored: bool = False) -> Iterator[Embedded]:
+    """Embed image files a batch at a time, in order, with memory independent of their number.
 
-    Arguments as of `embed_files`.
+    Arguments as in `embed_files`.
     """
-    pending: deque[_Batch] = deque()
-    with ThreadPoolExecutor(READERS) as readers:
-        batches = _batches(session, paths, readers, pending, mirrored=mirrored)
-        for rows in session.embed_batches(batches):
-            batch = pending.popleft()
-            yield Piece(rows, tuple(batch.paths), tuple(batch.unreadable))
-    for batch in pending:  # the last files, if none of them could be read
-        none = np.empty((0, session.info.embedding_dim), np.float32)
-        yield Piece(none, (), tuple(batch.unreadable))
+    pending: deque[_Files] = deque()
+    readers = ThreadPoolExecutor(READERS)
+    try:
+        images = _read_ahead(session, paths, readers, mirrored=mirrored)
+        for rows in session.embed_batches(_stack(images, session.batch, pending)):
+            yield Embedded(rows, *pending.popleft())
+    finally:
+        readers.shutdown(cancel_futures=True)
+    for files in pending:  # the last files, if none of them could be read
+        yield Embedded(np.empty((0, session.info.embedding_dim), np.float32), *files)
 
 
-def _batches(
-    session: Session, paths: Sequence[Path], readers: ThreadPoolExecutor, pending: deque[_Batch], *, mirrored: bool
-) -> Iterator[Images]:
-    """Yield full batches of readable images; the files of each are appended to ``pending``."""
+_Files = tuple[tuple[Path, ...], tuple[tuple[Path, str], ...]]
+"""Files of a batch that the engine has not returned yet, and unreadable files with the reasons."""
+
+
+def _read_ahead(
+    session: Session, paths: Sequence[Path], readers: ThreadPoolExecutor, *, mirrored: bool
+) -> Iterator[tuple[Path, Image | str]]:
+    """Yield each file with its resized image, or with the reason why it cannot be read."""
 
     def read(path: Path) -> Image | str:
         try:
@@ -112,32 +104,28 @@ def _batches(
             return str(error)
         return image[:, ::-1] if mirrored else image
 
-    coming = iter(paths)
-    ahead: deque[tuple[Path, Future[Image | str]]] = deque()
+    coming = ((path, readers.submit(read, path)) for path in paths)
+    ahead = deque(islice(coming, BATCHES_AHEAD * session.batch))
+    while ahead:
+        path, future = ahead.popleft()
+        ahead.extend(islice(coming, 1))
+        yield path, future.result()
 
-    def look_ahead(count: int) -> None:
-        ahead.extend((path, readers.submit(read, path)) for path in islice(coming, count))
 
-    look_ahead(BATCHES_AHEAD * session.batch)
-    batch, images = _Batch(), list[Image]()
-    try:
-        while ahead:
-            path, future = ahead.popleft()
-            look_ahead(1)
-            result = future.result()
-            if isinstance(result, str):
-                batch.unreadable.append((path, result))
-                continue
-            batch.paths.append(path)
-            images.append(result)
-            if len(images) == session.batch:
-                pending.append(batch)
-                yield np.stack(images)
-                batch, images = _Batch(), []
-        if batch.paths or batch.unreadable:
-            pending.append(batch)
-        if images:
-            yield np.stack(images)
-    finally:
-        for _, future in ahead:  # after an error, or when the caller stops
-            future.cancel()
+def _stack(images: Iterable[tuple[Path, Image | str]], size: int, pending: deque[_Files]) -> Iterator[Images]:
+    """Yield batches of ``size`` readable images, and the rest; append the files of each to ``pending``."""
+    batch, done, unreadable = list[Image](), list[Path](), list[tuple[Path, str]]()
+    for path, image in images:
+        if isinstance(image, str):
+            unreadable.append((path, image))
+            continue
+        done.append(path)
+        batch.append(image)
+        if len(batch) == size:
+            pending.append((tuple(done), tuple(unreadable)))
+            yield np.stack(batch)
+            batch, done, unreadable = [], [], []
+    if done or unreadable:
+        pending.append((tuple(done), tuple(unreadable)))
+    if batch:
+        yield np.stack(batch)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import glob
+import logging
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from fastrt.errors import ImageError
+
+logger = logging.getLogger("fastrt")
 
 SUFFIXES = (".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".jp2", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 """Suffixes of images in searched folders. A file that is named directly may have any suffix."""
@@ -23,7 +26,7 @@ class Found:
 
 
 def find_images(paths: Iterable[str | os.PathLike[str]]) -> Found:
-    """Find image files.
+    """Find image files. Files of a folder that are left out are logged as a warning.
 
     Args:
         paths: files; folders, searched recursively in order of name; patterns with ``*``, ``?``, ``**``.
@@ -41,6 +44,10 @@ def find_images(paths: Iterable[str | os.PathLike[str]]) -> Found:
     if not images:
         where = ", ".join(map(str, passed_over or named))
         raise ImageError(f"{where}: no images; expected files named {', '.join(SUFFIXES)}. Name another folder.")
+    if passed_over:
+        logger.warning(
+            "left out: %d files without an image suffix, first %s", len(passed_over), next(iter(passed_over))
+        )
     return Found(tuple(images), tuple(passed_over))
 
 

@@ -68,7 +68,7 @@ def read_resized(path: str | os.PathLike[str], size: tuple[int, int], resampler:
     """
     image = _decode(Path(path))
     if resampler == PIL_BICUBIC:
-        return _to_bgr(_shrink_pil(image, size))
+        return _to_bgr(image.resize(size[::-1], PIL.Image.Resampling.BICUBIC))
     return find_resampler(resampler)(_to_bgr(image), size)
 
 
@@ -88,7 +88,7 @@ def _decode(path: Path) -> PIL.Image.Image:
     except PIL.Image.DecompressionBombError:
         limit = 2 * (PIL.Image.MAX_IMAGE_PIXELS or 0)
         raise ImageError(f"{path}: too many pixels; expected at most {limit}. Shrink the image.") from None
-    except MemoryError:  # says nothing about the file
+    except MemoryError:  # not an error of the file
         raise
     # Pillow's decoders raise many types of errors for damaged files, SyntaxError and struct.error among them.
     except Exception as error:
@@ -113,20 +113,15 @@ def find_resampler(name: str) -> Resample:
 
 def _resize_pil(image: Image, size: tuple[int, int]) -> Image:
     # Each channel is resized separately, so their order does not matter.
-    return np.asarray(_shrink_pil(PIL.Image.fromarray(np.ascontiguousarray(image)), size))
-
-
-def _shrink_pil(image: PIL.Image.Image, size: tuple[int, int]) -> PIL.Image.Image:
-    height, width = size
-    return image.resize((width, height), PIL.Image.Resampling.BICUBIC)
+    resized = PIL.Image.fromarray(np.ascontiguousarray(image)).resize(size[::-1], PIL.Image.Resampling.BICUBIC)
+    return np.asarray(resized)
 
 
 def _resize_cv2(image: Image, size: tuple[int, int], interpolation: str) -> Image:
     import cv2
 
-    height, width = size
     flag: int = getattr(cv2, interpolation)
-    return np.asarray(cv2.resize(np.ascontiguousarray(image), (width, height), interpolation=flag), np.uint8)
+    return np.asarray(cv2.resize(np.ascontiguousarray(image), size[::-1], interpolation=flag), np.uint8)
 
 
 _RESAMPLERS: dict[str, Resample] = {

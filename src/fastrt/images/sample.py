@@ -73,24 +73,20 @@ class ImageSample:
             self.names.append(str(path))
             yield image
         if len(self.names) < self.count:
+            first = f" (first: {self.unreadable[0][1]})" if self.unreadable else ""
             raise CalibrationError(
                 f"calibration: {len(self.names)} images; expected {self.count}. Of {len(self._paths)} files"
-                f" {len(self.unreadable)} cannot be read{self._first()} and {len(self.duplicates)} are duplicates."
+                f" {len(self.unreadable)} cannot be read{first} and {len(self.duplicates)} are duplicates."
                 f" Give more images{f', or ask for fewer (--count {len(self.names)})' if self.names else ''}."
             )
-
-    def _first(self) -> str:
-        return f" (first: {self.unreadable[0][1]})" if self.unreadable else ""
 
 
 def read_images(paths: Sequence[Path], seen: Collection[str] = (), count: int = HELD_OUT) -> list[Image]:
     """Read up to ``count`` images whose paths are not in ``seen``. Unreadable files are logged as warnings."""
     images: list[Image] = []
-    for path in paths:
+    for path in (path for path in paths if str(path) not in seen):
         if len(images) == count:
             break
-        if str(path) in seen:
-            continue
         try:
             images.append(read_image(path))
         except ImageError as error:

@@ -1,4 +1,4 @@
-"""A whole evaluation, on drawn people laid out as Market-1501."""
+"""A whole evaluation, on drawn people in Market-1501's layout."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def people(root: Path) -> DataSet:
     return Market1501(root)
 
 
-def test_scores_are_those_of_the_embeddings(small: Small, people: DataSet) -> None:
+def test_scores_equal_those_of_the_embeddings(small: Small, people: DataSet) -> None:
     steps: list[int] = []
     with fastrt.load(small.engine) as session:
         scores = fastrt.evaluate(session, people, advance=steps.append)
@@ -52,7 +52,7 @@ def test_scores_are_those_of_the_embeddings(small: Small, people: DataSet) -> No
     assert str(scores).startswith(f"Market-1501, cosine: rank-1 {100 * want.rank1:.2f}, rank-5 ")
 
 
-def test_what_needs_raw_embeddings_says_so(small: Small, people: DataSet, tmp_path: Path) -> None:
+def test_settings_that_need_raw_embeddings_are_refused_without(small: Small, people: DataSet, tmp_path: Path) -> None:
     with fastrt.load(small.engine) as session:
         for asked in ({"metric": "euclidean"}, {"flip": True}, {"expand": True}):
             with pytest.raises(fastrt.EvaluationError, match=r"Build an engine with --raw"):
@@ -73,8 +73,8 @@ def test_what_needs_raw_embeddings_says_so(small: Small, people: DataSet, tmp_pa
     }
 
 
-def test_mirrored_pictures_are_mirrored(small: Small, people: DataSet) -> None:
-    paths = [picture.path for picture in people.query[:3]]
+def test_mirrored_images_are_mirrored(small: Small, people: DataSet) -> None:
+    paths = [image.path for image in people.query[:3]]
     with fastrt.load(small.engine) as session:
         from fastrt.extraction import embed_files
 
@@ -83,7 +83,7 @@ def test_mirrored_pictures_are_mirrored(small: Small, people: DataSet) -> None:
     assert np.allclose(got, want, atol=1e-6)
 
 
-def test_a_picture_that_cannot_be_read_stops_it(small: Small, root: Path, people: DataSet) -> None:
+def test_an_unreadable_image_is_an_error(small: Small, root: Path, people: DataSet) -> None:
     broken = root / "query" / "0001_c9s9_broken.png"
     broken.write_text("no image")
     try:

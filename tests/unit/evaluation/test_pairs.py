@@ -1,4 +1,4 @@
-"""Pairs asked about block by block: the answers of all of them at once."""
+"""Statistics of pairs in blocks equal those of all pairs at once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fastrt.evaluation.pairs import Pairs
 
 
 def pair_up(same: Array, different: Array) -> Pairs:
-    """The pairs of one query that has such distances."""
+    """Make the pairs of one query with these distances."""
     distances = np.concatenate([same, different])[None]
     pids = np.repeat([7, 8], [len(same), len(different)])
     return Pairs(lambda: [(0, distances)], np.array([7]), pids, np.array([0]), np.ones(len(pids), int))
@@ -28,7 +28,7 @@ def pair_up(same: Array, different: Array) -> Pairs:
     rows=st.integers(1, 5),
     count=st.integers(1, 400),
 )
-def test_answers_are_those_of_all_at_once(
+def test_blocks_equal_all_pairs_at_once(
     seed: int, queries: int, gallery: int, people: int, rows: int, count: int
 ) -> None:
     rng = np.random.default_rng(seed)
@@ -72,4 +72,4 @@ def test_memory_does_not_grow_with_pairs(monkeypatch: pytest.MonkeyPatch) -> Non
     nearest = pairs.nearest_different(100)
     assert np.array_equal(nearest, np.sort(np.concatenate([block[0, 1:] for _, block in blocks]))[:100])
     assert max(looked_at) <= 1100
-    assert max(looked_at[10:]) < 200  # what is farther than those that are held is left out
+    assert max(looked_at[10:]) < 200  # pairs beyond the nearest ones are skipped

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from fastrt.arrays import Array
 from fastrt.errors import EvaluationError
-from fastrt.evaluation.distances import METRICS, Metric, distance_blocks, find_metric
+from fastrt.evaluation.distances import METRICS, Metric, distance_blocks
 from fastrt.evaluation.ranking import Ranking, rank
 
 FOLDER = Path(__file__).parents[2] / "golden" / "evaluation"
@@ -24,15 +24,15 @@ WHO = tuple(CASE[name] for name in ("query_pids", "gallery_pids", "query_camids"
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_distances_are_fastreids(metric: Metric) -> None:
-    got = find_metric(metric)(CASE["query_features"], CASE["gallery_features"])
+def test_distances_equal_fastreids(metric: Metric) -> None:
+    got = METRICS[metric](CASE["query_features"], CASE["gallery_features"])
     assert np.allclose(got, CASE[f"dist_{metric}"], rtol=1e-5, atol=1e-4)
     blocks = list(distance_blocks(CASE["query_features"], CASE["gallery_features"], metric))
     assert np.allclose(np.concatenate([block for _, block in blocks]), got, atol=1e-6)
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_scores_are_fastreids(metric: Metric) -> None:
+def test_scores_equal_fastreids(metric: Metric) -> None:
     got = rank([(0, CASE[f"dist_{metric}"])], *WHO)
     want = WANTED[metric]
     assert np.allclose(got.cmc, want["cmc"], atol=1e-6)
@@ -69,9 +69,7 @@ def _brute(distances: Array, pids: Array, gallery_pids: Array, camids: Array, ga
     people=st.integers(1, 6),
     steps=st.sampled_from([2, 5, 1000]),
 )
-def test_ranking_is_what_sorting_gives_ties_included(
-    seed: int, queries: int, gallery: int, people: int, steps: int
-) -> None:
+def test_ranking_equals_a_stable_sort_with_ties(seed: int, queries: int, gallery: int, people: int, steps: int) -> None:
     rng = np.random.default_rng(seed)
     distances = rng.integers(0, steps, (queries, gallery)).astype(np.float32)
     who = [rng.integers(0, high, size) for high, size in ((people, queries), (people, gallery))]
@@ -86,7 +84,7 @@ def test_ranking_is_what_sorting_gives_ties_included(
     assert np.allclose([got.mAP, got.mINP, got.valid], [want.mAP, want.mINP, want.valid])
 
 
-def test_arrays_that_do_not_fit_are_told() -> None:
+def test_arrays_of_other_lengths_are_an_error() -> None:
     with pytest.raises(EvaluationError, match="1 queries have 2 cameras"):
         rank([], np.zeros(1), np.zeros(3), np.zeros(2), np.zeros(3))
     with pytest.raises(EvaluationError, match="distances to 4 images; expected 3"):

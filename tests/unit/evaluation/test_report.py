@@ -1,4 +1,4 @@
-"""The report, read as text and, where there is one, by a browser."""
+"""The report, read as text and, if installed, by a browser."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ def evaluated(small: Small, tmp_path_factory: pytest.TempPathFactory) -> tuple[D
     return data_set, scores, page
 
 
-def test_the_page_says_what_was_found_and_shows_what_stands_beside_it(
+def test_the_page_has_the_scores_and_all_images(
     evaluated: tuple[DataSet, Scores, Path],
 ) -> None:
     _, scores, page = evaluated
     text = page.read_text("utf-8")
     for name, value in scores.figures().items():
         assert f"<tr><td>{name}</td><td>{100 * value:.2f}</td></tr>" in text
-    pictures = re.findall(r'src="([^"]+)"', text)
-    assert sorted(pictures) == ["best.png", "cmc.png", "distances.png", "roc.png", "worst.png"]
-    for name in pictures:
+    images = re.findall(r'src="([^"]+)"', text)
+    assert sorted(images) == ["best.png", "cmc.png", "distances.png", "roc.png", "worst.png"]
+    for name in images:
         with PIL.Image.open(page.parent / name) as image:
             assert min(image.size) > 100
-    assert {path.name for path in page.parent.iterdir()} == {"index.html", *pictures}
+    assert {path.name for path in page.parent.iterdir()} == {"index.html", *images}
     assert "http" not in text  # nothing is fetched
 
 
-def test_rank_lists_are_those_of_the_distances_without_junk(evaluated: tuple[DataSet, Scores, Path]) -> None:
+def test_rank_lists_are_ordered_by_distance_without_junk(evaluated: tuple[DataSet, Scores, Path]) -> None:
     data_set, scores, _ = evaluated
     for i, ranked in enumerate(list_ranks(data_set, scores, range(4))):
         distances = 1 - scores.gallery @ scores.queries[i]
@@ -59,7 +59,7 @@ def test_rank_lists_are_those_of_the_distances_without_junk(evaluated: tuple[Dat
         assert ranked.right == tuple(p.pid == query.pid for p in want)
 
 
-def test_frames_tell_right_from_wrong(evaluated: tuple[DataSet, Scores, Path], tmp_path: Path) -> None:
+def test_frames_have_the_colours_of_right_and_wrong(evaluated: tuple[DataSet, Scores, Path], tmp_path: Path) -> None:
     data_set, scores, _ = evaluated
     ranked = list_ranks(data_set, scores, [0])
     draw_ranks(ranked, tmp_path / "sheet.png")
@@ -82,8 +82,8 @@ def test_a_report_is_written_whole_to_a_new_folder(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.skipif(BROWSER is None, reason="there is no browser here")
-def test_a_browser_opens_it(evaluated: tuple[DataSet, Scores, Path], tmp_path: Path) -> None:
+@pytest.mark.skipif(BROWSER is None, reason="no browser is installed")
+def test_a_browser_shows_the_page(evaluated: tuple[DataSet, Scores, Path], tmp_path: Path) -> None:
     _, scores, page = evaluated
     assert BROWSER is not None
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
@@ -92,7 +92,7 @@ def test_a_browser_opens_it(evaluated: tuple[DataSet, Scores, Path], tmp_path: P
         "<iframe src='index.html' width=1000 height=3000></iframe><script>onload = () => {"
         "const d = document.querySelector('iframe').contentDocument;"
         "document.title = [...d.images].filter(i => i.naturalWidth > 0).length + ' of ' + d.images.length"
-        " + ' pictures, ' + d.querySelectorAll('#scores tr').length + ' rows'}</script>"
+        " + ' images, ' + d.querySelectorAll('#scores tr').length + ' rows'}</script>"
     )
     options = [*flags, f"--user-data-dir={tmp_path / 'profile'}", "--allow-file-access-from-files"]
     try:
@@ -102,4 +102,4 @@ def test_a_browser_opens_it(evaluated: tuple[DataSet, Scores, Path], tmp_path: P
         )  # fmt: skip
     finally:
         script.unlink()
-    assert f"<title>5 of 5 pictures, {1 + len(scores.figures())} rows</title>" in done.stdout
+    assert f"<title>5 of 5 images, {1 + len(scores.figures())} rows</title>" in done.stdout

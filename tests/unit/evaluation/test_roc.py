@@ -21,20 +21,20 @@ with np.load(FOLDER / "case.npz") as _file:
 WHO = tuple(CASE[name] for name in ("query_pids", "gallery_pids", "query_camids", "gallery_camids"))
 
 
-def test_rates_are_fastreids() -> None:
+def test_rates_equal_fastreids() -> None:
     got = true_positive_rates(Pairs(lambda: [(0, CASE["dist_cosine"])], *WHO))
     assert got == pytest.approx([WANTED["roc"][key] for key in ("0.0001", "0.001", "0.01")], abs=1e-6)
 
 
 def _brute(same: Array, different: Array) -> tuple[Array, Array]:
-    """scikit-learn's roc_curve, with its way of leaving points out."""
+    """scikit-learn's roc_curve, which drops points on straight lines."""
     scores = np.concatenate([same, different])
     labels = np.concatenate([np.zeros(len(same)), np.ones(len(different))])
     bounds = np.unique(scores)[::-1]
     tps = np.array([0, *[(labels[scores >= bound] == 1).sum() for bound in bounds]])
     fps = np.array([0, *[(labels[scores >= bound] == 0).sum() for bound in bounds]])
     corners = np.ones(len(fps), bool)
-    # Left out before the point of no pair at all is put in front.
+    # Dropped before the point (0, 0) is prepended.
     corners[2:-1] = (np.diff(fps[1:], 2) != 0) | (np.diff(tps[1:], 2) != 0)
     return fps[corners] / len(same), tps[corners] / len(different)
 
@@ -43,7 +43,7 @@ def _brute(same: Array, different: Array) -> tuple[Array, Array]:
 @given(
     seed=st.integers(0, 2**32 - 1), sizes=st.tuples(st.integers(1, 30), st.integers(1, 30)), steps=st.integers(1, 60)
 )
-def test_rates_are_those_of_the_whole_curve(seed: int, sizes: tuple[int, int], steps: int) -> None:
+def test_rates_equal_those_of_the_whole_curve(seed: int, sizes: tuple[int, int], steps: int) -> None:
     rng = np.random.default_rng(seed)
     same, different = (np.sort(rng.integers(0, steps, size) + shift) for size, shift in zip(sizes, (0, 3), strict=True))
     false_positive, true_positive = _brute(same, different)
@@ -52,12 +52,12 @@ def test_rates_are_those_of_the_whole_curve(seed: int, sizes: tuple[int, int], s
     assert true_positive_rates(pair_up(same, different), rates) == pytest.approx(want)
 
 
-def test_nothing_to_tell_apart() -> None:
+def test_no_pairs_are_an_error() -> None:
     with pytest.raises(EvaluationError, match="0 pairs of one identity and 0 of two"):
         true_positive_rates(Pairs(lambda: [(0, np.ones((1, 2)))], np.ones(1), np.ones(2), np.zeros(1), np.zeros(2)))
 
 
-def test_the_curve_that_others_draw() -> None:
+def test_the_usual_verification_curve() -> None:
     rng = np.random.default_rng(0)
     same, different = rng.normal(0.3, 0.1, 500), rng.normal(0.8, 0.2, 4000)
     false, found = verification_curve(pair_up(same, different), points=50)

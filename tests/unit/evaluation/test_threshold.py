@@ -11,7 +11,7 @@ from unit.evaluation.test_pairs import pair_up
 
 
 @given(seed=st.integers(0, 2**32 - 1), rate=st.floats(0.01, 0.5), steps=st.sampled_from([5, 40, 10**6]))
-def test_it_is_the_least_that_keeps_to_the_rate(seed: int, rate: float, steps: int) -> None:
+def test_the_threshold_is_the_lowest_within_the_rate(seed: int, rate: float, steps: int) -> None:
     rng = np.random.default_rng(seed)
     pairs = pair_up(*(rng.integers(0, steps, count) / steps for count in (40, 300)))
     threshold = find_threshold(pairs, rate)
@@ -20,19 +20,19 @@ def test_it_is_the_least_that_keeps_to_the_rate(seed: int, rate: float, steps: i
     assert taken == pytest.approx(threshold.false_matches)
     assert taken <= rate + 1e-9
     below = different[different < threshold.similarity]
-    assert (different >= below.max()).mean() > rate  # any lower one takes too many
+    assert (different >= below.max()).mean() > rate  # any lower threshold accepts too many
     assert threshold.found == (same >= threshold.similarity).mean()
     assert threshold.interval[0] <= threshold.false_matches <= threshold.interval[1]
 
 
-def test_too_few_pairs_cannot_show_a_small_part() -> None:
+def test_too_few_pairs_for_a_small_fraction_are_an_error() -> None:
     with pytest.raises(EvaluationError, match="expected at least 1 and 1000"):
         find_threshold(pair_up(np.zeros(3), np.ones(50)), 1e-3)
     with pytest.raises(EvaluationError, match="above 0 and below 1"):
         find_threshold(pair_up(np.zeros(3), np.ones(50)), 0.0)
 
 
-def test_an_interval_covers_what_it_should() -> None:
+def test_the_interval_covers_the_fraction_in_95_percent() -> None:
     rng = np.random.default_rng(0)
     covered = 0
     for count in rng.binomial(400, 0.03, 2000):

@@ -25,7 +25,7 @@ def _draw(folder: Path, *names: str) -> list[Path]:
     return paths
 
 
-def test_files_folders_and_patterns_name_each_image_once(tmp_path: Path) -> None:
+def test_files_folders_and_patterns_give_each_image_once(tmp_path: Path) -> None:
     one, two, three = _draw(tmp_path, "b.png", "a/deep/two.JPG", "a/three.bmp")
     (tmp_path / "a" / "Thumbs.db").write_bytes(b"\0")
     (tmp_path / "a" / ".hidden.png").write_bytes(b"\0")
@@ -34,7 +34,7 @@ def test_files_folders_and_patterns_name_each_image_once(tmp_path: Path) -> None
     assert found.passed_over == (tmp_path / "a" / "Thumbs.db",)
 
 
-def test_a_named_file_is_tried_whatever_its_suffix(tmp_path: Path) -> None:
+def test_a_named_file_may_have_any_suffix(tmp_path: Path) -> None:
     (odd,) = _draw(tmp_path, "person.png")
     odd = odd.rename(tmp_path / "person.of_interest")
     assert find_images([odd]).images == (odd,)
@@ -55,7 +55,7 @@ def test_a_path_without_images_is_refused(name: str, sentence: str, tmp_path: Pa
     assert str(caught.value).startswith(sentence.format(tmp_path / name))
 
 
-def test_embeddings_and_names_stay_in_step_past_unreadable_files(small: Small, tmp_path: Path) -> None:
+def test_embeddings_and_names_correspond_despite_unreadable_files(small: Small, tmp_path: Path) -> None:
     paths = _draw(tmp_path, *(f"{i}.png" for i in range(9)))
     for broken in (0, 4, 5):
         paths[broken].write_bytes(paths[broken].read_bytes()[:50])
@@ -77,7 +77,7 @@ def test_embeddings_and_names_stay_in_step_past_unreadable_files(small: Small, t
         assert list(csv.reader(file))[1] == ["0", str(paths[1])]
 
 
-def test_nothing_readable_is_an_error(small: Small, tmp_path: Path) -> None:
+def test_no_readable_file_is_an_error(small: Small, tmp_path: Path) -> None:
     (path,) = _draw(tmp_path, "a.png")
     path.write_bytes(b"nothing")
     with (
@@ -87,7 +87,7 @@ def test_nothing_readable_is_an_error(small: Small, tmp_path: Path) -> None:
         embed_files(session, [path])
 
 
-def test_embeddings_are_written_as_npy_alone(small: Small, tmp_path: Path) -> None:
+def test_embeddings_are_written_as_npy_only(small: Small, tmp_path: Path) -> None:
     paths = _draw(tmp_path, "a.png")
     with fastrt.load(small.engine) as session:
         embedded = embed_files(session, paths)
@@ -99,7 +99,7 @@ def test_embeddings_are_written_as_npy_alone(small: Small, tmp_path: Path) -> No
 
 
 def _embed(session: fastrt.Session, output: Path, paths: list[Path], stop_after: int | None = None) -> list[int]:
-    """Embed to a file, interrupted after so many pieces; which files each piece began at."""
+    """Embed to a file, interrupted after ``stop_after`` batches. Returns the index of each batch's first file."""
     begun = []
     with Store(output, session.info, paths) as store:
         for piece in stream_embeddings(session, paths[store.files :]):
@@ -111,7 +111,7 @@ def _embed(session: fastrt.Session, output: Path, paths: list[Path], stop_after:
     return begun
 
 
-def test_an_interrupted_job_goes_on_without_losing_or_repeating_an_image(small: Small, tmp_path: Path) -> None:
+def test_an_interrupted_job_resumes_without_losing_or_repeating_an_image(small: Small, tmp_path: Path) -> None:
     paths = _draw(tmp_path / "crops", *(f"{i}.png" for i in range(11)))
     for broken in (1, 6, 10):
         paths[broken].write_bytes(b"nothing")
@@ -120,7 +120,7 @@ def test_an_interrupted_job_goes_on_without_losing_or_repeating_an_image(small: 
         whole = embed_files(session, paths)
         assert _embed(session, output, paths, stop_after=2) == [0, 3]
         assert not output.exists()
-        # The machine stopped in the middle of writing rows, and of a line of the journal.
+        # The host stopped while writing rows and a line of the journal.
         with (tmp_path / "out.npy.part").open("ab") as file:
             file.write(b"torn")
         with (tmp_path / "out.npy.journal").open("a") as file:
@@ -136,12 +136,12 @@ def test_an_interrupted_job_goes_on_without_losing_or_repeating_an_image(small: 
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are always Unicode")
-def test_names_that_are_no_utf8_are_told(small: Small, tmp_path: Path) -> None:
-    """As an archive of another age and country leaves them."""
+def test_names_that_are_not_utf8_are_escaped(small: Small, tmp_path: Path) -> None:
+    """Archives from systems with another encoding contain such names."""
     names = [os.fsdecode(b"\xd6\xd0.png"), "\u4e2d.png", os.fsdecode(b"\xb9\xfa.png")]
     paths = [
-        picture.rename(tmp_path / name)
-        for picture, name in zip(_draw(tmp_path, "a.png", "b.png", "c.png"), names, strict=True)
+        image.rename(tmp_path / name)
+        for image, name in zip(_draw(tmp_path, "a.png", "b.png", "c.png"), names, strict=True)
     ]
     paths[2].write_bytes(b"nothing")
     output = tmp_path / "out.npy"
@@ -149,23 +149,23 @@ def test_names_that_are_no_utf8_are_told(small: Small, tmp_path: Path) -> None:
         assert _embed(session, output, paths, stop_after=1) == [0]
         assert _embed(session, output, paths) == [1, 2]
     content = json.loads(output.with_suffix(".json").read_text("utf-8"))
-    told = [*content["images"], *(entry["image"] for entry in content["unreadable"])]
-    assert [Path(name) for name in told] == paths
-    assert Path(told[0]).is_file()
+    written = [*content["images"], *(entry["image"] for entry in content["unreadable"])]
+    assert [Path(name) for name in written] == paths
+    assert Path(written[0]).is_file()
     with output.with_suffix(".csv").open(encoding="utf-8", newline="") as file:
         assert [row[1] for row in csv.reader(file)][1:] == [f"{tmp_path}/\\udcd6\\udcd0.png", f"{tmp_path}/\u4e2d.png"]
 
 
-def test_a_job_of_other_images_begins_anew(small: Small, tmp_path: Path) -> None:
+def test_a_job_of_other_images_starts_anew(small: Small, tmp_path: Path) -> None:
     paths = _draw(tmp_path / "crops", *(f"{i}.png" for i in range(6)))
     with fastrt.load(small.engine, batch=2) as session:
         assert _embed(session, tmp_path / "out.npy", paths, stop_after=1) == [0]
-        _draw(tmp_path / "crops", "3.png")  # another picture under a name of before
+        _draw(tmp_path / "crops", "3.png")  # another image with the same name
         assert _embed(session, tmp_path / "out.npy", paths) == [0, 2, 4]
         np.testing.assert_allclose(np.load(tmp_path / "out.npy"), embed_files(session, paths).embeddings, atol=2e-5)
 
 
-def test_rows_that_the_journal_tells_of_and_that_are_not_there_are_made_again(small: Small, tmp_path: Path) -> None:
+def test_rows_in_the_journal_that_are_missing_are_computed_again(small: Small, tmp_path: Path) -> None:
     paths = _draw(tmp_path / "crops", *(f"{i}.png" for i in range(6)))
     with fastrt.load(small.engine, batch=2) as session:
         assert _embed(session, tmp_path / "out.npy", paths, stop_after=2) == [0, 2]
@@ -187,13 +187,13 @@ def test_rows_that_the_journal_tells_of_and_that_are_not_there_are_made_again(sm
         100_000 * "[",
     ],
 )
-def test_a_line_that_tells_of_no_piece_is_not_believed(line: str, small: Small, tmp_path: Path) -> None:
+def test_a_damaged_line_of_the_journal_is_ignored(line: str, small: Small, tmp_path: Path) -> None:
     paths = _draw(tmp_path / "crops", *(f"{i}.png" for i in range(4)))
     with fastrt.load(small.engine, batch=2) as session:
         assert _embed(session, tmp_path / "out.npy", paths, stop_after=1) == [0]
         with (tmp_path / "out.npy.journal").open("a") as file:
             file.write(f"{line}\n")
         with (tmp_path / "out.npy.part").open("ab") as file:
-            file.write(bytes(4 * 9 * session.info.embedding_dim))  # rows are there, whatever is told
+            file.write(bytes(4 * 9 * session.info.embedding_dim))  # enough rows for any line
         assert _embed(session, tmp_path / "out.npy", paths) == [2]
         np.testing.assert_allclose(np.load(tmp_path / "out.npy"), embed_files(session, paths).embeddings, atol=2e-5)

@@ -15,7 +15,7 @@ from fastrt.images.preprocess import find_resampler
 PERSON = draw_person(3, 0, 120, 50)
 
 
-def test_an_image_is_read_as_opencv_reads_it(tmp_path: Path) -> None:
+def test_an_image_is_read_as_by_opencv(tmp_path: Path) -> None:
     path = tmp_path / "person.png"
     PIL.Image.fromarray(PERSON[..., ::-1]).save(path)
     np.testing.assert_array_equal(fastrt.read_image(path), PERSON)
@@ -30,16 +30,16 @@ def test_grey_is_repeated_and_alpha_dropped_as_in_fastreid(tmp_path: Path) -> No
     np.testing.assert_array_equal(fastrt.read_image(alpha), PERSON)
 
 
-def test_a_photograph_is_turned_upright(tmp_path: Path) -> None:
+def test_the_exif_orientation_is_applied(tmp_path: Path) -> None:
     path = tmp_path / "turned.png"
     exif = PIL.Image.Exif()
-    exif[0x0112] = 6  # to be turned by 90 degrees clockwise
+    exif[0x0112] = 6  # rotate by 90 degrees clockwise
     PIL.Image.fromarray(np.rot90(PERSON[..., ::-1])).save(path, exif=exif)
     np.testing.assert_array_equal(fastrt.read_image(path), PERSON)
 
 
 @pytest.mark.parametrize("name", ["pil-bicubic", "cv2-cubic", "cv2-linear"])
-def test_resamplers_are_those_they_are_named_after(name: str) -> None:
+def test_resamplers_equal_the_libraries_they_are_named_after(name: str) -> None:
     resized = find_resampler(name)(PERSON, (64, 32))
     if name == "pil-bicubic":
         want = np.asarray(PIL.Image.fromarray(PERSON[..., ::-1]).resize((32, 64), PIL.Image.Resampling.BICUBIC))[
@@ -50,7 +50,7 @@ def test_resamplers_are_those_they_are_named_after(name: str) -> None:
     np.testing.assert_array_equal(resized, want)
 
 
-def test_what_cannot_be_decoded_is_said(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_decoded_is_an_error(tmp_path: Path) -> None:
     whole, cut, text = (tmp_path / name for name in ("whole.jpg", "cut.jpg", "text.jpg"))
     PIL.Image.fromarray(PERSON[..., ::-1]).save(whole)
     cut.write_bytes(whole.read_bytes()[:600])
@@ -66,7 +66,7 @@ def test_what_cannot_be_decoded_is_said(tmp_path: Path) -> None:
         assert str(caught.value).startswith(sentence)
 
 
-def test_a_lack_of_memory_is_not_a_damaged_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_memory_error_is_not_a_damaged_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "person.png"
     PIL.Image.fromarray(PERSON[..., ::-1]).save(path)
 
@@ -86,7 +86,7 @@ def test_an_image_with_too_many_pixels_is_refused(tmp_path: Path, monkeypatch: p
         fastrt.read_image(path)
 
 
-def test_every_cut_of_an_image_is_refused_or_decoded(tmp_path: Path) -> None:
+def test_every_truncated_image_is_refused_or_decoded(tmp_path: Path) -> None:
     whole, cut = tmp_path / "whole.png", tmp_path / "cut.png"
     PIL.Image.fromarray(PERSON[:20, :10, ::-1]).save(whole)
     data = whole.read_bytes()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from fastrt.arrays import Array, Image
@@ -44,8 +45,6 @@ def make_camera(rng: np.random.Generator) -> Camera:
 
 def _draw_scene(rng: np.random.Generator) -> Image:
     """Draw a street: a wall with windows, a pavement and obstacles."""
-    import cv2
-
     height, width = 480, 640
     scene: Image = np.empty((height, width, 3), np.uint8)
     horizon = int(rng.uniform(0.35, 0.6) * height)
@@ -63,8 +62,7 @@ def _draw_scene(rng: np.random.Generator) -> Image:
         cv2.rectangle(scene, (x, y - size[1]), (x + size[0], y), colour, -1)
     for _ in range(int(rng.integers(2, 8))):
         x = int(rng.integers(width))
-        cv2.line(
-            scene, (x, horizon), (int(x + rng.normal(0, 200)), height), tuple(map(int, rng.integers(90, 230, 3))), 3
-        )
+        end = (int(x + rng.normal(0, 200)), height)
+        cv2.line(scene, (x, horizon), end, tuple(map(int, rng.integers(90, 230, 3))), 3)
     grain = cv2.GaussianBlur(rng.normal(0, 30, (height, width)).astype(np.float32), (0, 0), 3)
     return np.asarray(np.clip(scene + grain[..., None], 0, 255), np.uint8)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from fastrt.arrays import Array, Image
@@ -51,8 +52,6 @@ class _Drawing:
         self.broad = look.girth * (0.72 if self.aside else 1.0)
 
     def draw(self) -> tuple[Image, Array]:
-        import cv2
-
         look, front = self.look, self.pose.view == "front"
         if look.bag == "backpack" and front:
             self._backpack(0.03)
@@ -74,8 +73,6 @@ class _Drawing:
         return self.image, mask
 
     def _torso(self) -> None:
-        import cv2
-
         shoulders, waist = 0.105 * self.broad, 0.08 * self.broad
         right = [(shoulders, 0.19), (waist, 0.4), (waist * 1.08, 0.54)]
         outline = [*right, *((-x, y) for x, y in reversed(right))]
@@ -115,8 +112,6 @@ class _Drawing:
             self._shape(outline, look.bag_colour)
 
     def _head(self) -> None:
-        import cv2
-
         look, view = self.look, self.pose.view
         x, y = self._at((0.008 * self.facing, 0.115))
         tall, wide = int(0.062 * CANVAS[0]), int(0.046 * CANVAS[0])
@@ -143,8 +138,6 @@ class _Drawing:
 
     def _cloth(self, outline: Sequence[Point], garment: Garment) -> None:
         """Draw a textured polygon."""
-        import cv2
-
         stencil = np.zeros(CANVAS, np.uint8)
         points = np.array([self._at(point) for point in outline], np.int32)
         cv2.fillPoly(stencil, [points], 255, cv2.LINE_AA)
@@ -154,23 +147,17 @@ class _Drawing:
         np.maximum(self.mask, stencil, out=self.mask)
 
     def _shape(self, outline: Sequence[Point], colour: Colour) -> None:
-        import cv2
-
         points = np.array([self._at(point) for point in outline], np.int32)
         cv2.fillPoly(self.image, [points], colour, cv2.LINE_AA)
         cv2.fillPoly(self.mask, [points], 255, cv2.LINE_AA)
 
     def _line(self, points: Sequence[Point], colour: Colour, thickness: float) -> None:
-        import cv2
-
         path = np.array([self._at(point) for point in points], np.int32)
         width = max(int(thickness * CANVAS[0]), 1)
         cv2.polylines(self.image, [path], False, colour, width, cv2.LINE_AA)
         cv2.polylines(self.mask, [path], False, 255, width, cv2.LINE_AA)
 
     def _oval(self, centre: tuple[int, int], axes: tuple[int, int], colour: Colour, *, upper: bool = False) -> None:
-        import cv2
-
         start = 180 if upper else 0
         cv2.ellipse(self.image, centre, axes, 0, start, 360, colour, -1, cv2.LINE_AA)
         cv2.ellipse(self.mask, centre, axes, 0, start, 360, 255, -1, cv2.LINE_AA)
@@ -188,13 +175,8 @@ def weave_texture(garment: Garment) -> Image:
     step = CANVAS[0] // (4 * garment.repeats)
     across, down = rows // step % 2 == 0, columns // max(step // 2, 2) % 2 == 0
     dots = ((rows % (2 * step) - step) ** 2 + (columns % (2 * step) - step) ** 2) < (step * 0.6) ** 2
-    chosen = {
-        "stripes": across,
-        "bars": down,
-        "checks": across ^ down,
-        "dots": dots,
-    }.get(garment.texture, np.False_)
-    second = np.broadcast_to(chosen, CANVAS)[..., None]
+    textures = {"stripes": across, "bars": down, "checks": across ^ down, "dots": dots}
+    second = np.broadcast_to(textures.get(garment.texture, np.False_), CANVAS)[..., None]
     return np.where(second, np.array(garment.other, np.uint8), np.array(garment.colour, np.uint8))
 
 

@@ -40,20 +40,8 @@ class Garment:
 class Look:
     """The appearance of one person.
 
-    Attributes:
-        skin: colour of face and hands.
-        hair: colour of the hair.
-        haircut: one of `HAIRCUTS`.
-        upper: garment of the upper body.
-        lower: garment of the lower body.
-        legs: one of `LEGS`.
-        sleeves: length of the sleeves as a fraction of the arm, 0 to 1.
-        open_front: true if the jacket is open and shows the second colour.
-        shoes: colour of the shoes.
-        bag: one of `BAGS`.
-        bag_colour: colour of the bag.
-        height: relative to the mean, about 1.
-        girth: relative to the mean, about 1.
+    ``haircut``, ``legs`` and ``bag`` are entries of `HAIRCUTS`, `LEGS` and `BAGS`. ``sleeves`` is their length as a
+    fraction of the arm. An open front shows the second colour. Height and girth are relative to the mean.
     """
 
     skin: Colour

@@ -6,15 +6,15 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from fastrt.arrays import Array, Image
-from fastrt.datasets.base import DataSet, find_root, make_data_set, read_folder
-from fastrt.datasets.people import BY_NAME
 from fastrt.datasets.synthetic.camera import Camera, make_camera
-from fastrt.datasets.synthetic.figure import choose_pose, draw_figure
+from fastrt.datasets.synthetic.figure import CANVAS, choose_pose, draw_figure
 from fastrt.datasets.synthetic.look import CLOTHES, Look, choose_look
 from fastrt.errors import OutputError
+from fastrt.files import writing
 
 FOLDERS = ("bounding_box_train", "bounding_box_test", "query")
 QUALITY = (55, 92)
@@ -23,10 +23,8 @@ QUALITY = (55, 92)
 
 def draw_crop(look: Look, camera: Camera, rng: np.random.Generator) -> Image:
     """Draw a person as a detector crops them from a camera's frame: ``(h, w, 3)`` uint8 BGR of a random size."""
-    import cv2
-
     figure, mask = draw_figure(look, choose_pose(rng))
-    image = _put_before(_cut_scene(camera.scene, figure.shape, rng), figure, mask, rng)
+    image = _put_before(_cut_scene(camera.scene, rng), figure, mask, rng)
     if rng.random() < 0.25:
         _occlude(image, rng)
     image = _cut_out(image, rng)
@@ -38,16 +36,14 @@ def draw_crop(look: Look, camera: Camera, rng: np.random.Generator) -> Image:
     return np.asarray(np.clip(light + rng.normal(0, camera.noise, image.shape), 0, 255), np.uint8)
 
 
-def _cut_scene(scene: Image, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
-    height, width = shape[:2]
-    y, x = (int(rng.integers(have - want + 1)) for have, want in zip(scene.shape, (height, width), strict=False))
+def _cut_scene(scene: Image, rng: np.random.Generator) -> Array:
+    height, width = CANVAS
+    y, x = (int(rng.integers(size - cut + 1)) for size, cut in zip(scene.shape, CANVAS, strict=False))
     return scene[y : y + height, x : x + width].astype(np.float32)
 
 
 def _put_before(image: Array, figure: Image, mask: Array, rng: np.random.Generator) -> Array:
     """Blend the figure into the background, with light from one side and a shadow."""
-    import cv2
-
     side = np.linspace(1 - (lit := float(rng.uniform(-0.25, 0.25))), 1 + lit, figure.shape[1])[:, None]
     shadow = np.zeros(mask.shape, np.float32)
     cv2.ellipse(shadow, (figure.shape[1] // 2, int(0.955 * len(shadow))), (56, 9), 0, 0, 360, 0.45, -1)
@@ -59,11 +55,11 @@ def _occlude(image: Array, rng: np.random.Generator) -> None:
     """Draw an occlusion: a post, a low wall, or a part of another person."""
     height, width = image.shape[:2]
     colour = np.array(CLOTHES[rng.integers(len(CLOTHES))], float)
-    kind = rng.integers(3)
-    if kind == 0:
+    variant = rng.integers(3)
+    if variant == 0:
         x = int(rng.uniform(0.1, 0.9) * width)
         image[:, x : x + int(rng.integers(8, 22))] = colour
-    elif kind == 1:
+    elif variant == 1:
         image[int(rng.uniform(0.6, 0.85) * height) :] = colour
     else:
         figure, mask = draw_figure(choose_look(rng), choose_pose(rng))
@@ -111,18 +107,20 @@ def write_synthetic(
         OutputError: the folder is not empty, or cannot be written.
     """
     root = Path(root)
-    if root.exists() and any(root.iterdir()):
-        raise OutputError(f"{root}: is not empty; expected an empty or a new folder. Name another one.")
-    for folder in FOLDERS:
-        (root / folder).mkdir(parents=True)
     views = [make_camera(np.random.default_rng([seed, 1, i])) for i in range(cameras)]
-    for pid in range(1, train + test + 1):
-        _write_person(root, pid, views, np.random.default_rng([seed, 2, pid]), tested=pid > train)
-        advance(1)
-    for i in range(distractors):
-        rng = np.random.default_rng([seed, 3, i])
-        camera = int(rng.integers(cameras))
-        _save(root / "bounding_box_test" / f"0000_c{camera + 1}s1_{i:06}_00.jpg", choose_look(rng), views[camera], rng)
+    with writing(root):
+        if root.exists() and any(root.iterdir()):
+            raise OutputError(f"{root}: is not empty; expected an empty or a new folder. Name another one.")
+        for folder in FOLDERS:
+            (root / folder).mkdir(parents=True)
+        for pid in range(1, train + test + 1):
+            _write_person(root, pid, views, np.random.default_rng([seed, 2, pid]), tested=pid > train)
+            advance(1)
+        for i in range(distractors):
+            rng = np.random.default_rng([seed, 3, i])
+            camera = int(rng.integers(cameras))
+            path = root / "bounding_box_test" / f"0000_c{camera + 1}s1_{i:06}_00.jpg"
+            _save(path, choose_look(rng), views[camera], rng)
     return root
 
 
@@ -136,8 +134,6 @@ def _write_person(root: Path, pid: int, cameras: list[Camera], rng: np.random.Ge
 
 
 def _save(path: Path, look: Look, camera: Camera, rng: np.random.Generator) -> None:
-    import cv2
-
     quality = int(rng.integers(*QUALITY))
     done, data = cv2.imencode(".jpg", draw_crop(look, camera, rng), [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:
@@ -145,15 +141,3 @@ def _save(path: Path, look: Look, camera: Camera, rng: np.random.Generator) -> N
             f"{path}: cannot be encoded; expected a JPEG encoder in OpenCV. Install opencv-python-headless."
         )
     path.write_bytes(data.tobytes())
-
-
-def Synthetic(root: str | os.PathLike[str]) -> DataSet:  # noqa: N802  # like the other data sets
-    """The test set that `write_synthetic` wrote.
-
-    Raises:
-        EvaluationError: the data set is missing or incomplete.
-    """
-    name = "synthetic pedestrians"
-    folder = find_root(name, Path(root), ["synthetic"], ["query", "bounding_box_test"])
-    query, gallery = (read_folder(name, folder / part, BY_NAME) for part in ("query", "bounding_box_test"))
-    return make_data_set(name, query, gallery, None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,36 +16,36 @@ SAME, DIFFERENT = "#2a7f3f", "#b0322b"
 
 def draw_cmc(cmc: Array, path: Path) -> None:
     """Plot the cumulative matching characteristic."""
-    figure, axes = _figure()
-    axes.plot(np.arange(1, len(cmc) + 1), 100 * cmc, color="#1f4e79")
-    axes.set(xlabel="rank", ylabel="queries found, %", title="CMC", ylim=(0, 101))
-    figure.savefig(path)
+    with _axes(path, xlabel="rank", ylabel="queries found, %", title="CMC", ylim=(0, 101)) as axes:
+        axes.plot(np.arange(1, len(cmc) + 1), 100 * cmc, color="#1f4e79")
 
 
 def draw_roc(false: Array, found: Array, path: Path) -> None:
     """Plot the fraction of pairs of one person found against the fraction of false matches."""
-    figure, axes = _figure()
-    axes.semilogx(false[false > 0], 100 * found[false > 0], color="#1f4e79")
-    axes.set(xlabel="false matches", ylabel="pairs of one person found, %", title="ROC", ylim=(0, 101))
-    figure.savefig(path)
+    labels = {"xlabel": "false matches", "ylabel": "pairs of one person found, %", "title": "ROC"}
+    with _axes(path, **labels, ylim=(0, 101)) as axes:
+        axes.semilogx(false[false > 0], 100 * found[false > 0], color="#1f4e79")
 
 
 def draw_distances(edges: Array, same: Array, different: Array, path: Path) -> None:
     """Plot histograms of the distances of pairs of one person and of different people."""
-    figure, axes = _figure()
-    for counts, colour, label in ((same, SAME, "same person"), (different, DIFFERENT, "different people")):
-        density = counts / (counts.sum() * np.diff(edges))
-        axes.stairs(density, edges, fill=True, alpha=0.6, color=colour, label=label)
     seen = np.flatnonzero(same + different)
-    axes.set(xlabel="distance", ylabel="density", title="Distances", xlim=(edges[seen[0]], edges[seen[-1] + 1]))
-    axes.legend()
-    figure.savefig(path)
+    limits = (edges[seen[0]], edges[seen[-1] + 1])
+    with _axes(path, xlabel="distance", ylabel="density", title="Distances", xlim=limits) as axes:
+        for counts, colour, label in ((same, SAME, "same person"), (different, DIFFERENT, "different people")):
+            density = counts / (counts.sum() * np.diff(edges))
+            axes.stairs(density, edges, fill=True, alpha=0.6, color=colour, label=label)
+        axes.legend()
 
 
-def _figure() -> tuple[Any, Any]:
+@contextmanager
+def _axes(path: Path, **settings: Any) -> Iterator[Any]:
+    """Yield the axes of a plot, and write it to ``path``."""
     from matplotlib.figure import Figure  # without pyplot: no window and no global state
 
     figure = Figure(figsize=(5.2, 3.9), dpi=110, layout="constrained")
     axes = figure.subplots()
     axes.grid(alpha=0.3)
-    return figure, axes
+    yield axes
+    axes.set(**settings)
+    figure.savefig(path)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import PIL.Image
-import PIL.ImageDraw
+import PIL.ImageOps
 
-from fastrt.datasets.base import DataSet, Picture
-from fastrt.evaluation.distances import find_metric
+from fastrt.datasets.base import DataSet, LabelledImage
+from fastrt.evaluation.distances import cosine_distances
 from fastrt.evaluation.evaluate import Scores
 from fastrt.images.preprocess import read_image
 
@@ -26,8 +26,8 @@ COLOURS = {True: (42, 127, 63), False: (176, 50, 43), None: (90, 90, 90)}
 class RankList:
     """A query, its nearest gallery images, the mask of true matches among them, and its average precision."""
 
-    query: Picture
-    found: tuple[Picture, ...]
+    query: LabelledImage
+    found: tuple[LabelledImage, ...]
     right: tuple[bool, ...]
     precision: float
 
@@ -37,13 +37,13 @@ def list_ranks(data_set: DataSet, scores: Scores, queries: Sequence[int]) -> lis
     lists = []
     for i in queries:
         query = data_set.query[i]
-        distances = find_metric("cosine")(scores.queries[i : i + 1], scores.gallery)[0]
+        distances = cosine_distances(scores.queries[i : i + 1], scores.gallery)[0]
         places = np.argsort(distances, kind="stable")
         images = (data_set.gallery[place] for place in places)
         kept = (image for image in images if (image.pid, image.camid) != (query.pid, query.camid))
         found = tuple(image for image, _ in zip(kept, range(SHOWN), strict=False))
         right = tuple(image.pid == query.pid for image in found)
-        lists.append(RankList(query, found, right, float(scores.ranking.average_precision[i])))
+        lists.append(RankList(query, found, right, float(scores.average_precision[i])))
     return lists
 
 
@@ -59,8 +59,6 @@ def draw_ranks(ranks: Sequence[RankList], path: Path) -> None:
     sheet.save(path)
 
 
-def _tile(image: Picture, colour: tuple[int, int, int]) -> PIL.Image.Image:
+def _tile(image: LabelledImage, colour: tuple[int, int, int]) -> PIL.Image.Image:
     pixels = PIL.Image.fromarray(np.ascontiguousarray(read_image(image.path)[..., ::-1])).resize(TILE)
-    tile = PIL.Image.new("RGB", (TILE[0] + 2 * FRAME, TILE[1] + 2 * FRAME), colour)
-    tile.paste(pixels, (FRAME, FRAME))
-    return tile
+    return PIL.ImageOps.expand(pixels, FRAME, colour)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import tempfile
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -16,7 +14,8 @@ from fastrt.errors import OutputError, TargetError
 from fastrt.evaluation.evaluate import Scores
 from fastrt.evaluation.report.plots import draw_cmc, draw_distances, draw_roc
 from fastrt.evaluation.report.ranks import draw_ranks, list_ranks
-from fastrt.evaluation.roc import check_pairs, verification_curve
+from fastrt.evaluation.roc import verification_curve
+from fastrt.files import check_place, written_whole
 from fastrt.targets.engine_info import EngineInfo
 
 PLOTS = {
@@ -50,14 +49,8 @@ def write_report(folder: str | os.PathLike[str], scores: Scores, data_set: DataS
     """
     folder = Path(folder)
     check_report(folder)
-    try:
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
-            _write(Path(temporary) / folder.name, scores, data_set, info)
-            (Path(temporary) / folder.name).replace(folder)
-    except OSError as error:
-        raise OutputError(
-            f"{folder}: cannot be written ({error.strerror or error}); expected a writable folder with free space."
-        ) from error
+    with written_whole(folder) as new_folder:
+        _write(new_folder, scores, data_set, info)
     return folder / "index.html"
 
 
@@ -75,44 +68,34 @@ def check_report(folder: Path) -> None:
     check_libraries()
     if folder.exists():
         raise OutputError(f"{folder}: exists; expected a new folder for the report. Name another one.")
-    if not folder.parent.is_dir():
-        raise OutputError(
-            f"{folder}: folder {folder.parent} does not exist; expected an existing folder. Create it first."
-        )
+    check_place(folder)
 
 
 def _write(folder: Path, scores: Scores, data_set: DataSet, info: EngineInfo) -> None:
+    import jinja2
+
     folder.mkdir()
     pairs = scores.pairs
-    check_pairs(pairs)
     draw_cmc(scores.cmc, folder / "cmc.png")
     draw_roc(*verification_curve(pairs), folder / "roc.png")
     nearer, _ = pairs.count_different(EDGES)
     draw_distances(EDGES, np.histogram(pairs.same, EDGES)[0], np.diff(nearer), folder / "distances.png")
-    precision = scores.ranking.average_precision
     # Queries without a true match have NaN, which sorts last.
-    order = np.argsort(precision, kind="stable")[: scores.ranking.valid].tolist()
-    worst, best = order[:LISTED], order[::-1][:LISTED]
-    ranks = {"worst": list_ranks(data_set, scores, worst), "best": list_ranks(data_set, scores, best)}
+    order = np.argsort(scores.average_precision, kind="stable")[: scores.valid].tolist()
+    ranks = {
+        "worst": list_ranks(data_set, scores, order[:LISTED]),
+        "best": list_ranks(data_set, scores, order[::-1][:LISTED]),
+    }
     for name, part in ranks.items():
         draw_ranks(part, folder / f"{name}.png")
+    text = (files("fastrt.evaluation.report") / "page.html.j2").read_text("utf-8")
+    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(text)
     height, width = info.image_size
-    page = _template().render(
-        title=scores.title,
+    page = template.render(
+        scores=scores,
+        data_set=data_set,
         engine=f"{info.target} {info.precision or ''}, {height}x{width} to {info.embedding_dim}",
-        queries=len(data_set.query),
-        gallery=len(data_set.gallery),
-        valid=scores.ranking.valid,
-        notes=data_set.notes,
-        figures=scores.figures(),
         plots=PLOTS,
         ranks=ranks,
     )
     (folder / "index.html").write_text(page, "utf-8")
-
-
-def _template() -> Any:
-    import jinja2
-
-    text = (files("fastrt.evaluation.report") / "page.html.j2").read_text("utf-8")
-    return jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(text)
