@@ -23,7 +23,6 @@ import numpy as np
 import PIL.Image
 
 import fastrt
-from benchmarks.clock import timed
 from benchmarks.models import describe
 from benchmarks.results import write_result
 from fastrt.demo.demonstrate import load_demo_model
@@ -32,6 +31,7 @@ from fastrt.images.drawing import draw_person
 from fastrt.images.preprocess import read_resized
 from fastrt.images.sample import draw_held_out
 from fastrt.targets.engine_info import Precision
+from fastrt.timing.clock import timed
 
 CROPS = 5000
 SLICE = 500

@@ -27,7 +27,6 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.clock import time_in_turn, timed
 from benchmarks.results import Row, run_command, write_result
 from fastrt.arrays import Array
 from fastrt.evaluation.distances import cosine_distances, distance_blocks
@@ -36,6 +35,7 @@ from fastrt.evaluation.ranking import rank
 from fastrt.evaluation.rerank import rerank
 from fastrt.evaluation.roc import true_positive_rates
 from fastrt.evaluation.threshold import find_threshold
+from fastrt.timing.clock import time_in_turn, timed
 
 SIZES = {"Market-1501": (3368, 19732, 751, 6), "MSMT17": (11659, 82161, 3060, 15)}
 """Numbers of queries, gallery images, people and cameras."""

@@ -25,7 +25,6 @@ from typing import Any
 import numpy as np
 
 import fastrt
-from benchmarks.clock import time_in_turn, timed
 from benchmarks.models import TITLES, describe
 from benchmarks.results import (
     Row,
@@ -43,8 +42,8 @@ from fastrt.images.sample import draw_held_out
 from fastrt.ir.network import Network
 from fastrt.passes.fold import fold_scales
 from fastrt.similarity import centred_cosines
+from fastrt.timing.clock import time_in_turn, timed, warm_up
 from fastrt.timing.host import describe_machine
-from fastrt.timing.processes import warm_up
 
 VERSIONS = ("tensorrt", "torch")
 """Fields that only one of the two Python installations knows."""

@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 
 import fastrt
-from benchmarks.clock import timed
 from benchmarks.results import Row, run_command, write_result
 from fastrt.errors import FastrtError
 from fastrt.images.drawing import draw_person
 from fastrt.testing.untrained import draw_weights
+from fastrt.timing.clock import timed
 from fastrt.timing.host import describe_machine
 from fastrt.timing.interleaved import compare_speed
 

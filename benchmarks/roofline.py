@@ -27,7 +27,6 @@ from typing import Any
 import numpy as np
 
 import fastrt
-from benchmarks.clock import time_in_turn
 from benchmarks.models import MODELS, describe
 from benchmarks.results import Row, engine_of, gpu_result, run_command, write, write_result
 from fastrt.images.drawing import draw_person
@@ -35,8 +34,8 @@ from fastrt.images.sample import draw_held_out
 from fastrt.ir.network import Network
 from fastrt.ir.ops import Convolution, MatMul
 from fastrt.targets.engine_info import Precision
+from fastrt.timing.clock import time_in_turn, warm_up
 from fastrt.timing.host import describe_machine
-from fastrt.timing.processes import warm_up
 
 BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
 """Bytes per number."""

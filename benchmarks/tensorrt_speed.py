@@ -25,7 +25,6 @@ from typing import Any
 import numpy as np
 
 import fastrt
-from benchmarks.clock import time_in_turn, timed
 from benchmarks.models import SIZE, TITLES, describe
 from benchmarks.results import SAME_GPU, Row, engine_of, gpu_result, model_and_batch, run_command, save_rows
 from fastrt.arrays import Array
@@ -37,6 +36,7 @@ from fastrt.targets.base import BuildOptions
 from fastrt.targets.engine_info import EngineInfo, Precision
 from fastrt.targets.tensorrt import cuda
 from fastrt.targets.tensorrt.capabilities import find_capabilities
+from fastrt.timing.clock import time_in_turn, timed
 from fastrt.timing.host import describe_machine
 
 BATCHES = (1, 4, 16, 32, 128, 256)

@@ -15,9 +15,9 @@ from functools import partial
 from pathlib import Path
 
 import fastrt
-from benchmarks.clock import timed
 from benchmarks.results import write_result
 from fastrt.testing.untrained import draw_weights
+from fastrt.timing.clock import timed
 
 TIMES = 3
 
