@@ -95,7 +95,6 @@ def list_phases(folder: Path) -> list[Phase]:
             (
                 *(step(f"{title}-measure", "tensorrt", "tensorrt_speed", "measure", title) for title in MEASURED),
                 *(step(f"{title}-engines", "tensorrt", "gpu_peers", "engines", title) for title in COMPARED),
-                step("layers", "tensorrt", "tensorrt_layers"),
                 demo,
             ),
         ),
