@@ -103,7 +103,7 @@ def measure(engine: Path, paths: list[Path]) -> dict[str, float]:
     row["no core idle, images/s"] = round(busy, 1)
     for name in ("network alone", "plain loop"):
         ratios = [mine / other for mine, other in zip(found["embed"], found[name], strict=True)]
-        row[f"embed by {name}"] = round(statistics.median(ratios), 3)
+        row[f"embed / {name}"] = round(statistics.median(ratios), 3)
     return row
 
 

@@ -42,7 +42,7 @@ RUNS = 60
 
 OURS, PARSER = "fastrt, ms", "TensorRT from ONNX, ms"
 EAGER, COMPILED = "PyTorch eager, ms", "torch.compile, ms"
-BY_COMPILED, BY_PARSER = "torch.compile by fastrt", "TensorRT from ONNX by fastrt"
+BY_COMPILED, BY_PARSER = "torch.compile / fastrt", "TensorRT from ONNX / fastrt"
 COLUMNS = ("model", "batch", EAGER, COMPILED, OURS, PARSER, BY_COMPILED, BY_PARSER)
 """The order of a table's columns; other columns come after these."""
 

@@ -195,7 +195,7 @@ def perturb_int8(case: Case) -> Row:
     exact, wanted = (run_reference(one, case.planes) for one in (network, quantized))
     rounded = compute(RoundingReference(case.planes), compute_in_half(quantized, "float16"))
     return {
-        "int8 by fp32": least(wanted, exact),
+        "int8, to fp32": least(wanted, exact),
         "noise, in fp32": least(run_reference(network, noisy), exact),
         "noise, in int8": least(run_reference(quantized, noisy), wanted),
         "FP16, in int8": least(rounded, wanted),

@@ -93,10 +93,10 @@ def compare(network: Network, engine: Row, seconds: float, peaks: Mapping[str, f
     arithmetic = 1e3 * operations / peaks[precision]
     memory = 1e3 * BYTES[precision] * (weights / batch + 2 * maps) / bandwidth
     taken = 1e3 * seconds / batch
-    figures = {"ms an image": taken, "arithmetic bound, ms": arithmetic, "memory bound, ms": memory}
+    figures = {"ms per image": taken, "arithmetic bound, ms": arithmetic, "memory bound, ms": memory}
     return {
         **{name: engine[name] for name in ("model", "precision", "batch")},
-        "GFLOP an image": round(operations / 1e9, 2),
+        "GFLOP per image": round(operations / 1e9, 2),
         **{name: float(f"{value:.3g}") for name, value in figures.items()},
         "of the peak": f"{arithmetic / taken:.0%}",
     }

@@ -99,7 +99,7 @@ def test_inspect_a_checkpoint(run: Run, small: Small) -> None:
     found = json.loads(run("inspect", small.checkpoint, "--json", "--layers").out)
     assert found["arrays"] == len(small.arrays) == len(found["layers"])
     assert found["spec"]["backbone"]["depth"] == "18x"
-    assert found["era"] == "C"
+    assert found["checkpoint_version"] == "C"
     assert any("names do not tell" in note for note in found["notes"])
     text = run("inspect", small.checkpoint, "--layers").out
     assert "backbone.conv1.weight" in text

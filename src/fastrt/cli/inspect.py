@@ -85,7 +85,7 @@ def _describe_checkpoint(path: Path, layers: bool) -> dict[str, Any]:
         found |= {"spec": None, "notes": [str(error)]}
     else:
         spec = model.spec.model_dump(mode="json")
-        found |= {"era": recognise_era(model.spec, weights), "spec": spec, "notes": list(model.notes)}
+        found |= {"checkpoint_version": recognise_era(model.spec, weights), "spec": spec, "notes": list(model.notes)}
     if layers:
         found["layers"] = [
             {"name": name, "dtype": str(array.dtype), "shape": array.shape} for name, array in weights.items()
