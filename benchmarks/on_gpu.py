@@ -31,7 +31,10 @@ SIDE_BY_SIDE = 2
 """Parallel builds per GPU; more would disturb each other's kernel timing."""
 
 BATCHES = (1, 4, 16, 32, 128)
-COMPARED: dict[str, tuple[int, ...]] = {
+Batches = dict[str, tuple[int, ...]]
+"""Batch sizes by model."""
+
+COMPARED: Batches = {
     "R50-NL-IBN": BATCHES,
     "R34": BATCHES,
     "R34-distill": BATCHES,
@@ -39,9 +42,9 @@ COMPARED: dict[str, tuple[int, ...]] = {
 }
 """FP16 engines to compare with alternatives, by batch."""
 
-IN_INT8: dict[str, tuple[int, ...]] = {"R50-NL-IBN": (1, 32, 128), "R34": (1, 32, 128), "R50": (256,)}
+IN_INT8: Batches = {"R50-NL-IBN": (1, 32, 128), "R34": (1, 32, 128), "R50": (256,)}
 MEASURED = dict.fromkeys((*COMPARED, *IN_INT8))
-MIXED: dict[str, tuple[int, ...]] = {"R50-NL-IBN": (1, 32), "R34": (1,)}
+MIXED: Batches = {"R50-NL-IBN": (1, 32), "R34": (1,)}
 
 
 @dataclass(frozen=True)
@@ -65,13 +68,10 @@ def list_phases(folder: Path) -> list[Phase]:
     """List all phases in order."""
 
     def step(name: str, python: str, module: str, verb: str, *arguments: object) -> Step:
-        return Step(
-            name, python, f"-m benchmarks.{module} {verb} {' '.join(map(quote, map(str, (folder, *arguments))))}"
-        )
+        words = " ".join(quote(str(word)) for word in (folder, *arguments))
+        return Step(name, python, f"-m benchmarks.{module} {verb} {words}")
 
-    def each(
-        name: str, rows: dict[str, tuple[int, ...]], python: str, module: str, verb: str, *more: str
-    ) -> list[Step]:
+    def each(name: str, rows: Batches, python: str, module: str, verb: str, *more: str) -> list[Step]:
         return [
             step(f"{title}-{name}-{batch}", python, module, verb, title, batch, *more)
             for title, batches in rows.items()
@@ -93,9 +93,7 @@ def list_phases(folder: Path) -> list[Phase]:
     return [
         Phase(SIDE_BY_SIDE, (*exports, *fp16, *int8)),
         Phase(1, (*mixes, *eager)),
-        Phase(
-            SIDE_BY_SIDE, (*parsed, tests)
-        ),  # after fastrt's own engines, because the parser shares their timing caches
+        Phase(SIDE_BY_SIDE, (*parsed, tests)),  # after fastrt's engines: the parser shares their timing caches
         Phase(1, (*measures, *engines, demo)),
         Phase(1, (Step("roofline", "torch", "-m benchmarks.roofline gpu"),)),  # needs the measured rates
     ]
