@@ -90,8 +90,8 @@ def measure(engine: Path, paths: list[Path]) -> dict[str, float]:
         for start in range(0, len(paths), SLICE):
             part = paths[start : start + SLICE]
             works: dict[str, tuple[int, Callable[[], object]]] = {
-                "network alone": (len(batches) * len(ready), lambda: list(session.embed_batches(batches))),
                 "embed": (SLICE, partial(embed, session, part, engine.with_suffix(".npy"))),
+                "network alone": (len(batches) * len(ready), lambda: list(session.embed_batches(batches))),
                 "reading, one thread": (LOOPED, partial(read, session, part[:LOOPED])),
                 "plain loop": (LOOPED, partial(loop, plain, part[:LOOPED])),
             }

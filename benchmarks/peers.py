@@ -1,10 +1,10 @@
 """Compares fastrt with its alternatives on a CPU: ``python -m benchmarks.peers [MODEL ...]``.
 
 Interleaved benchmark: one process per candidate, measured in alternating rounds (`fastrt.timing.processes`), with the
-same weights, images and threads. ``ONEDNN_MAX_CPU_ISA`` restricts the CPU's instructions; each restriction has its own
-result. All candidates get uint8 in OpenCV's layout, and all preprocessing is inside the
+same weights, images and threads. All candidates get uint8 in OpenCV's layout, and all preprocessing is inside the
 network, as in fastrt; most exports do less. BoxMOT gets the images as crops of a frame, its own input, at the size to
-which it resizes crops. Needs PyTorch, NNCF, ONNX, onnxruntime, BoxMOT and OpenVINO.
+which it resizes crops. ``ONEDNN_MAX_CPU_ISA`` restricts the CPU's instructions; each restriction has its own result.
+Needs PyTorch, NNCF, ONNX, onnxruntime, BoxMOT and OpenVINO.
 
 ``fp32`` engines compute in float32 throughout; by default OpenVINO would use bfloat16 on CPUs that support it. Cosines
 are least mean-centred cosines to PyTorch in float32, on images that calibration did not use.
