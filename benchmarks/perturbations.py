@@ -114,6 +114,15 @@ def edit(network: Network, change: Callable[[Tensor], Tensor]) -> Network:
     return replace(network, tensors=tuple(map(change, network)))
 
 
+def run_engine(case: Case, suffix: str, table: fastrt.CalibrationTable | None = None) -> Array:
+    """Run the case's images through an engine; in int8 with a table."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"engine{suffix}"
+        fastrt.build(case.network, path, precision="int8" if table else "fp32", table=table, normalize=False)
+        with fastrt.load(path) as session:
+            return session(case.images)
+
+
 def perturb_to_float32(case: Case) -> Row:
     def distance(got: Array, want: Array = case.exact) -> str:
         return f"{np.abs(got - want).max() / np.abs(want).max():.1e}"
@@ -123,14 +132,10 @@ def perturb_to_float32(case: Case) -> Row:
         "FastReID float32": distance(case.embeddings),
         "NumPy float32": distance(compute(Reference(case.planes, np.float32), case.network)),
     }
-    with tempfile.TemporaryDirectory() as folder:
-        for suffix, target in ((".xml", "openvino"), (".onnx", "onnx")):
-            path = Path(folder) / f"engine{suffix}"
-            fastrt.build(case.network, path, normalize=False)
-            with fastrt.load(path) as session:
-                got = session(case.images)
-            row[target] = distance(got)
-            row[f"{target} to FastReID float32"] = distance(got, case.embeddings)
+    for suffix, target in ((".xml", "openvino"), (".onnx", "onnx")):
+        got = run_engine(case, suffix)
+        row[target] = distance(got)
+        row[f"{target} to FastReID float32"] = distance(got, case.embeddings)
     return row
 
 
@@ -170,11 +175,7 @@ def perturb_to_half(case: Case) -> Row:
 def perturb_to_int8(case: Case) -> Row:
     table = fastrt.calibrate(case.network, case.others)
     mix = find_mix(case.network, table, "openvino", BOUND, case.images)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "engine.xml"
-        fastrt.build(case.network, path, precision="int8", table=table, normalize=False)
-        with fastrt.load(path) as session:
-            pure = centred_cosines(session(case.images), case.exact)
+    pure = centred_cosines(run_engine(case, ".xml", table), case.exact)
     folded = fold_scales(case.network)
     half = round_weights(edit(folded, lambda tensor: replace(tensor, dtype="float16")))
     return {
@@ -294,11 +295,7 @@ def shuffle(tensor: Tensor) -> Tensor:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.perturbations",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.perturbations", description=__doc__)
     parser.add_argument("what", choices=[*MEASURES, "raw_cosine"])
     what = parser.parse_args().what
     if what == "raw_cosine":
