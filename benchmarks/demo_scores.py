@@ -23,7 +23,7 @@ from fastrt.evaluation.evaluate import Scores, evaluate
 from fastrt.targets.base import BuildOptions
 from fastrt.targets.registry import find_target
 from fastrt.testing.untrained import draw_weights
-from fastrt.timing.host import describe_machine
+from fastrt.timing.host import describe_host
 
 PEOPLE, DISTRACTORS = 150, 500
 BATCH = 8
@@ -34,20 +34,16 @@ def main() -> None:
     parser.add_argument("target")
     parser.add_argument("folder", type=Path)
     given = parser.parse_args()
-    score(given.target, given.folder)
-
-
-def score(target: str, folder: Path) -> None:
-    """Write the scores and rates of a target's engines to its result."""
+    target, folder = given.target, given.folder
     chosen = find_target(target)
     chosen.precisions()  # fails at once if the target is not installed
-    pictures, table = folder / "images", folder / "calibration.json"
-    if not pictures.exists():
-        draw(pictures, PEOPLE, DISTRACTORS)
+    images, table = folder / "images", folder / "calibration.json"
+    if not images.exists():
+        draw(images, PEOPLE, DISTRACTORS)
     network = load_demo_model().network()
     if not table.exists():
-        calibrate_on(network, pictures).save(table)
-    data_set = Synthetic(pictures)
+        calibrate_on(network, images).save(table)
+    data_set = Synthetic(images)
     options = BuildOptions(
         batches=(BATCH,) if chosen.batches else (), timing_cache=folder / "timing.cache" if chosen.measures else None
     )
@@ -72,7 +68,7 @@ def score(target: str, folder: Path) -> None:
         f"demo_scores_{target}",
         f"demo_scores {target} FOLDER",
         shown,
-        machine={**describe_machine(), "gpu": device, "target": chosen.version()},
+        host={**describe_host(), "gpu": device, "target": chosen.version()},
         data_set=f"{len(data_set.query)} queries of {PEOPLE} people, gallery of {len(data_set.gallery)}",
     )
     print(json.dumps(shown, indent=1))

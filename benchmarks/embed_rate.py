@@ -10,11 +10,11 @@ reader can exceed it, apart from effects of the caches.
 
 from __future__ import annotations
 
-import argparse
 import os
 import statistics
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,23 +23,21 @@ import numpy as np
 import PIL.Image
 
 import fastrt
-from benchmarks.clock import timed
-from benchmarks.models import describe
+from benchmarks.models import TRAINED, describe
 from benchmarks.results import write_result
-from fastrt.demo.demonstrate import load_demo_model
 from fastrt.extraction import Store, stream_embeddings
 from fastrt.images.drawing import draw_person
 from fastrt.images.preprocess import read_resized
 from fastrt.images.sample import draw_held_out
 from fastrt.targets.engine_info import Precision
+from fastrt.timing.clock import timed
 
 CROPS = 5000
 SLICE = 500
 LOOPED = 100
 """Images per slice for the network alone, reading alone and the plain loop."""
 
-DEMO = "R18-distill"
-ENGINES: tuple[tuple[str, Precision], ...] = ((DEMO, "int8"), (DEMO, "fp32"), ("R34", "int8"))
+ENGINES: tuple[tuple[str, Precision], ...] = ((TRAINED, "int8"), (TRAINED, "fp32"), ("R34", "int8"))
 
 
 def write_crops(folder: Path) -> list[Path]:
@@ -83,42 +81,40 @@ def busy_rate(network: float, reading: float, cores: int) -> float:
     return 1 / (1 / network + 1 / (cores * reading))
 
 
-def rate(count: int, work: Callable[[], object]) -> float:
-    return count / timed(work)[0]
-
-
 def measure(engine: Path, paths: list[Path]) -> dict[str, float]:
     """Measure the images/s of each, and the median ratios over the slices."""
-    found: dict[str, list[float]] = {"embed": [], "network alone": [], "reading, one thread": [], "plain loop": []}
+    found: dict[str, list[float]] = {}
     with fastrt.load(engine, mode="throughput") as session, fastrt.load(engine) as plain:
         ready = session.resize(draw_held_out(session.info.image_size, session.batch))
         batches = [ready] * (LOOPED // len(ready))
         for start in range(0, len(paths), SLICE):
             part = paths[start : start + SLICE]
-            alone = rate(len(batches) * len(ready), lambda: list(session.embed_batches(batches)))
-            found["network alone"].append(alone)
-            found["embed"].append(rate(len(part), lambda part=part: embed(session, part, engine.with_suffix(".npy"))))  # type: ignore[misc]
-            found["reading, one thread"].append(rate(LOOPED, lambda part=part: read(session, part[:LOOPED])))  # type: ignore[misc]
-            found["plain loop"].append(rate(LOOPED, lambda part=part: loop(plain, part[:LOOPED])))  # type: ignore[misc]
+            works: dict[str, tuple[int, Callable[[], object]]] = {
+                "embed": (SLICE, partial(embed, session, part, engine.with_suffix(".npy"))),
+                "network alone": (len(batches) * len(ready), lambda: list(session.embed_batches(batches))),
+                "reading, one thread": (LOOPED, partial(read, session, part[:LOOPED])),
+                "plain loop": (LOOPED, partial(loop, plain, part[:LOOPED])),
+            }
+            for name, (count, work) in works.items():
+                found.setdefault(name, []).append(count / timed(work)[0])
     medians = {name: statistics.median(values) for name, values in found.items()}
     row = {f"{name}, images/s": round(value, 1) for name, value in medians.items()}
     busy = busy_rate(medians["network alone"], medians["reading, one thread"], os.cpu_count() or 1)
     row["no core idle, images/s"] = round(busy, 1)
     for name in ("network alone", "plain loop"):
         ratios = [mine / other for mine, other in zip(found["embed"], found[name], strict=True)]
-        row[f"embed by {name}"] = round(statistics.median(ratios), 3)
+        row[f"embed / {name}"] = round(statistics.median(ratios), 3)
     return row
 
 
 def main() -> None:
-    argparse.ArgumentParser(prog="python -m benchmarks.embed_rate", description=__doc__).parse_args()
     rows: list[dict[str, object]] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "crops").mkdir()
         paths = write_crops(folder / "crops")
         for title, precision in ENGINES:
-            network = load_demo_model().network() if title == DEMO else describe(title)
+            network = describe(title)
             table = fastrt.calibrate(network, draw_held_out((256, 128))) if precision == "int8" else None
             engine = folder / f"{title}-{precision}.xml"
             fastrt.build(network, engine, precision=precision, table=table)

@@ -15,7 +15,6 @@ uint8 in OpenCV's layout, in page-locked memory; the output is float32 embedding
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -25,29 +24,16 @@ from typing import Any
 import numpy as np
 
 import fastrt
-from benchmarks.clock import time_in_turn, timed
 from benchmarks.models import TITLES, describe
-from benchmarks.results import (
-    Row,
-    describe_ratios,
-    gpu_result,
-    model_and_batch,
-    run_command,
-    shared_description,
-    write,
-    writing_alone,
-)
+from benchmarks.results import SAME_GPU, Row, describe_ratios, gpu_result, run_command, update_result
 from benchmarks.torch_module import make_module
 from fastrt.arrays import Array
 from fastrt.images.sample import draw_held_out
 from fastrt.ir.network import Network
 from fastrt.passes.fold import fold_scales
 from fastrt.similarity import centred_cosines
-from fastrt.timing.host import describe_machine
-from fastrt.timing.processes import warm_up
-
-VERSIONS = ("tensorrt", "torch")
-"""Fields that only one of the two Python installations knows."""
+from fastrt.timing.clock import time_in_turn, timed, warm_up
+from fastrt.timing.host import describe_host
 
 COMPARED = 16
 ROUNDS = 5
@@ -56,7 +42,7 @@ RUNS = 60
 
 OURS, PARSER = "fastrt, ms", "TensorRT from ONNX, ms"
 EAGER, COMPILED = "PyTorch eager, ms", "torch.compile, ms"
-BY_COMPILED, BY_PARSER = "torch.compile by fastrt", "TensorRT from ONNX by fastrt"
+BY_COMPILED, BY_PARSER = "torch.compile / fastrt", "TensorRT from ONNX / fastrt"
 COLUMNS = ("model", "batch", EAGER, COMPILED, OURS, PARSER, BY_COMPILED, BY_PARSER)
 """The order of a table's columns; other columns come after these."""
 
@@ -66,16 +52,12 @@ def draw(network: Network) -> Array:
     return np.stack(draw_held_out((network.input.shape[1], network.input.shape[2]), COMPARED))
 
 
-def time_all(candidates: Mapping[str, Callable[[], object]]) -> dict[str, list[float]]:
-    """Time all candidates: the median milliseconds of a call in each round."""
+def time_all(candidates: Mapping[str, Callable[[], object]]) -> tuple[dict[str, list[float]], dict[str, float]]:
+    """Time all candidates: the seconds of a call in each round, and the median in ms."""
     for run in candidates.values():
         warm_up(run)
-    times = time_in_turn(candidates, rounds=ROUNDS, calls=RUNS)
-    return {name: [1e3 * seconds for seconds in medians] for name, medians in times.items()}
-
-
-def take_medians(rounds: Mapping[str, list[float]]) -> dict[str, float]:
-    return {name: round(statistics.median(values), 3) for name, values in rounds.items()}
+    rounds = time_in_turn(candidates, rounds=ROUNDS, calls=RUNS)
+    return rounds, {name: round(1e3 * statistics.median(values), 3) for name, values in rounds.items()}
 
 
 def time_torch(title: str, batch: int) -> None:
@@ -94,7 +76,7 @@ def time_torch(title: str, batch: int) -> None:
 
     with torch.inference_mode():
         candidates = {EAGER: partial(embed, half), COMPILED: partial(embed, compiled)}
-        row = {"model": title, "batch": batch, **take_medians(time_all(candidates))}
+        row = {"model": title, "batch": batch, **time_all(candidates)[1]}
     print(row, flush=True)
     save(row, {"gpu": torch.cuda.get_device_name(0), "torch": torch.__version__})
 
@@ -142,8 +124,8 @@ def parse(title: str, batch: int, folder: Path) -> None:
     definition = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.EXPLICIT_BATCH))
     parser = trt.OnnxParser(definition, logger)
     if not parser.parse((folder / f"{title}.onnx").read_bytes()):
-        faults = "; ".join(str(parser.get_error(i)) for i in range(parser.num_errors))
-        raise fastrt.EngineError(f"{folder / title}.onnx cannot be parsed: {faults}")
+        errors = "; ".join(str(parser.get_error(i)) for i in range(parser.num_errors))
+        raise fastrt.EngineError(f"{folder / title}.onnx cannot be parsed: {errors}")
     shape = tuple(definition.get_input(0).shape)[1:]
     info = EngineInfo(target="tensorrt", precision="fp16", io="u8_nhwc_bgr", image_size=shape[:2], embedding_dim=1)
     options = BuildOptions(batches=(batch,))
@@ -167,8 +149,8 @@ def time_engines(title: str, folder: Path) -> int:
     about = {"gpu": describe_device(0).partition(",")[0], "tensorrt": find_capabilities("tensorrt").version}
     images, wanted = draw(describe(title)), np.load(folder / f"{title}.npy")
     compared = 0
-    for path in sorted(folder.glob(f"{title}-parser-*.engine"), key=lambda path: int(path.stem.split("-")[-1])):
-        batch = int(path.stem.split("-")[-1])
+    for path in sorted(folder.glob(f"{title}-parser-*.engine")):
+        batch = int(path.stem.rpartition("-")[2])
         own = folder / f"{title}-fp16-{batch}.engine"
         if not own.is_file():
             continue
@@ -177,8 +159,8 @@ def time_engines(title: str, folder: Path) -> int:
             held[:] = np.resize(images, held.shape)
             sessions = {OURS: ours, PARSER: theirs}
             runs = {name: partial(session, held) for name, session in sessions.items()}
-            rounds = time_all(runs)
-            row: Row = {"model": title, "batch": batch, **take_medians(rounds)}
+            rounds, medians = time_all(runs)
+            row: Row = {"model": title, "batch": batch, **medians}
             row[BY_PARSER] = describe_ratios(rounds[PARSER], rounds[OURS])
             for name, session in sessions.items():
                 filled = np.resize(images, (-(-COMPARED // batch) * batch, *images.shape[1:]))
@@ -191,46 +173,22 @@ def time_engines(title: str, folder: Path) -> int:
 
 
 def save(row: Row, about: dict[str, str]) -> None:
-    """Add figures to a row of the result, if its other figures are from the same GPU model and versions."""
-    here = {**describe_machine(), **about}
-    save_cells(row, {name: here[name] for name in ("processor", "cores", "vector_extensions", "system", *about)})
+    """Add figures to the row of its model and batch in the GPU model's result."""
+    host: Row = {**describe_host(), **about}
+    update_result(
+        gpu_result(host["gpu"], "gpu_peers"), "gpu_peers STEP FOLDER", [row], host=host, same=SAME_GPU, precision="fp16"
+    )
 
 
-def save_cells(row: Row, machine: Row) -> None:
-    """Write a row's figures to the result of its GPU model.
-
-    The result keeps the host fields that all hosts share, and the versions that any step knows.
-    """
-    path = gpu_result(machine["gpu"], "gpu_peers")
-    with writing_alone(path.parent):
-        before: Row = json.loads(path.read_text()) if path.is_file() else {"rows": [], "machine": None}
-        shared = shared_description(before["machine"], machine, ("gpu", *VERSIONS))
-        if shared is None:
-            before, described = {"rows": []}, machine
-        else:
-            known = {**before["machine"], **machine}
-            described = {**shared, **{name: known[name] for name in VERSIONS if name in known}}
-        merged = {model_and_batch(other): other for other in before["rows"]}
-        merged[model_and_batch(row)] = {**merged.get(model_and_batch(row), {}), **row}
-        rows = [merged[key] for key in sorted(merged)]
-        write(path, "gpu_peers STEP FOLDER", rows, precision="fp16", machine=described)
-
-
-def list_rows(result: Row) -> list[Row]:
-    """Arrange rows for a table: columns in a fixed order, and ratios of medians.
-
-    For alternating rounds the row already has the ratio, with its spread.
-    """
-    rows = []
-    for row in result["rows"]:
-        ratios = {
-            ratio: f"{row[theirs] / row[OURS]:.2f}"
-            for ratio, theirs in ((BY_COMPILED, COMPILED), (BY_PARSER, PARSER))
-            if theirs in row and OURS in row
-        }
-        complete = {**ratios, **row}
-        rows.append({column: complete[column] for column in dict.fromkeys((*COLUMNS, *row)) if column in complete})
-    return rows
+def add_ratios(row: Row) -> Row:
+    """Add ratios of medians, and arrange the columns. For alternating rounds the row already has the ratio."""
+    ratios = {
+        ratio: f"{row[theirs] / row[OURS]:.2f}"
+        for ratio, theirs in ((BY_COMPILED, COMPILED), (BY_PARSER, PARSER))
+        if theirs in row and OURS in row
+    }
+    complete = {**ratios, **row}
+    return {column: complete[column] for column in dict.fromkeys((*COLUMNS, *row)) if column in complete}
 
 
 def main() -> None:

@@ -16,20 +16,25 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from functools import partial
 from pathlib import Path
 from queue import Queue
 from shlex import quote
+
+from fastrt.timing.clock import timed
 
 SIDE_BY_SIDE = 2
 """Parallel builds per GPU; more would disturb each other's kernel timing."""
 
 BATCHES = (1, 4, 16, 32, 128)
-COMPARED: dict[str, tuple[int, ...]] = {
+Batches = dict[str, tuple[int, ...]]
+"""Batch sizes by model."""
+
+COMPARED: Batches = {
     "R50-NL-IBN": BATCHES,
     "R34": BATCHES,
     "R34-distill": BATCHES,
@@ -37,9 +42,9 @@ COMPARED: dict[str, tuple[int, ...]] = {
 }
 """FP16 engines to compare with alternatives, by batch."""
 
-IN_INT8 = {"R50-NL-IBN": (1, 32, 128), "R34": (1, 32, 128), "R50": (256,)}
+IN_INT8: Batches = {"R50-NL-IBN": (1, 32, 128), "R34": (1, 32, 128), "R50": (256,)}
 MEASURED = dict.fromkeys((*COMPARED, *IN_INT8))
-MIXED = (("R50-NL-IBN", 1), ("R50-NL-IBN", 32), ("R34", 1))
+MIXED: Batches = {"R50-NL-IBN": (1, 32), "R34": (1,)}
 
 
 @dataclass(frozen=True)
@@ -62,87 +67,69 @@ class Phase:
 def list_phases(folder: Path) -> list[Phase]:
     """List all phases in order."""
 
-    def step(name: str, python: str, module: str, verb: str = "", *arguments: object) -> Step:
-        words = [*([verb] if verb else []), str(folder), *map(str, arguments)]
-        return Step(name, python, f"-m benchmarks.{module} {' '.join(map(quote, words))}")
+    def step(name: str, python: str, module: str, verb: str, *arguments: object) -> Step:
+        words = " ".join(quote(str(word)) for word in (folder, *arguments))
+        return Step(name, python, f"-m benchmarks.{module} {verb} {words}")
 
-    def list_rows(rows: dict[str, tuple[int, ...]]) -> list[tuple[str, int]]:
-        return [(title, batch) for title, batches in rows.items() for batch in batches]
-
-    def build(precision: str, rows: dict[str, tuple[int, ...]]) -> list[Step]:
+    def each(name: str, rows: Batches, python: str, module: str, verb: str, *more: str) -> list[Step]:
         return [
-            step(f"{title}-{precision}-{batch}", "tensorrt", "tensorrt_speed", "build", title, batch, precision)
-            for title, batch in list_rows(rows)
+            step(f"{title}-{name}-{batch}", python, module, verb, title, batch, *more)
+            for title, batches in rows.items()
+            for batch in batches
         ]
 
-    def compare(verb: str, python: str) -> list[Step]:
-        return [
-            step(f"{title}-{verb}-{batch}", python, "gpu_peers", verb, title, batch)
-            for title, batch in list_rows(COMPARED)
-        ]
-
+    fp16, int8 = (
+        each(precision, rows, "tensorrt", "tensorrt_speed", "build", precision)
+        for precision, rows in (("fp16", COMPARED), ("int8", IN_INT8))
+    )
     exports = [step(f"{title}-export", "torch", "gpu_peers", "export", title) for title in COMPARED]
-    mixes = [step(f"{title}-mix-{batch}", "tensorrt", "tensorrt_speed", "mix", title, batch) for title, batch in MIXED]
+    mixes = each("mix", MIXED, "tensorrt", "tensorrt_speed", "mix")
+    eager = each("torch", COMPARED, "torch", "gpu_peers", "torch")
+    parsed = each("parse", COMPARED, "tensorrt", "gpu_peers", "parse")
+    measures = [step(f"{title}-measure", "tensorrt", "tensorrt_speed", "measure", title) for title in MEASURED]
+    engines = [step(f"{title}-engines", "tensorrt", "gpu_peers", "engines", title) for title in COMPARED]
     tests = Step("tests", "tensorrt", "-m pytest -m gpu tests/gpu")
     demo = Step("demo", "tensorrt", f"-m benchmarks.demo_scores tensorrt {quote(str(folder / 'demo'))}")
     return [
-        Phase(SIDE_BY_SIDE, (*exports, *build("fp16", COMPARED), *build("int8", IN_INT8))),
-        Phase(1, (*mixes, *compare("torch", "torch"))),
-        # After fastrt's own engines, because the parser shares their timing caches.
-        Phase(SIDE_BY_SIDE, (*compare("parse", "tensorrt"), tests)),
-        Phase(
-            1,
-            (
-                *(step(f"{title}-measure", "tensorrt", "tensorrt_speed", "measure", title) for title in MEASURED),
-                *(step(f"{title}-engines", "tensorrt", "gpu_peers", "engines", title) for title in COMPARED),
-                step("layers", "tensorrt", "tensorrt_layers"),
-                demo,
-            ),
-        ),
+        Phase(SIDE_BY_SIDE, (*exports, *fp16, *int8)),
+        Phase(1, (*mixes, *eager)),
+        Phase(SIDE_BY_SIDE, (*parsed, tests)),  # after fastrt's engines: the parser shares their timing caches
+        Phase(1, (*measures, *engines, demo)),
         Phase(1, (Step("roofline", "torch", "-m benchmarks.roofline gpu"),)),  # needs the measured rates
     ]
 
 
-class Runner:
-    """Runs steps, each on one GPU."""
+def run_phase(phase: Phase, logs: Path, pythons: dict[str, str], gpus: int) -> bool:
+    """Run all steps of a phase in order, each on the first free GPU; returns whether all succeeded."""
+    idle: Queue[int] = Queue()
+    for gpu in list(range(gpus)) * phase.side_by_side:
+        idle.put(gpu)
 
-    def __init__(self, folder: Path, pythons: dict[str, str], gpus: int) -> None:
-        self._logs = folder / "logs"
-        self._logs.mkdir(parents=True, exist_ok=True)
-        self._pythons = pythons
-        self._gpus = gpus
-        self.failed = False
+    def run(step: Step) -> bool:
+        gpu = idle.get()
+        try:
+            return run_step(step, logs, pythons[step.python], gpu)
+        finally:
+            idle.put(gpu)
 
-    def take(self, phase: Phase) -> None:
-        """Run all steps of a phase in order, each on the first free GPU."""
-        rooms: Queue[int] = Queue()
-        for gpu in list(range(self._gpus)) * phase.side_by_side:
-            rooms.put(gpu)
+    with ThreadPoolExecutor(gpus * phase.side_by_side) as threads:
+        return all(list(threads.map(run, phase.steps)))
 
-        def take(step: Step) -> None:
-            gpu = rooms.get()
-            try:
-                self._take(step, gpu)
-            finally:
-                rooms.put(gpu)
 
-        with ThreadPoolExecutor(self._gpus * phase.side_by_side) as threads:
-            list(threads.map(take, phase.steps))
-
-    def _take(self, step: Step, gpu: int) -> None:
-        done = self._logs / f"{step.name}.done"
-        if done.exists():
-            return
-        start = time.monotonic()
-        environment = {**os.environ, "CUDA_VISIBLE_DEVICES": str(gpu)}
-        command = f"{self._pythons[step.python]} {step.arguments}"
-        with (self._logs / f"{step.name}.log").open("w") as log:
-            ended = subprocess.run(command, shell=True, check=False, stdout=log, stderr=log, env=environment)
-        print(f"{step.name} on GPU {gpu}: {time.monotonic() - start:.0f} s, exit status {ended.returncode}", flush=True)
-        if ended.returncode == 0:
-            done.touch()
-        else:
-            self.failed = True
+def run_step(step: Step, logs: Path, python: str, gpu: int) -> bool:
+    done = logs / f"{step.name}.done"
+    if done.exists():
+        return True
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": str(gpu)}
+    with (logs / f"{step.name}.log").open("w") as log:
+        call = partial(
+            subprocess.run, f"{python} {step.arguments}", shell=True, stdout=log, stderr=log, env=environment
+        )
+        seconds, ended = timed(call)
+    print(f"{step.name} on GPU {gpu}: {seconds:.0f} s, exit status {ended.returncode}", flush=True)
+    if ended.returncode == 0:
+        done.touch()
+    return bool(ended.returncode == 0)
 
 
 def choose(phase: Phase, patterns: Sequence[str]) -> Phase:
@@ -168,10 +155,10 @@ def main() -> None:
     if shutil.which("nvidia-smi") is None:
         parser.error("there is no nvidia-smi, so no GPU to measure on")
     listed = subprocess.run(["nvidia-smi", "--list-gpus"], check=True, capture_output=True, text=True).stdout
-    runner = Runner(given.folder, {"tensorrt": given.tensorrt, "torch": given.torch}, len(listed.splitlines()))
-    for phase in phases:
-        runner.take(choose(phase, given.step))
-    sys.exit(runner.failed)
+    pythons, logs = {"tensorrt": given.tensorrt, "torch": given.torch}, given.folder / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    passed = [run_phase(choose(phase, given.step), logs, pythons, len(listed.splitlines())) for phase in phases]
+    sys.exit(not all(passed))
 
 
 if __name__ == "__main__":

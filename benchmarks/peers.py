@@ -3,7 +3,8 @@
 Interleaved benchmark: one process per candidate, measured in alternating rounds (`fastrt.timing.processes`), with the
 same weights, images and threads. All candidates get uint8 in OpenCV's layout, and all preprocessing is inside the
 network, as in fastrt; most exports do less. BoxMOT gets the images as crops of a frame, its own input, at the size to
-which it resizes crops. Needs PyTorch, NNCF, ONNX, onnxruntime, BoxMOT and OpenVINO.
+which it resizes crops. ``ONEDNN_MAX_CPU_ISA`` restricts the CPU's instructions; each restriction has its own result.
+Needs PyTorch, NNCF, ONNX, onnxruntime, BoxMOT and OpenVINO.
 
 ``fp32`` engines compute in float32 throughout; by default OpenVINO would use bfloat16 on CPUs that support it. Cosines
 are least mean-centred cosines to PyTorch in float32, on images that calibration did not use.
@@ -21,22 +22,18 @@ from typing import Any
 import numpy as np
 
 import fastrt
-from benchmarks import models
-from benchmarks.models import MODELS
-from benchmarks.results import RESULTS, Row, describe_ratios, run_command, save_rows
+from benchmarks.models import MODELS, TALL, TRAINED, describe
+from benchmarks.results import Row, describe_ratios, run_command, update_result
 from benchmarks.torch_module import make_module
 from fastrt.arrays import Array
-from fastrt.demo.demonstrate import load_demo_model
 from fastrt.images.drawing import draw_person
 from fastrt.ir.network import Network
 from fastrt.passes.fold import fold_scales
 from fastrt.similarity import centred_cosines
 from fastrt.timing.engines import OpenEngine
-from fastrt.timing.host import describe_machine
+from fastrt.timing.host import describe_host
 from fastrt.timing.processes import Candidate, Outcome, Run, run_interleaved
 
-TALL = "R50-NL-IBN 384x128"
-TRAINED = "R18-distill, trained"
 TITLES = [*MODELS, TALL, TRAINED]
 BATCHES = (1, 4, 16, 32)
 BOXMOT_SIZE = (256, 128)
@@ -47,10 +44,6 @@ CALIBRATED = 128
 COMPARED = 32
 ROUNDS = 7
 OURS = "fastrt fp32"
-
-
-def describe(title: str) -> Network:
-    return load_demo_model().network() if title == TRAINED else models.describe(title)
 
 
 def draw(network: Network, first: int, count: int) -> Array:
@@ -183,12 +176,7 @@ def enlist(title: str, folder: Path) -> list[Candidate]:
     ]
 
 
-def ratio(outcome: Outcome, ours: Outcome, work: str) -> str:
-    """Time divided by fastrt's time."""
-    return describe_ratios(medians(outcome, work), medians(ours, work))
-
-
-def medians(outcome: Outcome, work: str) -> list[float]:
+def take_medians(outcome: Outcome, work: str) -> list[float]:
     assert outcome.rounds is not None
     return [statistics.median(times) for times in outcome.rounds[work]]
 
@@ -219,7 +207,8 @@ def main() -> None:
         for batch in map(str, BATCHES):
             others = [outcome for outcome in outcomes[1:] if outcome.error is None]
             ours = {"model": title, "batch": int(batch), f"{OURS}, ms": round(outcomes[0].median_ms(batch), 2)}
-            rows.append({**ours, **{other.name: ratio(other, outcomes[0], batch) for other in others}})
+            first = take_medians(outcomes[0], batch)
+            rows.append({**ours, **{one.name: describe_ratios(take_medians(one, batch), first) for one in others}})
             print(rows[-1], flush=True)
         save("peers", rows)
         save("peers_similarity", cosines)
@@ -228,9 +217,9 @@ def main() -> None:
 def save(name: str, rows: list[Row]) -> None:
     from importlib.metadata import version
 
-    machine = {**describe_machine(), **{name: version(name) for name in ("torch", "nncf", "boxmot")}}
-    # The sort is stable, so each model's rows keep the order of batches.
-    save_rows(RESULTS / f"{name}.json", "peers", machine, rows, same=lambda row: TITLES.index(row["model"]))
+    host = {**describe_host(), **{name: version(name) for name in ("torch", "nncf", "boxmot")}}
+    narrowed = f"_{host['narrowed_to']}".lower() if host["narrowed_to"] else ""
+    update_result(f"{name}{narrowed}", "peers", rows, host=host)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Embeddings of perturbed networks compared with exact ones: ``python -m benchmarks.perturbations WHAT``.
 
-The golden cases are networks with stored float64 embeddings of FastReID. WHAT is one of:
+The golden cases are networks with stored float64 embeddings of FastReID, in ``tests/golden``. WHAT is one of:
 
 ``golden_noise``: float32 by FastReID, by NumPy in the reference's order of operations, and by the engines; the largest
 difference to float64, divided by the largest value.
@@ -24,14 +24,14 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
+import runpy
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import yaml
 
 import fastrt
 from benchmarks.results import Row, run_command, write_result
@@ -50,12 +50,10 @@ from fastrt.targets.openvino.target import OpenVinoTarget
 from fastrt.targets.reference import HalfSumsReference, Reference, RoundingReference, round_weights, run_reference
 from fastrt.testing.untrained import draw_weights
 
-if TYPE_CHECKING:
-    from golden.cases import Case
-
 BOUND = 0.99
 CALIBRATED = 32
-EXCLUDED = {"all in half": 0, "stem in float32": 1, "and layer1": 2, "and layer2": 3}
+GOLDEN = Path(__file__).parent.parent / "tests" / "golden"
+EXCLUDED = {"all FP16": 0, "stem in float32": 1, "and layer1": 2, "and layer2": 3}
 """Stages without rounding, by column."""
 
 STAGE = re.compile(r"backbone\.(?:layer|NL_)(\d)")
@@ -65,20 +63,41 @@ NOISE = 1e-3
 Change = Callable[[Network], Network]
 
 
-def load_cases() -> Iterator[tuple[str, Case]]:
-    """Load the golden cases; their arrays and loader are in ``tests/golden``."""
-    sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-    from golden.cases import NAMES, load_golden
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A golden case.
 
-    return ((name, load_golden(name)) for name in NAMES)
+    Attributes:
+        name: of its files.
+        network: with FastReID's float32 ``embeddings`` and float64 ``exact`` ones, raw, of its ``images``.
+        images: ``(n, H, W, 3)`` uint8 BGR.
+        others: more such images, to calibrate on.
+    """
+
+    name: str
+    network: Network
+    images: Array
+    others: Array
+    embeddings: Array
+    exact: Array
+
+    @property
+    def planes(self) -> Array:
+        """The images as the network takes them: ``(n, 3, H, W)`` float32 RGB."""
+        return self.images[..., ::-1].transpose(0, 3, 1, 2).astype(np.float32)
 
 
-def draw_images(case: Case) -> Array:
-    """Draw images to calibrate on, of the case's kind and size, but different from its own."""
-    from golden.recipe import make_images
-
-    count, height, width, _ = case.images.shape
-    return make_images(count + CALIBRATED, height, width)[count:]
+def load_cases() -> Iterator[Case]:
+    """Make the golden cases by the recipe in their folder."""
+    recipe = runpy.run_path(str(GOLDEN / "recipe.py"))
+    exact = np.load(GOLDEN / "float64.npz")
+    for path in (path for path in sorted(GOLDEN.rglob("*.json")) if path.stem in exact):
+        case = recipe["load_case"](path.parent, path.stem)
+        spec = fastrt.load_spec(yaml.safe_load(case["yaml"]) if "yaml" in case else case["config"])
+        count, height, width, _ = case["images"].shape
+        others = recipe["make_images"](count + CALIBRATED, height, width)[count:]
+        network = fastrt.build_network(spec, case["state_dict"])
+        yield Case(path.stem, network, case["images"], others, case["embeddings"], exact[path.stem])
 
 
 def compute(reference: Reference, network: Network) -> Array:
@@ -95,6 +114,15 @@ def edit(network: Network, change: Callable[[Tensor], Tensor]) -> Network:
     return replace(network, tensors=tuple(map(change, network)))
 
 
+def run_engine(case: Case, suffix: str, table: fastrt.CalibrationTable | None = None) -> Array:
+    """Run the case's images through an engine; in int8 with a table."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"engine{suffix}"
+        fastrt.build(case.network, path, precision="int8" if table else "fp32", table=table, normalize=False)
+        with fastrt.load(path) as session:
+            return session(case.images)
+
+
 def perturb_to_float32(case: Case) -> Row:
     def distance(got: Array, want: Array = case.exact) -> str:
         return f"{np.abs(got - want).max() / np.abs(want).max():.1e}"
@@ -104,14 +132,10 @@ def perturb_to_float32(case: Case) -> Row:
         "FastReID float32": distance(case.embeddings),
         "NumPy float32": distance(compute(Reference(case.planes, np.float32), case.network)),
     }
-    with tempfile.TemporaryDirectory() as folder:
-        for suffix, target in ((".xml", "openvino"), (".onnx", "onnx")):
-            path = Path(folder) / f"engine{suffix}"
-            fastrt.build(case.network, path, normalize=False)
-            with fastrt.load(path) as session:
-                got = session(case.images)
-            row[target] = distance(got)
-            row[f"{target} to FastReID float32"] = distance(got, case.embeddings)
+    for suffix, target in ((".xml", "openvino"), (".onnx", "onnx")):
+        got = run_engine(case, suffix)
+        row[target] = distance(got)
+        row[f"{target} to FastReID float32"] = distance(got, case.embeddings)
     return row
 
 
@@ -142,20 +166,16 @@ def perturb_to_half(case: Case) -> Row:
         return least(compute(reference, network), case.exact, 5)
 
     row = {title: to_exact(RoundingReference(case.planes), widen(stages)) for title, stages in EXCLUDED.items()}
-    row["sums in half too"] = to_exact(HalfSumsReference(case.planes), half)
+    row["FP16 sums too"] = to_exact(HalfSumsReference(case.planes), half)
     weights = edit(round_weights(half), without_casts)
-    row["weights alone"] = to_exact(Reference(case.planes, np.float32), weights)
+    row["FP16 weights alone"] = to_exact(Reference(case.planes, np.float32), weights)
     return row
 
 
 def perturb_to_int8(case: Case) -> Row:
-    table = fastrt.calibrate(case.network, draw_images(case))
+    table = fastrt.calibrate(case.network, case.others)
     mix = find_mix(case.network, table, "openvino", BOUND, case.images)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "engine.xml"
-        fastrt.build(case.network, path, precision="int8", table=table, normalize=False)
-        with fastrt.load(path) as session:
-            pure = centred_cosines(session(case.images), case.exact)
+    pure = centred_cosines(run_engine(case, ".xml", table), case.exact)
     folded = fold_scales(case.network)
     half = round_weights(edit(folded, lambda tensor: replace(tensor, dtype="float16")))
     return {
@@ -163,27 +183,27 @@ def perturb_to_int8(case: Case) -> Row:
         "int8_least": round(float(pure.min()), 4),
         "int8_mean": round(float(pure.mean()), 4),
         "mix_least": round(mix.similarity, 4),
-        "kept": len(mix.kept),
+        "excluded": len(mix.kept),
         "convolutions": len(list_convolutions(folded)),
     }
 
 
 def perturb_int8(case: Case) -> Row:
-    table = fastrt.calibrate(case.network, draw_images(case))
+    table = fastrt.calibrate(case.network, case.others)
     network = fold_scales(case.network)
     quantized = table.quantize(network, OpenVinoTarget.placement)
     noisy = case.planes + np.random.default_rng(0).normal(0, NOISE, case.planes.shape).astype(np.float32)
     exact, wanted = (run_reference(one, case.planes) for one in (network, quantized))
     rounded = compute(RoundingReference(case.planes), compute_in_half(quantized, "float16"))
     return {
-        "int8 by fp32": least(wanted, exact),
+        "int8, to fp32": least(wanted, exact),
         "noise, in fp32": least(run_reference(network, noisy), exact),
         "noise, in int8": least(run_reference(quantized, noisy), wanted),
-        "half, in int8": least(rounded, wanted),
+        "FP16, in int8": least(rounded, wanted),
     }
 
 
-GOLDEN: dict[str, Callable[[Case], Row]] = {
+MEASURES: dict[str, Callable[[Case], Row]] = {
     "golden_noise": perturb_to_float32,
     "half_noise": perturb_to_half,
     "golden_int8": perturb_to_int8,
@@ -193,8 +213,8 @@ GOLDEN: dict[str, Callable[[Case], Row]] = {
 
 def measure_golden(what: str) -> None:
     rows = []
-    for name, case in load_cases():
-        rows.append({"case": name, **GOLDEN[what](case)})
+    for case in load_cases():
+        rows.append({"case": case.name, **MEASURES[what](case)})
         print(rows[-1], flush=True)
         write_result(what, f"perturbations {what}", rows)
 
@@ -229,7 +249,7 @@ def measure_raw_cosine() -> None:
         )
         print(rows[-1], flush=True)
     others = (want @ want.T)[np.triu_indices(len(want), 1)]
-    rows.append({"network": "two pictures in fp32, the median", "least_raw_cosine": f"{float(np.median(others)):.3f}"})
+    rows.append({"network": "two images in fp32, the median", "least_raw_cosine": f"{float(np.median(others)):.3f}"})
     write_result("raw_cosine", "perturbations raw_cosine", rows)
 
 
@@ -275,12 +295,8 @@ def shuffle(tensor: Tensor) -> Tensor:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.perturbations",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("what", choices=[*GOLDEN, "raw_cosine"])
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.perturbations", description=__doc__)
+    parser.add_argument("what", choices=[*MEASURES, "raw_cosine"])
     what = parser.parse_args().what
     if what == "raw_cosine":
         measure_raw_cosine()

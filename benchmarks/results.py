@@ -10,8 +10,7 @@ import fcntl
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +18,12 @@ import numpy as np
 
 from benchmarks.models import TITLES
 from fastrt.errors import FastrtError
-from fastrt.timing.host import describe_machine
+from fastrt.timing.host import describe_host
 
 Row = dict[str, Any]
 
 RESULTS = Path(__file__).parent / "results"
-SAME_GPU = ("gpu", "tensorrt")
+SAME_GPU = ("gpu", "tensorrt", "torch")
 """Fields that must be equal on all hosts whose GPU measurements share a result."""
 
 
@@ -37,23 +36,23 @@ def run_command(main: Callable[[], None]) -> None:
         sys.exit(2)
 
 
-def gpu_result(gpu: str, name: str) -> Path:
-    """Path of a GPU model's result: each model has its own folder.
+def read_result(name: str) -> Row:
+    result: Row = json.loads((RESULTS / f"{name}.json").read_text())
+    return result
 
-    >>> gpu_result("NVIDIA H200, sm90", "tensorrt_speed").relative_to(RESULTS).as_posix()
-    'nvidia-h200/tensorrt_speed.json'
+
+def gpu_result(gpu: str, name: str) -> str:
+    """Name of a GPU model's result: each model has its own folder.
+
+    >>> gpu_result("NVIDIA H200, sm90", "tensorrt_speed")
+    'nvidia-h200/tensorrt_speed'
     """
-    return RESULTS / gpu.partition(",")[0].lower().replace(" ", "-") / f"{name}.json"
+    return f"{gpu.partition(',')[0].lower().replace(' ', '-')}/{name}"
 
 
-def model_and_batch(row: Row) -> tuple[int, int]:
-    """The key of a row for a model and a batch; also its sort order."""
-    return TITLES.index(row["model"]), row["batch"]
-
-
-def engine_of(row: Row) -> tuple[int, str, int]:
-    """The key of a row for an engine; also its sort order."""
-    return TITLES.index(row["model"]), row["precision"], row["batch"]
+def key_of(row: Row) -> tuple[int, str, int]:
+    """The key of a row, which is also its sort order: model, precision and batch, as far as it has them."""
+    return TITLES.index(row["model"]), row.get("precision", ""), row.get("batch", 0)
 
 
 def describe_ratios(numerators: Sequence[float], denominators: Sequence[float]) -> str:
@@ -66,89 +65,71 @@ def describe_ratios(numerators: Sequence[float], denominators: Sequence[float]) 
     return f"{middle:.2f} ({low:.2f} to {high:.2f})"
 
 
-@contextmanager
-def writing_alone(folder: Path) -> Iterator[None]:
-    """Lock a result folder against other processes, to read a result and write it back."""
-    folder.mkdir(exist_ok=True)
-    held = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(held)
+def read_ratio(text: str) -> tuple[float, float, float]:
+    """Parse the output of `describe_ratios`.
+
+    >>> read_ratio("1.40 (1.39 to 1.44)")
+    (1.4, 1.39, 1.44)
+    """
+    middle, low, _, high = text.replace("(", "").replace(")", "").split()
+    return float(middle), float(low), float(high)
 
 
-def shared_description(before: Row | None, now: Row, same: Sequence[str] | None = None) -> Row | None:
+def shared_host(before: Row, now: Row, same: Sequence[str] | None = None) -> Row | None:
     """The fields that two host descriptions share; None if they contradict each other.
 
     Args:
         before: one description.
         now: the other one.
-        same: fields that must not differ; None means all.
+        same: fields that must not differ, and are kept if only one host has them; None: no common field may differ.
 
-    >>> shared_description({"gpu": "H100"}, {"gpu": "H100", "driver": "580"})
+    >>> shared_host({"gpu": "H100"}, {"gpu": "H100", "driver": "580"})
     {'gpu': 'H100'}
-    >>> shared_description({"gpu": "H100"}, {"gpu": "H200"})
-    >>> shared_description({"gpu": "H100", "cores": 16}, {"gpu": "H100", "cores": 32}, same=["gpu"])
-    {'gpu': 'H100'}
+    >>> shared_host({"gpu": "H100"}, {"gpu": "H200"})
+    >>> shared_host({"gpu": "H100", "cores": 16}, {"gpu": "H100", "cores": 32, "torch": "2"}, same=["gpu", "torch"])
+    {'gpu': 'H100', 'torch': '2'}
     """
-    if before is None:
+    differ = {name for name in before.keys() & now.keys() if before[name] != now[name]}
+    if differ if same is None else differ.intersection(same):
         return None
-    both = before.keys() & now.keys()
-    differ = {name for name in both if before[name] != now[name]}
-    if differ.intersection(both if same is None else same):
-        return None
-    return {name: value for name, value in now.items() if name in both - differ}
+    kept = (before.keys() & now.keys()) - differ | set(same or ())
+    return {name: value for name, value in {**before, **now}.items() if name in kept}
 
 
-def write_result(name: str, command: str, rows: Sequence[Row], *, machine: Row | None = None, **more: Any) -> None:
+def write_result(name: str, command: str, rows: Sequence[Row], *, host: Row | None = None, **more: Any) -> None:
     """Write a whole result.
 
     Args:
         name: the result's name.
         command: the benchmark's module and its arguments.
         rows: all rows.
-        machine: the host; None for the result of `describe_machine`.
+        host: None for the result of `describe_host`.
         more: further fields of the result.
     """
-    write(RESULTS / f"{name}.json", command, rows, **more, machine=machine or describe_machine())
+    about = {"command": f"python -m benchmarks.{command}", **more, "host": host or describe_host()}
+    path = RESULTS / f"{name}.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(lay_out(about, rows))
 
 
-def save_rows(
-    path: Path,
-    command: str,
-    machine: Row,
-    rows: list[Row],
-    *,
-    same: Callable[[Row], Any],
-    alike: Sequence[str] | None = None,
-    **more: Any,
+def update_result(
+    name: str, command: str, rows: Sequence[Row], *, host: Row, same: Sequence[str] | None = None, **more: Any
 ) -> None:
-    """Write rows to a result; other rows are kept if they are from the same kind of host.
+    """Write rows into a result, as `write_result` does. A row adds its figures to an older one of the same key.
 
-    Args:
-        path: the result.
-        command: the benchmark's module and its arguments.
-        machine: the host. Fields that differ from the other rows' host are dropped.
-        rows: the new rows.
-        same: the key by which new rows replace old ones; also the sort order.
-        alike: fields that must agree between hosts; None means all common fields.
-        more: further fields of the result.
+    Older rows are kept if their host agrees with ``host`` by `shared_host`; the result names what both share.
     """
-    with writing_alone(path.parent):
-        before: Row = json.loads(path.read_text()) if path.is_file() else {"machine": None, "rows": []}
-        measured = {same(row) for row in rows}
-        others = [row for row in before["rows"] if same(row) not in measured]
-        shared = shared_description(before["machine"], machine, alike)
-        if others and shared is not None:
-            machine = shared
-        else:
-            others = []
-        write(path, command, sorted([*others, *rows], key=same), **more, machine=machine)
-
-
-def write(path: Path, command: str, rows: Sequence[Row], **more: Any) -> None:
-    path.write_text(lay_out({"command": f"python -m benchmarks.{command}", **more}, rows))
+    folder = os.open(RESULTS, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)  # several GPUs are measured at a time
+        before = read_result(name) if (RESULTS / f"{name}.json").is_file() else None
+        shared = None if before is None else shared_host(before["host"], host, same)
+        merged = {} if before is None or shared is None else {key_of(row): row for row in before["rows"]}
+        for row in rows:
+            merged[key_of(row)] = {**merged.get(key_of(row), {}), **row}
+        write_result(name, command, [merged[key] for key in sorted(merged)], host=shared or host, **more)
+    finally:
+        os.close(folder)
 
 
 def lay_out(about: Row, rows: Sequence[Row]) -> str:

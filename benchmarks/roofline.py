@@ -7,42 +7,37 @@ The memory bound is its weights and feature maps, each written and read once, at
 in int8. The memory peak is a copy by NumPy. Engines and peaks are measured in alternating rounds. An engine may exceed
 the peak, because its own convolutions may use the caches better.
 
-``gpu``: the peaks are a large matrix product in FP16 and in int8, and a copy on the device, by PyTorch. Tables compare
-the bounds with the latest rates of `benchmarks.tensorrt_speed` on the same GPU model, with images and embeddings on the
+``gpu``: the peaks are a large matrix product in FP16 and in int8, and a copy on the device, by PyTorch. The bounds are
+compared with the latest rates of `benchmarks.tensorrt_speed` on the same GPU model, with images and embeddings on the
 GPU.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import statistics
 import tempfile
 from collections.abc import Callable, Mapping
 from functools import partial
+from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 import fastrt
-from benchmarks.clock import time_in_turn
-from benchmarks.models import MODELS, describe
-from benchmarks.results import Row, engine_of, gpu_result, run_command, write, write_result
+from benchmarks.models import MODELS, TALL, describe
+from benchmarks.results import RESULTS, Row, gpu_result, read_result, run_command, write_result
 from fastrt.images.drawing import draw_person
 from fastrt.images.sample import draw_held_out
 from fastrt.ir.network import Network
 from fastrt.ir.ops import Convolution, MatMul
 from fastrt.targets.engine_info import Precision
-from fastrt.timing.host import describe_machine
-from fastrt.timing.processes import warm_up
+from fastrt.timing.clock import time_in_turn, warm_up
+from fastrt.timing.host import describe_host
 
 BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
 """Bytes per number."""
-
-ARITHMETIC, MEMORY = "floor by arithmetic, ms", "floor by memory, ms"
-"""Columns: the bounds per image."""
 
 SIDE = {"cpu": 2048, "gpu": 8192}
 IMAGES, CHANNELS, PIXELS = 8, 256, 32
@@ -55,12 +50,8 @@ COPIED = {"cpu": 256 << 20, "gpu": 1 << 30}
 BATCHES = (1, 4, 16, 32)
 ROUNDS = 9
 PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
-TALL = "R50-NL-IBN 384x128"
 CALLS, QUEUED = 50, 10
 """Calls on a GPU, and kernels per call: the host waits once for all of them."""
-
-Work = tuple[str, str] | tuple[str, str, int]
-Works = dict[Work, Callable[[], object]]
 
 
 def count_products(network: Network) -> int:
@@ -79,47 +70,41 @@ def count_products(network: Network) -> int:
 
 
 def count_pixels(size: int, outputs: int, kernel: int, stride: int, padding: int) -> int:
-    """Count the pixels under a filter along one axis, over all its positions, without padding."""
+    """Count the pixels under a filter along one axis, over all its positions, without padding.
+
+    >>> count_pixels(4, 4, 3, 1, 1)
+    10
+    """
     return sum(0 <= i * stride + offset - padding < size for i in range(outputs) for offset in range(kernel))
 
 
-def bound(title: str, network: Network, precision: str, batch: int, peak: float, bandwidth: float) -> Row:
-    """Compute a network's bounds for a batch, from operations/s and bytes/s.
+def compare(network: Network, engine: Row, seconds: float, peaks: Mapping[str, float], bandwidth: float) -> Row:
+    """Compare an engine's time of a batch with its bounds, from operations/s by precision and bytes/s.
 
     ReLUs and norms count as fused into the preceding convolution.
     """
-    convolutions = [tensor for tensor in network if isinstance(tensor.operation, Convolution)]
-    weights = sum(tensor.operation.weight.size for tensor in convolutions if isinstance(tensor.operation, Convolution))
-    maps = sum(math.prod(tensor.shape) for tensor in convolutions)
+    weights = maps = 0
+    for tensor in network:
+        if isinstance(tensor.operation, Convolution):
+            weights += tensor.operation.weight.size
+            maps += math.prod(tensor.shape)
+    precision, batch = engine["precision"], engine["batch"]
     operations = 2 * count_products(network)
+    arithmetic = 1e3 * operations / peaks[precision]
+    memory = 1e3 * BYTES[precision] * (weights / batch + 2 * maps) / bandwidth
+    taken = 1e3 * seconds / batch
+    figures = {"ms per image": taken, "arithmetic bound, ms": arithmetic, "memory bound, ms": memory}
     return {
-        "model": title,
-        "precision": precision,
-        "batch": batch,
-        "GFLOP an image": round(operations / 1e9, 2),
-        ARITHMETIC: _round(1e3 * operations / peak),
-        MEMORY: _round(1e3 * BYTES[precision] * (weights / batch + 2 * maps) / bandwidth),
+        **{name: engine[name] for name in ("model", "precision", "batch")},
+        "GFLOP per image": round(operations / 1e9, 2),
+        **{name: float(f"{value:.3g}") for name, value in figures.items()},
+        "of the peak": f"{arithmetic / taken:.0%}",
     }
 
 
-def set_beside(bounds: Row, seconds: float) -> Row:
-    """Combine a network's bounds with the time of a batch.
-
-    >>> set_beside({"batch": 4, ARITHMETIC: 1.0, MEMORY: 0.5}, 0.008)["of the peak"]
-    '50%'
-    """
-    taken = 1e3 * seconds / bounds["batch"]
-    about = {name: value for name, value in bounds.items() if name not in (ARITHMETIC, MEMORY)}
-    both = {name: bounds[name] for name in (ARITHMETIC, MEMORY)}
-    return {**about, "ms an image": _round(taken), **both, "of the peak": f"{bounds[ARITHMETIC] / taken:.0%}"}
-
-
-def _round(value: float) -> float:
-    return float(f"{value:.3g}")
-
-
-def describe_peaks(peaks: Mapping[str, float]) -> dict[str, float]:
-    return {f"peak_{precision}_gop_s": round(peak / 1e9) for precision, peak in peaks.items()}
+def describe_peaks(peaks: Mapping[str, float], bandwidth: float) -> dict[str, float]:
+    rates = {f"peak_{precision}_gop_s": round(peak / 1e9) for precision, peak in peaks.items()}
+    return {**rates, "bandwidth_gb_s": round(bandwidth / 1e9, 1)}
 
 
 def open_probe(kind: str, precision: str) -> Callable[[], object]:
@@ -131,68 +116,51 @@ def open_probe(kind: str, precision: str) -> Callable[[], object]:
     square = [SIDE["cpu"], SIDE["cpu"]]
     shape = square if kind == "product" else [IMAGES, CHANNELS, PIXELS, PIXELS]
     weights = square if kind == "product" else [CHANNELS, CHANNELS, 3, 3]
-    left = op.parameter(shape, np.float32)
-    right: Any = op.constant(rng.uniform(-1, 1, weights).astype(np.float32))
-    first: Any = left
+    source = op.parameter(shape, np.float32)
+    left, right = source, op.constant(rng.uniform(-1, 1, weights).astype(np.float32))
     if precision == "int8":
-        first = op.fake_quantize(left, *(np.float32(limit) for limit in (0, 1, 0, 1)), 256)
-        right = op.fake_quantize(right, *(np.float32(limit) for limit in (-1, 1, -1, 1)), 255)
-    if kind == "product":
-        result = op.matmul(first, right, False, True)
-    else:
-        result = op.convolution(first, right, [1, 1], [1, 1], [1, 1], [1, 1])
-    model = ov.Model([result], [left], kind)
+        left = op.fake_quantize(left, *np.array([0, 1, 0, 1], np.float32), 256)
+        right = op.fake_quantize(right, *np.array([-1, 1, -1, 1], np.float32), 255)
+    ones = [1, 1]
+    found = op.matmul(left, right, False, True) if kind == "product" else op.convolution(left, right, *[ones] * 4)
     config = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
-    request = ov.Core().compile_model(model, "CPU", config).create_infer_request()
+    request = ov.Core().compile_model(ov.Model([found], [source], kind), "CPU", config).create_infer_request()
     image = rng.uniform(0, 1, shape).astype(np.float32)
     return lambda: request.infer([image], share_inputs=True)
 
 
-def list_works(networks: Mapping[str, Network], folder: Path) -> Works:
-    """List the works on a CPU: a copy, the probes of each precision, and each network at each batch."""
-    source, target = (np.zeros(COPIED["cpu"], np.uint8) for _ in range(2))
-    works: Works = {("copy", ""): lambda: np.copyto(target, source)}
-    for precision in PRECISIONS:
-        for probe in PROBES:
-            works[probe, precision] = open_probe(probe, precision)
-        for title, network in networks.items():
-            session = fastrt.load(build(network, title, precision, folder), batch=max(BATCHES))
-            people = np.stack([draw_person(i, 0, *session.info.image_size) for i in range(max(BATCHES))])
-            for batch in BATCHES:
-                works[title, precision, batch] = partial(session, people[:batch])
-    return works
-
-
-def build(network: Network, title: str, precision: Precision, folder: Path) -> Path:
-    """Build an OpenVINO engine."""
+def open_engine(title: str, network: Network, precision: Precision, folder: Path) -> fastrt.Session:
+    """Build an OpenVINO engine, and load it."""
     size = network.input.shape[1], network.input.shape[2]
     table = fastrt.calibrate(network, draw_held_out(size)) if precision == "int8" else None
     path = folder / f"{title}-{precision}.xml"
     fastrt.build(network, path, precision=precision, table=table)
-    return path
+    return fastrt.load(path, batch=max(BATCHES))
 
 
 def measure_cpu() -> None:
     networks = {title: describe(title) for title in (*MODELS, TALL)}
+    source, target = (np.zeros(COPIED["cpu"], np.uint8) for _ in range(2))
+    works: dict[tuple[object, ...], Callable[[], object]] = {("copy",): partial(np.copyto, target, source)}
+    works |= {(probe, precision): open_probe(probe, precision) for probe, precision in product(PROBES, PRECISIONS)}
     with tempfile.TemporaryDirectory() as folder:
-        times = time_in_turn(list_works(networks, Path(folder)), rounds=ROUNDS)
+        for (title, network), precision in product(networks.items(), PRECISIONS):
+            session = open_engine(title, network, precision, Path(folder))
+            people = np.stack([draw_person(i, 0, *session.info.image_size) for i in range(max(BATCHES))])
+            works |= {(title, precision, batch): partial(session, people[:batch]) for batch in BATCHES}
+        times = time_in_turn(works, rounds=ROUNDS)
     medians = {work: statistics.median(seconds) for work, seconds in times.items()}
     peaks: dict[str, float] = {
         precision: max(operations / medians[probe, precision] for probe, operations in PROBES.items())
         for precision in PRECISIONS
     }
-    bandwidth = 2 * COPIED["cpu"] / medians["copy", ""]
-    rows = [
-        set_beside(
-            bound(title, network, precision, batch, peaks[precision], bandwidth), medians[title, precision, batch]
-        )
-        for title, network in networks.items()
-        for precision in PRECISIONS
-        for batch in BATCHES
-    ]
-    machine = {**describe_machine(), **describe_peaks(peaks), "bandwidth_gb_s": round(bandwidth / 1e9, 1)}
-    write_result("limits", "roofline cpu", rows, machine=machine)
+    bandwidth = 2 * COPIED["cpu"] / medians["copy",]
+    rows = []
+    for (title, network), precision, batch in product(networks.items(), PRECISIONS, BATCHES):
+        engine = {"model": title, "precision": precision, "batch": batch}
+        rows.append(compare(network, engine, medians[title, precision, batch], peaks, bandwidth))
     print(*rows, sep="\n")
+    write_result("roofline", "roofline cpu", rows, host={**describe_host(), **describe_peaks(peaks, bandwidth)})
 
 
 def measure_peaks() -> tuple[dict[str, float], float]:
@@ -226,31 +194,19 @@ def measure_gpu() -> None:
 
     gpu = torch.cuda.get_device_name(0)
     measured = gpu_result(gpu, "tensorrt_speed")
-    if not measured.is_file():
+    if not (RESULTS / f"{measured}.json").is_file():
         raise fastrt.EngineError(f"benchmarks.tensorrt_speed has measured nothing on an {gpu}; measure that first")
-    speed: Row = json.loads(measured.read_text())
+    speed = read_result(measured)
     peaks, bandwidth = measure_peaks()
-    machine = {
-        **speed["machine"],
-        "torch": torch.__version__,
-        **describe_peaks(peaks),
-        "bandwidth_gb_s": round(bandwidth / 1e9),
-    }
     networks = {row["model"]: describe(row["model"]) for row in speed["rows"]}
-    rows = []
-    for title, precision, batch in ((row["model"], row["precision"], row["batch"]) for row in speed["rows"]):
-        rows.append(bound(title, networks[title], precision, batch, peaks[precision], bandwidth))
-    write(gpu_result(gpu, "gpu_limits"), "roofline gpu", rows, machine=machine)
-    print(*list_rows({"machine": machine, "rows": rows}), sep="\n")
-
-
-def list_rows(result: Row) -> list[Row]:
-    """Combine a GPU's bounds with the rates measured on the same GPU model."""
-    speed: Row = json.loads(gpu_result(result["machine"]["gpu"], "tensorrt_speed").read_text())
-    rates = {engine_of(row): row["images_s_on_device"] for row in speed["rows"] if "images_s_on_device" in row}
-    return [
-        set_beside(row, row["batch"] / rates[engine]) for row in result["rows"] if (engine := engine_of(row)) in rates
+    rows = [
+        compare(networks[row["model"]], row, row["batch"] / row["images_s_on_device"], peaks, bandwidth)
+        for row in speed["rows"]
+        if "images_s_on_device" in row
     ]
+    print(*rows, sep="\n")
+    host = {**speed["host"], "torch": torch.__version__, **describe_peaks(peaks, bandwidth)}
+    write_result(gpu_result(gpu, "roofline"), "roofline gpu", rows, host=host)
 
 
 def main() -> None:

@@ -6,50 +6,38 @@ Each plot contains the hash of its result, so that a test can check whether it i
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import gpu_peers, int8_speed, roofline, summary, tensorrt_layers
-from benchmarks.gpu_peers import COMPILED, EAGER, OURS, PARSER
-from benchmarks.results import RESULTS, Row
+from benchmarks.gpu_peers import COMPILED, EAGER, OURS, PARSER, add_ratios
+from benchmarks.results import RESULTS, Row, read_ratio, read_result
 
 ROOT = Path(__file__).parent.parent
 IMAGES = ROOT / "docs" / "images"
 VERSIONS = ("openvino", "onnxruntime", "torch", "numpy", "python")
-PLACE = re.compile(r"<!-- table: ([\w/-]+)(, [\w ]+)? -->\n.*?<!-- end -->", re.DOTALL)
-
-DERIVED: dict[str, Callable[[Row], list[Row]]] = {
-    "gpu_limits": roofline.list_rows,
-    "gpu_peers": gpu_peers.list_rows,
-    "int8_speed, gains": int8_speed.list_gains,
-    "int8_speed_avx2, gains": int8_speed.list_gains,
-    "int8_speed_avx512_core_vnni, gains": int8_speed.list_gains,
-    "tensorrt_layers": tensorrt_layers.list_rows,
-    "tensorrt_layers, parsed": tensorrt_layers.list_parsed,
-}
-"""Functions that compute a table's rows, by result; after a comma, by another view of the result."""
+PLACE = re.compile(r"<!-- table: ([\w/-]+) -->\n.*?<!-- end -->", re.DOTALL)
 
 
-def draw_table(result: Row, rows: list[Row]) -> str:
+def draw_table(result: Row) -> str:
     """Format a result's rows as a Markdown table, without its lists, with the host or the source."""
+    rows = result["rows"]
     columns = list(dict.fromkeys(key for row in rows for key in row if not isinstance(row[key], list)))
     lines = [columns, ["---"] * len(columns), *([row.get(column, "") for column in columns] for row in rows)]
     table = "\n".join(f"| {' | '.join(str(cell).replace('_', ' ') for cell in line)} |" for line in lines)
     if "source" in result:  # published by others
         return f"{table}\n\nSource: {result['source']}."
-    machine = result["machine"]
-    named = [f"{name} {machine[name]}" for name in VERSIONS if machine.get(name)]
-    extensions = " ".join(machine["vector_extensions"])
-    if machine.get("narrowed_to"):
-        extensions += f", narrowed to {machine['narrowed_to']}"
-    devices = [machine["gpu"]] if machine.get("gpu") else []
-    cores = f", {machine['cores']} cores" if "cores" in machine else ""
-    devices.append(f"{machine['processor']}{cores} ({extensions})")
-    runtime = machine.get("tensorrt") or machine.get("target")
+    host = result["host"]
+    named = [f"{name} {host[name]}" for name in VERSIONS if host.get(name)]
+    extensions = " ".join(host["vector_extensions"])
+    if host.get("narrowed_to"):
+        extensions += f", narrowed to {host['narrowed_to']}"
+    devices = [host["gpu"]] if host.get("gpu") else []
+    cores = f", {host['cores']} cores" if "cores" in host else ""
+    devices.append(f"{host['processor']}{cores} ({extensions})")
+    runtime = host.get("tensorrt") or host.get("target")
     versions = ", ".join(dict.fromkeys([runtime, *named] if runtime else named))
     return f"{table}\n\nMeasured on {' with '.join(devices)}; {versions}."
 
@@ -58,20 +46,51 @@ def fill(text: str) -> str:
     """Replace the tables of a page."""
 
     def write(match: re.Match[str]) -> str:
-        if match[1] == "summary":
-            result = summary.summarize()
-            return f"<!-- table: summary -->\n{draw_table(result, result['rows'])}\n<!-- end -->"
-        result = json.loads((RESULTS / f"{match[1]}.json").read_text())
-        view = match[2] or ""
-        name = match[1].rpartition("/")[2] + view
-        rows = DERIVED[name](result) if view or name in DERIVED else result["rows"]
-        return f"<!-- table: {match[1]}{view} -->\n{draw_table(result, rows)}\n<!-- end -->"
+        name = match[1]
+        result = summarize() if name == "summary" else read_result(name)
+        if name.endswith("/gpu_peers"):
+            result["rows"] = list(map(add_ratios, result["rows"]))
+        return f"<!-- table: {name} -->\n{draw_table(result)}\n<!-- end -->"
 
     return PLACE.sub(write, text)
 
 
 def pages() -> list[Path]:
     return [ROOT / "README.md", ROOT / "src" / "fastrt" / "demo" / "CARD.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+SUMMARIZED = ("R34", "R50-NL-IBN")
+FP32 = ("PyTorch eager", "torch.compile", "onnxruntime", "OpenVINO of the export", "BoxMOT")
+INT8, INT8_PEER = "fastrt int8", "OpenVINO int8 by NNCF"
+
+
+def summarize() -> Row:
+    """Compare fastrt with the fastest alternative for one image per call: README's table.
+
+    int8 ratios have one decimal, because both of their operands are rounded.
+    """
+    cpu, gpu = read_result("peers"), read_result("nvidia-h200/gpu_peers")
+    rows: list[Row] = []
+
+    def compare(device: str, row: Row, precision: str, ours: float, others: dict[str, float], decimals: int) -> None:
+        best = min(others, key=others.__getitem__)
+        figures = {"best alternative": best, "its time / fastrt's": f"{others[best] / ours:.{decimals}f}"}
+        about = {"device": device, "model": row["model"], "precision": precision}
+        rows.append({**about, "fastrt, ms": f"{ours:#.3g}", **figures})
+
+    def chosen(result: Row) -> list[Row]:
+        return [row for row in result["rows"] if row["model"] in SUMMARIZED and row["batch"] == 1]
+
+    for row in chosen(cpu):
+        device = f"{cpu['host']['processor']}, {cpu['host']['cores']} cores"
+        unit = row["fastrt fp32, ms"]
+        times = {name: unit * read_ratio(row[name])[0] for name in (*FP32, INT8, INT8_PEER) if name in row}
+        compare(device, row, "fp32", unit, {name: times[name] for name in FP32 if name in times}, 2)
+        compare(device, row, "int8", times[INT8], {INT8_PEER: times[INT8_PEER]}, 1)
+    for row in chosen(gpu):
+        others = {name.removesuffix(", ms"): row[name] for name in (EAGER, COMPILED, PARSER)}
+        compare(gpu["host"]["gpu"], row, "fp16", row[OURS], others, 2)
+    return {"source": "`benchmarks/results/peers.json` and `nvidia-h200/gpu_peers.json`", "rows": rows}
 
 
 COLOURS = ("#1b6ca8", "#e07b39", "#6a994e", "#9a9a9a", "#8e5ea2", "#c0504d", "#4bacc6")
@@ -90,12 +109,12 @@ def draw_gpu_peers(figure: Figure, rows: Sequence[Row]) -> None:
             # A missing value leaves a gap.
             rates = [1e3 * row["batch"] / row.get(column, math.nan) for row in rows if row["model"] == title]
             panel.plot(batches, rates, marker="o", color=colour, label=column.removesuffix(", ms"))
-        panel.set(title=title, xscale="log", xlabel="images a call")
+        panel.set(title=title, xscale="log", xlabel="images per call")
         ticks = sorted({row["batch"] for row in rows})
         panel.set_xticks(ticks, [str(tick) for tick in ticks])
         panel.minorticks_off()
         panel.grid(alpha=0.3)
-    panels[0].set(ylabel="images a second", ylim=(0, None))
+    panels[0].set(ylabel="images per second", ylim=(0, None))
     panels[0].legend(fontsize="small")
 
 
@@ -124,16 +143,6 @@ def draw_peers(figure: Figure, rows: Sequence[Row]) -> None:
     figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize="small")
 
 
-def read_ratio(text: str) -> tuple[float, float, float]:
-    """Parse the output of `describe_ratios`.
-
-    >>> read_ratio("1.40 (1.39 to 1.44)")
-    (1.4, 1.39, 1.44)
-    """
-    middle, low, _, high = text.replace("(", "").replace(")", "").split()
-    return float(middle), float(low), float(high)
-
-
 PLOTS: dict[str, tuple[Callable[[Figure, Sequence[Row]], None], tuple[float, float]]] = {
     "nvidia-h200/gpu_peers": (draw_gpu_peers, (11, 3.8)),
     "peers": (draw_peers, (10, 6)),
@@ -141,7 +150,7 @@ PLOTS: dict[str, tuple[Callable[[Figure, Sequence[Row]], None], tuple[float, flo
 """The function that draws each result, and the size in inches."""
 
 
-def picture(name: str) -> Path:
+def plot_of(name: str) -> Path:
     """Path of a result's plot."""
     return IMAGES / f"{name.replace('/', '-')}.svg"
 
@@ -159,10 +168,10 @@ def draw(name: str) -> None:
     paint, size = PLOTS[name]
     with mpl.rc_context({"svg.hashsalt": "fastrt", "svg.fonttype": "none", "font.size": 9}):
         figure = NewFigure(figsize=size, layout="constrained")
-        paint(figure, json.loads((RESULTS / f"{name}.json").read_text())["rows"])
+        paint(figure, read_result(name)["rows"])
         IMAGES.mkdir(exist_ok=True)
         figure.savefig(
-            picture(name),
+            plot_of(name),
             metadata={"Date": None, "Creator": None, "Description": f"drawn of {fingerprint(name)}"},
         )
 

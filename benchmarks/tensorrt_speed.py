@@ -4,8 +4,8 @@
 model's timing cache, and stores the build time; a second build stores the time with the cache. int8 needs the table of
 ``calibrate FOLDER MODEL`` in FOLDER. That step needs OpenVINO, so it may run on another host.
 
-``python -m benchmarks.tensorrt_speed measure FOLDER [MODEL ...]`` measures the engines in FOLDER one by one, through a
-session: uint8 images in page-locked memory to float32 embeddings. Throughput is that of one call with 16 batches, whose
+``python -m benchmarks.tensorrt_speed measure FOLDER MODEL`` measures the model's engines in FOLDER, through a session:
+uint8 images in page-locked memory to float32 embeddings. Throughput is that of one call with 16 batches, whose
 copies and computations overlap. Throughput on the device has images and embeddings in GPU memory.
 
 ``python -m benchmarks.tensorrt_speed mix FOLDER MODEL BATCH`` finds the convolutions that are slower in int8 than in
@@ -17,17 +17,17 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import fastrt
-from benchmarks.clock import time_in_turn, timed
 from benchmarks.models import SIZE, TITLES, describe
-from benchmarks.results import SAME_GPU, Row, engine_of, gpu_result, model_and_batch, run_command, save_rows
+from benchmarks.results import SAME_GPU, Row, gpu_result, run_command, update_result
 from fastrt.arrays import Array
 from fastrt.engine.load import describe as describe_engine
 from fastrt.images.drawing import draw_person
@@ -37,7 +37,8 @@ from fastrt.targets.base import BuildOptions
 from fastrt.targets.engine_info import EngineInfo, Precision
 from fastrt.targets.tensorrt import cuda
 from fastrt.targets.tensorrt.capabilities import find_capabilities
-from fastrt.timing.host import describe_machine
+from fastrt.timing.clock import time_in_turn, timed
+from fastrt.timing.host import describe_host
 
 BATCHES = (1, 4, 16, 32, 128, 256)
 PRECISIONS: tuple[Precision, ...] = ("fp16", "int8")
@@ -95,10 +96,10 @@ def mix(title: str, batch: int, folder: Path) -> None:
 
     pace = keep_slower(network, "tensorrt", (), make)
     row: Row = {"model": title, "batch": batch, "slower": list(pace.slower), "slower in int8": len(pace.slower)}
-    row["kept in fp16"] = len(pace.kept)
+    row["excluded from int8"] = len(pace.kept)
     row |= {f"{name}, images/s": round(rates[batch]) for name, rates in pace.images_s.items()}
     print(row, flush=True)
-    save_here("tensorrt_mix", "tensorrt_speed mix FOLDER MODEL BATCH", [row], same=model_and_batch)
+    save("tensorrt_mix", "mix FOLDER MODEL BATCH", row)
 
 
 class OnDevice:
@@ -146,29 +147,26 @@ def measure(path: Path, batch: int) -> dict[str, float]:
     }
 
 
-def measure_all(folder: Path, titles: Sequence[str]) -> list[Row]:
-    rows: list[Row] = []
-    for title in titles:
-        for batch in BATCHES:
-            for precision in PRECISIONS:
-                path = folder / f"{title}-{precision}-{batch}.engine"
-                if path.is_file():
-                    row = {"model": title, "precision": precision, "batch": batch}
-                    rows.append({**row, **measure(path, batch), **read_seconds(path)})
-                    print(rows[-1], flush=True)
-                    # Saved at once, because access to a GPU may end at any moment.
-                    save_here("tensorrt_speed", "tensorrt_speed measure FOLDER", rows, same=engine_of, image_size=SIZE)
-    return rows
+def measure_all(folder: Path, title: str) -> int:
+    """Measure all engines of a model; returns how many there are."""
+    found = 0
+    for batch, precision in product(BATCHES, PRECISIONS):
+        path = folder / f"{title}-{precision}-{batch}.engine"
+        if path.is_file():
+            row = {"model": title, "precision": precision, "batch": batch}
+            row |= {**measure(path, batch), **read_seconds(path)}
+            print(row, flush=True)
+            # Saved at once, because access to a GPU may end at any moment.
+            save("tensorrt_speed", "measure FOLDER MODEL", row, image_size=SIZE)
+            found += 1
+    return found
 
 
-def describe_here() -> dict[str, Any]:
-    return {**describe_machine(), "gpu": cuda.describe_device(0), "tensorrt": find_capabilities("tensorrt").version}
-
-
-def save_here(name: str, command: str, rows: list[Row], *, same: Callable[[Row], Any], **more: Any) -> None:
-    """Write rows to this GPU model's result; rows from the same GPU model and TensorRT version are kept."""
-    here = describe_here()
-    save_rows(gpu_result(here["gpu"], name), command, here, rows, same=same, alike=SAME_GPU, **more)
+def save(name: str, command: str, row: Row, **more: Any) -> None:
+    """Write a row to this GPU model's result."""
+    gpu = cuda.describe_device(0)
+    host = {**describe_host(), "gpu": gpu, "tensorrt": find_capabilities("tensorrt").version}
+    update_result(gpu_result(gpu, name), f"tensorrt_speed {command}", [row], host=host, same=SAME_GPU, **more)
 
 
 def main() -> None:
@@ -177,8 +175,7 @@ def main() -> None:
     for verb in ("calibrate", "build", "mix", "measure"):
         command = verbs.add_parser(verb)
         command.add_argument("folder", type=Path)
-        # argparse's choices and nargs="*" conflict for an empty list
-        command.add_argument("model", **({"nargs": "*"} if verb == "measure" else {"choices": TITLES}))
+        command.add_argument("model", choices=TITLES)
         if verb in ("build", "mix"):
             command.add_argument("batch", type=int)
         if verb == "build":
@@ -191,10 +188,8 @@ def main() -> None:
         print(given.model, given.batch, given.precision, seconds, flush=True)
     elif given.verb == "mix":
         mix(given.model, given.batch, given.folder)
-    elif unknown := [title for title in given.model if title not in TITLES]:
-        parser.error(f"no model is named {unknown[0]}; known are {', '.join(TITLES)}")
-    elif not measure_all(given.folder, given.model or TITLES):
-        parser.error(f"{given.folder} has no engine to measure; build one first")
+    elif not measure_all(given.folder, given.model):
+        parser.error(f"{given.folder} has no engine of {given.model}; build one first")
 
 
 if __name__ == "__main__":

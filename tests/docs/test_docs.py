@@ -11,7 +11,7 @@ from pathlib import Path
 
 import PIL.Image
 import pytest
-from benchmarks.tables import PLOTS, fill, fingerprint, pages, picture
+from benchmarks.tables import PLOTS, fill, fingerprint, pages, plot_of
 from scripts.cli_reference import PAGE, render
 
 import fastrt
@@ -91,7 +91,7 @@ def test_figures_are_those_of_the_result_files(page: Path) -> None:
 
 @pytest.mark.parametrize("name", PLOTS)
 def test_plots_are_of_todays_results(name: str) -> None:
-    assert fingerprint(name) in picture(name).read_text("utf-8"), "run make tables"
+    assert fingerprint(name) in plot_of(name).read_text("utf-8"), "run make tables"
 
 
 def test_every_link_leads_somewhere() -> None:

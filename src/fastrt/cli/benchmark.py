@@ -10,7 +10,7 @@ from rich.table import Table
 from fastrt.cli.arguments import AsJson, Device, split_numbers
 from fastrt.cli.output import progress_bar, result_console, say, say_json, say_note
 from fastrt.timing.engines import compare_engines
-from fastrt.timing.host import describe_machine
+from fastrt.timing.host import describe_host
 from fastrt.timing.plot import check_plot, draw_plot
 
 BATCHES = "1,4,16"
@@ -47,12 +47,12 @@ def run(
             seconds=seconds,
             advance=lambda done, total: progress.update(task, completed=done, total=total),
         )
-    host = describe_machine()
+    host = describe_host()
     if plot is not None:
         draw_plot(rows, plot)
         say_note(f"the plot is {plot}")
     if as_json:
-        say_json({"machine": host, "rows": [asdict(row) for row in rows]})
+        say_json({"host": host, "rows": [asdict(row) for row in rows]})
         return
     for row in {row.engine: row for row in rows}.values():
         threads = "" if row.threads is None else f", {row.threads} threads"

@@ -1,19 +1,21 @@
 """``fastrt inspect``."""
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
-from fastrt.cli.arguments import AsJson
+from fastrt.cli.arguments import AsJson, Device
 from fastrt.cli.output import result_console, say_json
 from fastrt.engine.load import describe, list_layers
-from fastrt.errors import CheckpointError, SpecError
+from fastrt.errors import CheckpointError, EngineError, SpecError
 from fastrt.models.load import load_model
 from fastrt.models.versions import recognise_version
 from fastrt.targets.registry import SUFFIXES, is_engine
+from fastrt.timing.layers import sum_by_kind, time_layers
 from fastrt.weights import READERS, load_weights
 
 
@@ -22,6 +24,14 @@ def run(
     layers: Annotated[
         bool, typer.Option("--layers", help="List all arrays of a checkpoint, or all layers of an engine.")
     ] = False,
+    timed: Annotated[
+        bool,
+        typer.Option("--time-layers", help="Time an engine's layers, summed by kind; --layers lists each."),
+    ] = False,
+    batch: Annotated[
+        int | None, typer.Option(help="Images per batch of --time-layers. Default: the engine's preferred batch size.")
+    ] = None,
+    device: Device = None,
     as_json: AsJson = False,
 ) -> None:
     """Describe a checkpoint or an engine."""
@@ -30,7 +40,11 @@ def run(
             f"{file}: {f'suffix {file.suffix}' if file.suffix else 'no suffix'}; expected an engine"
             f" ({', '.join(SUFFIXES)}) or a checkpoint ({', '.join(READERS)}). Name another file."
         )
-    found = _describe_engine(file, layers) if is_engine(file) else _describe_checkpoint(file, layers)
+    if timed and not is_engine(file):
+        raise EngineError(f"{file}: a checkpoint; --time-layers expected an engine. Build one with fastrt build.")
+    found = _describe_engine(file, layers and not timed) if is_engine(file) else _describe_checkpoint(file, layers)
+    if timed:
+        found |= _time_engine(file, batch, device, layers or as_json)
     if as_json:
         say_json(found)
     else:
@@ -44,6 +58,17 @@ def _describe_engine(path: Path, layers: bool) -> dict[str, Any]:
             {"name": layer.name, "kind": layer.kind, "shape": layer.shape} for layer in list_layers(path)
         ]
     return found
+
+
+def _time_engine(path: Path, batch: int | None, device: str | None, layers: bool) -> dict[str, Any]:
+    size, timed = time_layers(path, batch, device)
+    total = sum(layer.us for layer in timed)
+    kinds = [
+        {"kind": kind.kind, "layers": kind.layers, "us": round(kind.us, 1), "%": round(100 * kind.us / total, 1)}
+        for kind in sum_by_kind(timed)
+    ]
+    found = {"timed_batch": size, "timed_us": round(total, 1), "kinds": kinds}
+    return {**found, "layers": [asdict(layer) for layer in timed]} if layers else found
 
 
 def _describe_checkpoint(path: Path, layers: bool) -> dict[str, Any]:
@@ -73,19 +98,19 @@ def _describe_checkpoint(path: Path, layers: bool) -> dict[str, Any]:
 
 
 def _print(found: dict[str, Any]) -> None:
-    layers = found.pop("layers", None)
+    listings = [found.pop(name, None) for name in ("kinds", "layers")]
     table = Table(box=None, show_header=False, pad_edge=False)
     for key, value in found.items():
         for i, (name, text) in enumerate(_rows(value)):
             table.add_row(key if i == 0 else "", name, _text(text))
     console = result_console()
     console.print(table)
-    if layers:
+    for rows in filter(None, listings):
         listing = Table(box=None, pad_edge=False)
-        for column in layers[0]:
+        for column in rows[0]:
             listing.add_column(column, no_wrap=True)
-        for layer in layers:
-            listing.add_row(*(_text(value) for value in layer.values()))
+        for row in rows:
+            listing.add_row(*(_text(value) for value in row.values()))
         console.print(listing)
 
 

@@ -175,6 +175,7 @@ def find_slower(
 def _time_convolutions(path: Path, batches: Sequence[int], names: Mapping[str, str]) -> list[dict[str, float]]:
     runner = open_runner(path)
     try:
-        return [attribute(runner.time_layers(batch), names) for batch in batches]
+        timed = ({layer.name: layer.us for layer in runner.time_layers(batch)} for batch in batches)
+        return [attribute(times, names) for times in timed]
     finally:
         runner.close()

@@ -102,6 +102,15 @@ class Layer:
     shape: Shape
 
 
+@dataclass(frozen=True)
+class LayerTime:
+    """Time of one layer for one batch: the median in microseconds; ``kind`` as the runtime names it."""
+
+    name: str
+    kind: str
+    us: float
+
+
 class Runner(ABC):
     """A loaded engine that computes embeddings of batches. Thread-safe.
 
@@ -134,9 +143,21 @@ class Runner(ABC):
             return np.empty((count, height, width, 3), np.uint8)
         return np.empty((count, 3, height, width), np.float32)
 
-    def time_layers(self, size: int, runs: int = 40) -> dict[str, float]:
-        """Time each layer for a batch of ``size``: medians of ``runs`` in microseconds, in order, by runtime name."""
-        raise EngineError(f"{self.info.target} does not time layers here; engines of tensorrt do")
+    def time_layers(self, size: int, runs: int = 40) -> list[LayerTime]:
+        """Time each layer for a batch of ``size`` in ``runs`` runs, in order of execution.
+
+        Raises:
+            EngineError: the runtime does not report layer times, or the engine does not take such a batch.
+        """
+        raise EngineError(
+            f"{self.info.target}: no layer times; expected an engine of openvino, onnx or tensorrt. Build one."
+        )
+
+    def draw_noise(self, size: int) -> Array:
+        """Draw ``size`` images of noise in the engine's input profile."""
+        noise = self.pinned(size)
+        noise[:] = np.random.default_rng(0).integers(0, 256, noise.shape)
+        return noise
 
     @abstractmethod
     def run_tapped(self, batch: Array) -> Mapping[str, Array]:

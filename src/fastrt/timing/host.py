@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 
-def describe_machine() -> dict[str, object]:
+def describe_host() -> dict[str, object]:
     """Describe the host: CPU, cores, driver, system, versions, and the limit on oneDNN's instruction set, if set."""
     return {
         "processor": find_processor(),

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
 
 from fastrt.arrays import Array
 from fastrt.engine.session import Session
+from fastrt.timing.clock import time_in_turn
 
 Name = TypeVar("Name")
 
@@ -36,15 +37,9 @@ def compare_speed(
     rates: dict[Name, dict[int, float]] = {name: {} for name in sessions}
     for i, size in enumerate(batches):
         batch = np.resize(images, (size, *images.shape[1:]))
-        times: dict[Name, list[float]] = {name: [] for name in sessions}
-        for session in sessions.values():
-            session(batch)
-        for _ in range(ROUNDS):
-            for name, session in sessions.items():
-                start = time.perf_counter()
-                session(batch)
-                times[name].append(time.perf_counter() - start)
-        for name in sessions:
-            rates[name][size] = round(size / statistics.median(times[name]), 2)
+        works = {name: partial(session, batch) for name, session in sessions.items()}
+        time_in_turn(works, discarded=0)  # the first calls allocate memory
+        for name, times in time_in_turn(works, rounds=ROUNDS, discarded=0).items():
+            rates[name][size] = round(size / statistics.median(times), 2)
         advance("measuring speed", i + 1, len(batches))
     return rates

@@ -18,6 +18,7 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 
 from fastrt.errors import FastrtError
+from fastrt.timing.clock import time_calls, timed, warm_up
 
 ROUNDS = 7
 SECONDS = 2.0
@@ -129,9 +130,7 @@ class _CandidateProcess:
     def start(self, inputs: Mapping[str, Any], slot: float) -> None:
         """Load the candidate, and find how many calls with each input fit into ``slot`` seconds."""
         with self._recorded_error():
-            start = time.perf_counter()
-            self._load_s = self._call(_load, self._candidate.make)
-            self._start_s = time.perf_counter() - start
+            self._start_s, self._load_s = timed(lambda: self._call(_load, self._candidate.make))
             for name, value in inputs.items():
                 self._rounds[name] = []
                 self._repeats[name] = self._call(_prepare, name, value, slot)
@@ -177,9 +176,9 @@ class _Worker:
 
 
 def _load(make: Callable[[], Run]) -> float:
-    start = time.perf_counter()
-    _Worker.run = staticmethod(make())
-    return time.perf_counter() - start
+    seconds, run = timed(make)
+    _Worker.run = staticmethod(run)
+    return seconds
 
 
 def _prepare(name: str, value: Any, slot: float) -> int:
@@ -192,12 +191,7 @@ def _prepare(name: str, value: Any, slot: float) -> int:
 def _time(name: str, repeats: int) -> list[float]:
     value = _Worker.inputs[name]
     _Worker.run(value)  # not measured: the pause and the other candidates have cooled the caches
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        _Worker.run(value)
-        times.append(1e3 * (time.perf_counter() - start))
-    return times
+    return [1e3 * seconds for seconds in time_calls(lambda: _Worker.run(value), repeats)]
 
 
 def _threads() -> int | None:
@@ -211,12 +205,3 @@ def _peak_mb() -> float:
         return 0.0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak * (1 if sys.platform == "darwin" else 1024) / 1e6
-
-
-def warm_up(call: Callable[[], object], seconds: float = 2.0) -> None:
-    """Repeat a call for some seconds, at least twice, until clocks and caches are steady; a GPU takes about 1 s."""
-    until = time.perf_counter() + seconds
-    call()
-    call()
-    while time.perf_counter() < until:
-        call()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +11,7 @@ from fastrt.arrays import Array
 from fastrt.engine.session import Session
 from fastrt.errors import EngineError
 from fastrt.images.drawing import draw_person
-from fastrt.timing.processes import warm_up
+from fastrt.timing.clock import time_calls, warm_up
 
 FEWEST_CALLS = 5
 """Calls that are measured even if they take longer than the requested time."""
@@ -59,12 +58,7 @@ def benchmark(session: Session, batch: int = 1, *, seconds: float = 2.0) -> Timi
         raise EngineError(f"benchmark: batch {batch}; expected at least 1. Give a positive batch size.")
     ready = make_ready(session, np.stack([draw_person(i, 0, *session.info.image_size) for i in range(batch)]))
     warm_up(lambda: session(ready), min(seconds, 2.0))
-    times: list[float] = []
-    until = time.perf_counter() + seconds
-    while len(times) < FEWEST_CALLS or time.perf_counter() < until:
-        start = time.perf_counter()
-        session(ready)
-        times.append(1e3 * (time.perf_counter() - start))
+    times = [1e3 * spent for spent in time_calls(lambda: session(ready), FEWEST_CALLS, seconds)]
     median = statistics.median(times)
     return Timing(batch, median, float(np.percentile(times, 99)), 1e3 * batch / median)
 

@@ -50,6 +50,12 @@ def test_any_number_of_images(runtime: FakeRuntime, count: int) -> None:
             assert np.array_equal(session(IMAGES[:count]), embed(IMAGES[:count].astype(np.float32)))
 
 
+def test_layers_are_timed_only_for_batches_that_the_engine_takes(runtime: FakeRuntime) -> None:
+    session, _ = _open(runtime)
+    with session, pytest.raises(fastrt.EngineError, match="batch 17; expected 1 to 1, 2 to 8, 9 to 16"):
+        session._runner.time_layers(17)
+
+
 def test_a_size_is_captured_once_in_its_own_profile(runtime: FakeRuntime) -> None:
     session, engine = _open(runtime)
     with session:

@@ -104,7 +104,7 @@ def test_the_command_prints_writes_and_draws(run: Run, small: Small, tmp_path: P
     assert done.code == 0, done.err
     content = json.loads(done.out)
     assert [row["batch"] for row in content["rows"]] == [1, 2]
-    assert content["machine"]["cores"] >= 1
+    assert content["host"]["cores"] >= 1
     assert plot.read_bytes().startswith(b"\x89PNG")
     done = run("benchmark", small.engine, "--batch", "1", "--seconds", "0.1")
     assert "median ms" in done.out

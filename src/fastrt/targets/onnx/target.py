@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -59,9 +60,10 @@ class OnnxTarget(Target, row=ROWS["onnx"]):
     def load(self, path: Path, device: str, taps: bool | Collection[str] = False, mode: Mode = "latency") -> Runner:
         if device != "cpu":
             raise TargetError(f"onnx runs on cpu, not on {device}; build an engine for that device instead")
+        open_profiled = partial(open_session, str(path), path)
         if not taps:
             session = open_session(str(path), path)
-            return OnnxRunner(session, _describe(session, path), [])
+            return OnnxRunner(session, _describe(session, path), [], open_profiled)
         onnx = _import_onnx()
         info = self.describe(path)
         model = _load_proto(onnx, path)
@@ -70,7 +72,7 @@ class OnnxTarget(Target, row=ROWS["onnx"]):
         if taps is not True:
             names = [name for name in names if name in taps]
         model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names)
-        return OnnxRunner(open_session(model.SerializeToString(), path), info, [output, *names])
+        return OnnxRunner(open_session(model.SerializeToString(), path), info, [output, *names], open_profiled)
 
     def describe(self, path: Path) -> EngineInfo:
         return _describe(open_session(str(path), path), path)

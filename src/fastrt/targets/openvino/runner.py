@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from itertools import starmap
 from queue import Empty, LifoQueue
+from statistics import median
 from typing import Any
 
 import numpy as np
 
 from fastrt.arrays import Array, Embeddings
 from fastrt.errors import EngineError
-from fastrt.targets.base import Runner
+from fastrt.targets.base import LayerTime, Runner
 from fastrt.targets.engine_info import EngineInfo
 
 
 class OpenVinoRunner(Runner):
     """A compiled model; each calling thread takes its own inference request from a pool."""
 
-    def __init__(self, compiled: Any, info: EngineInfo, names: list[str]) -> None:
+    def __init__(self, compiled: Any, info: EngineInfo, names: list[str], compile_counting: Callable[[], Any]) -> None:
         self.info = info
         self._compiled: Any | None = compiled
         self._names = names
+        self._compile_counting = compile_counting
         self._idle: LifoQueue[Any] = LifoQueue()
         self._at_once = max(2, int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")))
         if "INFERENCE_NUM_THREADS" in compiled.get_property("SUPPORTED_PROPERTIES"):
@@ -51,6 +54,24 @@ class OpenVinoRunner(Runner):
                 with suppress(RuntimeError):
                     request.wait()
                 self._idle.put(request)
+
+    def time_layers(self, size: int, runs: int = 40) -> list[LayerTime]:
+        """Time each layer by OpenVINO's performance counters; they are on only in a model that is compiled for this."""
+        batch = self.draw_noise(size)
+        self._infer(batch)  # fails as `run` does
+        request = self._compile_counting().create_infer_request()
+        request.infer([batch])
+        rounds = []
+        for _ in range(runs):
+            request.infer([batch])
+            rounds.append(request.profiling_info)
+
+        def read(*nodes: Any) -> LayerTime:
+            times = (1e6 * node.real_time.total_seconds() for node in nodes)
+            return LayerTime(nodes[0].node_name, f"{nodes[0].node_type} {nodes[0].exec_type}", median(times))
+
+        layers = starmap(read, zip(*rounds, strict=True))
+        return [layer for layer in layers if layer.us > 0]  # the others are part of another layer, or take no time
 
     def _collect(self, flying: deque[tuple[Any, Array]]) -> Embeddings:
         request, batch = flying[0]

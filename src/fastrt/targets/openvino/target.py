@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 from xml.etree import ElementTree as ET
@@ -72,9 +73,11 @@ class OpenVinoTarget(Target, row=ROWS["openvino"]):
         # By default OpenVINO computes in bfloat16 if the CPU supports it.
         config = {"INFERENCE_PRECISION_HINT": HINTS[info.precision or "fp32"], "PERFORMANCE_HINT": mode.upper()}
         try:
-            return OpenVinoRunner(core.compile_model(model, name, config), info, names)
+            compiled = core.compile_model(model, name, config)
         except RuntimeError as error:
             raise EngineError(f"openvino cannot compile {path} for {device}: {first_line(error)}") from error
+        counting = partial(core.compile_model, path, name, {**config, "PERF_COUNT": True})
+        return OpenVinoRunner(compiled, info, names, counting)
 
     def describe(self, path: Path) -> EngineInfo:
         return _describe(_read(path), path)

@@ -15,12 +15,13 @@ import numpy as np
 
 from fastrt.arrays import Array, Embeddings
 from fastrt.errors import EngineError, ImageError
-from fastrt.targets.base import Runner
+from fastrt.targets.base import LayerTime, Runner
 from fastrt.targets.engine_info import EngineInfo
 from fastrt.targets.tensorrt import cuda
 from fastrt.targets.tensorrt.capabilities import Capabilities, Trt
 from fastrt.targets.tensorrt.device_array import DeviceArray, is_on_device, view_device_array, view_host_array
 from fastrt.targets.tensorrt.execution_slot import ExecutionSlot, Ports
+from fastrt.targets.tensorrt.inspection import list_layers
 from fastrt.targets.tensorrt.profiler import make_profiler
 
 SLOTS = 2
@@ -123,19 +124,23 @@ class TensorRtRunner(Runner):
         dtype = np.uint8 if self.info.io == "u8_nhwc_bgr" else np.float32
         return cuda.Pinned(count * self._ports.input_bytes).array((count, *self._ports.input_shape), dtype)
 
-    def time_layers(self, size: int, runs: int = 40) -> dict[str, float]:
-        """Time each layer for a batch of ``size``: medians of ``runs`` in microseconds, in order, by TensorRT's names.
+    def time_layers(self, size: int, runs: int = 40) -> list[LayerTime]:
+        """Time each layer by TensorRT's profiler; its kind and format come from the engine inspector.
 
         The layers run one by one, without a CUDA graph, so their sum exceeds the time of a batch.
         """
+        if not any(low <= size <= high for low, _, high in self._profiles):
+            ranges = ", ".join(f"{low} to {high}" for low, _, high in self._profiles)
+            raise EngineError(f"tensorrt: batch {size}; expected {ranges}. Time a batch that the engine takes.")
         profiler = make_profiler(self._capabilities.trt)
         with self._slot() as slot:
+            kinds = {layer.name: layer.kind for layer in list_layers(self._capabilities, self._open())}
             context = slot.prepare(size, stay=True)
             context.profiler = profiler
             for _ in range(runs):
                 slot.run(context, size)
             del context
-        return {name: statistics.median(values) for name, values in profiler.times.items()}
+        return [LayerTime(name, kinds.get(name, ""), statistics.median(us)) for name, us in profiler.times.items()]
 
     def run_tapped(self, batch: Array) -> Mapping[str, Array]:
         raise EngineError("tensorrt fuses layers, so a plan has no tensors inside to compare; verify it whole")
