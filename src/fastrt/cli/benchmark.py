@@ -8,7 +8,8 @@ import typer
 from rich.table import Table
 
 from fastrt.cli.arguments import AsJson, Device, split_numbers
-from fastrt.cli.output import progress_bar, result_console, say, say_json, say_note
+from fastrt.cli.output import result_console, say, say_json, say_note
+from fastrt.cli.progress import progress_bar
 from fastrt.timing.engines import compare_engines
 from fastrt.timing.host import describe_host
 from fastrt.timing.plot import check_plot, draw_plot

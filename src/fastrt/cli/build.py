@@ -7,7 +7,8 @@ import typer
 
 from fastrt.building import build
 from fastrt.cli.arguments import Checkpoint, Config, Overrides, split_numbers, split_pairs
-from fastrt.cli.output import progress_of_phases, say
+from fastrt.cli.output import say
+from fastrt.cli.progress import progress_of_phases
 from fastrt.engine.build import default_timing_cache
 from fastrt.engine.calibration_table import read_table
 from fastrt.models.load import load_model

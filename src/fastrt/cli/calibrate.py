@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from fastrt.cli.arguments import Checkpoint, Config, Overrides, split_pairs
-from fastrt.cli.output import progress_bar, say, say_note
+from fastrt.cli.output import say, say_note
+from fastrt.cli.progress import progress_bar
 from fastrt.engine.calibration_table import Method
 from fastrt.extraction import find_images
 from fastrt.files import check_place

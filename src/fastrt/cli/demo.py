@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from fastrt.cli.output import progress_of_phases, result_console, say, say_note
+from fastrt.cli.output import result_console, say, say_note
+from fastrt.cli.progress import progress_of_phases
 from fastrt.demo.demonstrate import demonstrate
 from fastrt.engine.load import describe
 from fastrt.errors import TargetError

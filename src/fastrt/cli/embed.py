@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from fastrt.cli.arguments import Device, Engine
-from fastrt.cli.output import progress_bar, say, say_note
+from fastrt.cli.output import say, say_note
+from fastrt.cli.progress import progress_bar
 from fastrt.engine.load import load
 from fastrt.extraction import Store, find_images, stream_embeddings
 from fastrt.targets.base import Mode

@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 import typer
 
 from fastrt.cli.arguments import AsJson, Device, Engine
-from fastrt.cli.output import progress_bar, say, say_json, say_note
+from fastrt.cli.output import say, say_json, say_note
+from fastrt.cli.progress import progress_bar
 from fastrt.datasets import CUHK03NP, MSMT17, DataSet, DukeMTMC, Market1501, VehicleID, VeRi, VERIWild, read_data_set
 from fastrt.datasets.people import Synthetic
 from fastrt.engine.load import load
