@@ -14,6 +14,13 @@ ESCAPED = "backslashreplace"
 """Codec error handler for file names that are not valid UTF-8. JSON escapes them in the same way."""
 
 
+def check_suffix(path: Path, *suffixes: str) -> None:
+    """Raise `OutputError` unless the suffix of an output is one of ``suffixes``, in upper or lower case."""
+    if path.suffix.lower() not in suffixes:
+        found = f"suffix {path.suffix}" if path.suffix else "no suffix"
+        raise OutputError(f"{path}: {found}; expected {' or '.join(suffixes)}. Rename the output.")
+
+
 def check_place(path: Path) -> None:
     """Raise `OutputError` if ``path`` cannot be created. Call it before work whose result would be lost."""
     if not path.parent.is_dir():

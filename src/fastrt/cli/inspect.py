@@ -10,6 +10,7 @@ from rich.table import Table
 
 from fastrt.cli.arguments import AsJson, Device
 from fastrt.cli.output import result_console, say_json
+from fastrt.cli.progress import stage
 from fastrt.engine.load import describe, list_layers
 from fastrt.errors import CheckpointError, EngineError, SpecError
 from fastrt.models.load import load_model
@@ -29,12 +30,17 @@ def run(
         typer.Option("--time-layers", help="Time an engine's layers, summed by kind; --layers lists each."),
     ] = False,
     batch: Annotated[
-        int | None, typer.Option(help="Images per batch of --time-layers. Default: the engine's preferred batch size.")
+        int | None,
+        typer.Option(min=1, help="Images per batch of --time-layers. Default: the engine's preferred batch size."),
     ] = None,
     device: Device = None,
     as_json: AsJson = False,
 ) -> None:
     """Describe a checkpoint or an engine."""
+    if not file.exists():
+        raise CheckpointError(f"{file}: does not exist; expected an engine or a checkpoint. Check the path.")
+    if file.is_dir():
+        raise CheckpointError(f"{file}: is a folder; expected an engine or a checkpoint. Name a file in it.")
     if not is_engine(file) and file.suffix.lower() not in READERS:
         raise CheckpointError(
             f"{file}: {f'suffix {file.suffix}' if file.suffix else 'no suffix'}; expected an engine"
@@ -44,7 +50,8 @@ def run(
         raise EngineError(f"{file}: a checkpoint; --time-layers expected an engine. Build one with fastrt build.")
     found = _describe_engine(file, layers and not timed) if is_engine(file) else _describe_checkpoint(file, layers)
     if timed:
-        found |= _time_engine(file, batch, device, layers or as_json)
+        with stage("timing layers"):
+            found |= _time_engine(file, batch, device, layers or as_json)
     if as_json:
         say_json(found)
     else:

@@ -12,6 +12,7 @@ from typing import TextIO
 
 from rich.console import Console
 
+from fastrt.engine.checks import Report
 from fastrt.errors import FastrtError
 
 logger = logging.getLogger("fastrt")
@@ -56,9 +57,22 @@ def say(text: str) -> None:
     result_console().print(text)
 
 
+def say_result(result: Mapping[str, object], text: str, as_json: bool) -> None:
+    """Print the result of a command: as text for people, or as JSON."""
+    if as_json:
+        say_json(result)
+    else:
+        say(text)
+
+
 def say_json(value: Mapping[str, object]) -> None:
     """Print a result as one JSON object; a number that is not finite is null, and a path a string."""
     sys.stdout.write(json.dumps(_plain(value), indent=1, allow_nan=False) + "\n")
+
+
+def list_checks(report: Report) -> list[dict[str, object]]:
+    """List the checks of an engine, for JSON."""
+    return [{"name": check.name, "passed": check.passed, "figures": check.figures} for check in report.checks]
 
 
 def _plain(value: object) -> object:
