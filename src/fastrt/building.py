@@ -13,7 +13,11 @@ from fastrt.arrays import Array, Image
 from fastrt.engine.build import Built, Checker
 from fastrt.engine.build import build as build_engine
 from fastrt.engine.calibration_table import CalibrationTable
+from fastrt.engine.checks import Report
+from fastrt.engine.load import load
+from fastrt.engine.verify import COSINE, verify
 from fastrt.errors import CalibrationError, TargetError
+from fastrt.files import written_whole
 from fastrt.ir.network import Network
 from fastrt.quantization.evaluation_images import choose_images
 from fastrt.quantization.exclusion import exclude_layers
@@ -33,13 +37,19 @@ class BuildReport(Built):
         info: the file's metadata, as `fastrt.describe` reads it.
         checks: the checks that the engine passed; None if it was not checked.
         quantization: the comparison of int8 with fp32, in similarity, size and speed; None if there was none.
+        verified: for a compared int8 engine, the report of `fastrt.verify`; the engine is written even if it fails.
     """
 
     quantization: QuantizationReport | None = None
+    verified: Report | None = None
+
+    def __bool__(self) -> bool:
+        """Return False if `fastrt.verify` fails for the engine."""
+        return self.verified is None or bool(self.verified)
 
     def __str__(self) -> str:
         height, width = self.info.image_size
-        lines = [] if self.checks is None else self.checks.lines()
+        lines = [line for report in (self.checks, self.verified) if report is not None for line in report.lines()]
         if self.quantization is not None:
             lines.append(str(self.quantization))
         lines.append(f"{height}x{width} to {self.info.embedding_dim}, {self.info.target} {self.info.precision}")
@@ -87,8 +97,8 @@ def build(
             are excluded too, if the engine gets faster. The bound is stored in the file, and `fastrt.verify` checks it.
         images: for int8, at least 8 images to compare with fp32 on: files, folders or patterns, or ``(h, w, 3)``
             uint8 BGR arrays. None: images that calibration did not use, or else drawn images.
-        compare: for int8, compare the engine with fp32 in similarity, size and speed. Implied by ``min_similarity`` and
-            ``images``.
+        compare: for int8, compare the engine with fp32 in similarity, size and speed, and with `fastrt.verify`; a large
+            difference is logged as a warning. Implied by ``min_similarity`` and ``images``.
 
     Raises:
         TargetError: the target is unknown, its runtime is not installed, or the host lacks the precision or an option.
@@ -122,17 +132,39 @@ def build(
         evaluated = choose_images(table, images)
         if min_similarity is not None:
             kept = exclude_layers(network, table, chosen, min_similarity, evaluated.images, make_trial, advance)
-    built = make(
-        path, precision=precision, table=table, kept=kept, min_similarity=min_similarity, check=check, checker=checker
+    finish = partial(
+        make, precision=precision, table=table, kept=kept, min_similarity=min_similarity, check=check, checker=checker
     )
     if table is None or evaluated is None:
+        built = finish(path)
         return BuildReport(built.info, built.checks)
-    try:
-        comparison = compare_int8(path, network, table, evaluated.images, evaluated.description, advance)
-    except TargetError as error:
-        logger.warning("what int8 changed is not measured, as the engine cannot run here: %s", error)
-        comparison = None
-    return BuildReport(built.info, built.checks, comparison)
+    with written_whole(path) as temporary:
+        built = finish(temporary)
+        try:
+            comparison = compare_int8(temporary, network, table, evaluated.images, evaluated.description, advance)
+            with load(temporary) as session:
+                verified = verify(session, network)
+        except TargetError as error:
+            logger.warning("what int8 changed is not measured, as the engine cannot run here: %s", error)
+            return BuildReport(built.info, built.checks)
+        report = BuildReport(built.info, built.checks, comparison, verified)
+        _warn_of_loss(report)
+    return report
+
+
+def _warn_of_loss(report: BuildReport) -> None:
+    """Log a warning if int8 changes the embeddings so much that `fastrt.verify` fails, or would on such images."""
+    assert report.quantization is not None
+    least = report.quantization.least_similarity
+    bound = report.info.min_similarity or COSINE["int8"]
+    if report and least >= bound:
+        return
+    failed = "; fastrt verify fails" if not report else ""
+    logger.warning(
+        "int8: least mean-centred cosine to fp32 %.4f (%s); expected at least %.4f%s."
+        " Build with --min-similarity %.4g (min_similarity in Python), or in another precision.",
+        *(least, report.quantization.images, bound, failed, bound),
+    )
 
 
 def _ignore(phase: str, done: int, steps: int) -> None:

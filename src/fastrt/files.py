@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from fastrt.errors import OutputError
+from fastrt.errors import FastrtError, OutputError
 
 ESCAPED = "backslashreplace"
 """Codec error handler for file names that are not valid UTF-8. JSON escapes them in the same way."""
@@ -54,7 +54,11 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     check_place(path)
     with writing(path), tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}.") as folder:
         temporary = Path(folder) / path.name
-        yield temporary
+        try:
+            yield temporary
+        except FastrtError as error:  # names what was asked for
+            error.args = tuple(str(argument).replace(str(temporary), str(path)) for argument in error.args)
+            raise
         companions = [file for file in Path(folder).iterdir() if file != temporary]
         if companions:
             path.unlink(missing_ok=True)

@@ -1,13 +1,14 @@
 """``fastrt build``."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from fastrt.building import build
-from fastrt.cli.arguments import Checkpoint, Config, Overrides, split_numbers, split_pairs
-from fastrt.cli.output import say
+from fastrt.building import BuildReport, build
+from fastrt.cli.arguments import AsJson, Checkpoint, Config, Overrides, split_numbers, split_pairs
+from fastrt.cli.output import list_checks, say, say_json
 from fastrt.cli.progress import progress_of_phases
 from fastrt.engine.build import default_timing_cache
 from fastrt.engine.calibration_table import read_table
@@ -90,12 +91,14 @@ def run(
             show_default=False,
         ),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Build an engine from a checkpoint."""
     model = load_model(checkpoint, config, split_pairs(overrides))
     network = model.network()
     chosen = choose_target(output, target, precision)
     with progress_of_phases() as advance:
+        advance("building", 0, 0)
         report = build(
             network,
             output,
@@ -118,13 +121,33 @@ def run(
             images=images,
             compare=precision == "int8",
         )
-    if report.checks is not None:
-        say("\n".join(report.checks.lines()))
+    files = () if report.quantization is None else report.quantization.save(output)
+    if as_json:
+        say_json(_to_json(output, model.spec.title, report, files))
+    else:
+        say(_to_text(output, model.spec.title, report, files))
+    if not report:
+        raise typer.Exit(1)
+
+
+def _to_json(output: Path, title: str, report: BuildReport, files: Sequence[Path]) -> dict[str, object]:
+    info, int8 = report.info, report.quantization
+    return {
+        "output": output,
+        "model": title,
+        **info.model_dump(include={"target", "precision", "image_size", "embedding_dim", "fingerprint"}),
+        "checks": None if report.checks is None else list_checks(report.checks),
+        "verified": None if report.verified is None else list_checks(report.verified),
+        "int8": None if int8 is None else int8.model_dump(mode="json"),
+        "reports": files,
+    }
+
+
+def _to_text(output: Path, title: str, report: BuildReport, files: Sequence[Path]) -> str:
+    lines = [line for found in (report.checks, report.verified) if found is not None for line in found.lines()]
     if report.quantization is not None:
-        files = report.quantization.save(output)
-        say(f"{report.quantization}\nwritten to {files[0]} and {files[1]}")
-    height, width = report.info.image_size
-    say(
-        f"{output}: {model.spec.title}, {height}x{width} to {report.info.embedding_dim},"
-        f" {report.info.target} {report.info.precision}"
-    )
+        lines += [str(report.quantization), f"written to {' and '.join(map(str, files))}"]
+    info = report.info
+    height, width = info.image_size
+    lines.append(f"{output}: {title}, {height}x{width} to {info.embedding_dim}, {info.target} {info.precision}")
+    return "\n".join(lines)

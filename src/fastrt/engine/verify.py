@@ -256,7 +256,7 @@ def _check(name: str, info: EngineInfo, got: Array, want: Array, centre: Array, 
         allowed = max(TOLERANCE, ROUNDING * noise)
         figures = f"differ by {difference:.1e} of the largest value, {allowed:.1e} allowed"
     else:
-        least = COSINE[str(info.precision)] if info.min_similarity is None else info.min_similarity
+        least = info.min_similarity or COSINE[str(info.precision)]
         allowed = max(1 - least, ROUNDING * noise)
         wanted = f"at least {1 - allowed:.5f} wanted in {info.precision}"
         figures = f"mean-centred cosine {1 - difference:.5f}, {wanted}"
