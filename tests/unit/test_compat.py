@@ -110,9 +110,9 @@ def test_a_file_that_does_not_load_is_an_error_and_leaves_the_engine_before(smal
     model = ReID(0)
     model.build(small.engine)
     want = model.infer(FRAMES[0])
-    with pytest.raises(fastrt.EngineError, match="there is no engine"):
+    with pytest.raises(fastrt.EngineError, match="no such file; expected an engine"):
         model.build(tmp_path / "missing.xml")
-    with pytest.raises(fastrt.EngineError, match="is not named as an engine"):
+    with pytest.raises(fastrt.EngineError, match="not the suffix of an engine"):
         model.build(small.checkpoint)
     assert model.infer(FRAMES[0]) == want
 

@@ -79,8 +79,8 @@ def test_progress_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (["--batch", "8,1"], "batches are (8, 1); numbers of images are wanted, each larger than the one before"),
-        (["--batch", "0,1"], "batches are (0, 1); numbers of images are wanted"),
+        (["--batch", "8,1"], "batches: (8, 1); expected numbers of images from 1, each larger than the one before"),
+        (["--batch", "0,1"], "batches: (0, 1); expected numbers of images from 1"),
         (
             ["--batch", "many"],
             "--batch many: not a list of numbers; expected numbers with commas. Write --batch 1,8,32.",
