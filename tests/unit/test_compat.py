@@ -131,7 +131,7 @@ def test_another_engine_takes_the_place_of_the_one_before(small: Small, tmp_path
 
 
 def test_what_is_no_image_is_refused_by_its_place(model: ReID) -> None:
-    with pytest.raises(fastrt.ImageError, match="a batch of 0 images has no embeddings; give at least one"):
+    with pytest.raises(fastrt.ImageError, match="images: none; expected at least one"):
         model.batch_infer([])
     with pytest.raises(fastrt.ImageError, match="image 0: NoneType"):  # what cv2.imread gives for a missing file
         model.infer(None)  # type: ignore[arg-type]

@@ -57,7 +57,7 @@ class Session:
             ImageError: there is no image, or an image is not ``(h, w, 3)`` uint8 or has no pixels; its index is named.
             EngineError: the session is closed, or the runtime failed.
         """
-        if _may_be_on_device(images):
+        if _lies_elsewhere(images):
             rows: Embeddings = self._runner.run_on_device(images, stay=False)
             return rows
         self._check(images)  # check all images before running the first
@@ -166,7 +166,7 @@ class Session:
             )
 
 
-def _may_be_on_device(images: object) -> bool:
+def _lies_elsewhere(images: object) -> bool:
     """True if images are an array of another library, which may be in GPU memory."""
     if isinstance(images, np.ndarray | Sequence):
         return False

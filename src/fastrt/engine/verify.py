@@ -115,15 +115,8 @@ def verify(
 def verify_int8(session: Session, network: Network, table: CalibrationTable) -> Report:
     """Compare an int8 engine with the reference of the same int8 network, on drawn images.
 
-    This measures the runtime and the host's CPU, without the effect of int8 itself on the embeddings.
-
-    Args:
-        session: the engine.
-        network: the result of `fastrt.build_network` for the checkpoint.
-        table: the table that the engine was built with.
-
-    Raises:
-        EngineError, CalibrationError: as `verify`.
+    This measures the runtime and the host's CPU, without the effect of int8 itself on the embeddings. Arguments and
+    errors are those of `verify`.
     """
     batch = _prepare_images(session, network, None)[:IMAGES]
     return Report((_check_int8(session.info, network, table, batch, session(batch)),))
@@ -144,13 +137,13 @@ def verify_layers(runner: Runner, network: Network, images: Sequence[Image] | No
     """
     with Session(runner) as session:
         batch = _prepare_images(session, network, images)[:2]
-        outputs = runner.run_tapped(session.prepare(batch))
+        taps = runner.run_tapped(session.prepare(batch))
     pixels = _pixels(batch)
     near = {tensor.name: value for tensor, value in _rounded(network, pixels, runner.info)}
     checks: list[Check] = []
     for tensor, want in Reference(pixels).lower(network):
         name = tensor.name if tensor is not network.output or not runner.info.normalized else f"{tensor.name}.raw"
-        got = outputs.get(name)
+        got = taps.get(name)
         if got is None or got.shape != want.shape or tensor is network.input:
             continue
         noise = _differ(runner.info, near[tensor.name], want, want.mean(0)) if tensor.name in near else 0.0

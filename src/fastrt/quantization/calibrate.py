@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -57,18 +57,21 @@ def calibrate(
     """
     if method not in METHODS:
         raise CalibrationError(f"calibration method: {method}; expected {', '.join(METHODS)}.")
-    statistics = _Statistics(network)
+    statistics, count, digest = _Statistics(network), 0, hashlib.sha256()
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor() as workers:
         path = Path(folder) / "fp32.xml"
         build(network, path, EngineConfig(normalize=False, io="f32_nchw_rgb", resampler=resampler, check=False))
         runner = open_runner(path, taps=statistics.names)
         with Session(runner) as session:
             for batch in _batches(images):
-                statistics.count(batch)
+                for image in batch:
+                    digest.update(f"{image.shape}".encode())
+                    digest.update(image.tobytes())
                 outputs = runner.run_tapped(session.prepare(session.resize(batch)))
                 list(workers.map(statistics.add, statistics.names, map(outputs.__getitem__, statistics.names)))
+                count += len(batch)
                 advance(len(batch))
-    if statistics.images == 0:
+    if count == 0:
         raise CalibrationError("calibration: no images; expected some like those in use. Give images.")
     sample = images if isinstance(images, ImageSample) else None
     return CalibrationTable(
@@ -78,37 +81,22 @@ def calibrate(
         image_size=(network.input.shape[1], network.input.shape[2]),
         resampler=resampler,
         seed=None if sample is None else sample.seed,
-        images=tuple(map(str, range(statistics.images)) if sample is None else sample.names),
+        images=tuple(map(str, range(count)) if sample is None else sample.names),
         held_out=() if sample is None else tuple(sample.held_out),
-        images_hash=statistics.digest.hexdigest(),
-        ranges=statistics.ranges(METHODS[method]),
-        means=statistics.means() if correct_bias else {},
+        images_hash=digest.hexdigest(),
+        ranges={name: _range(histogram, METHODS[method]) for name, histogram in statistics.histograms.items()},
+        means={name: _rounded(total / count) for name, total in statistics.sums.items() if correct_bias},
     )
 
 
 class _Statistics:
-    """The values of a network's tensors on images: histograms, and sums of the inputs of convolutions.
-
-    Attributes:
-        names: tensors whose values are needed.
-        images: number of images.
-        digest: hash of the images' pixels.
-    """
+    """Histograms of tensors, and channel sums of the inputs of convolutions."""
 
     def __init__(self, network: Network) -> None:
         folded = fold_scales(network)
-        self._histograms = {name: Histogram() for name in list_sites(folded)}
-        self._sums = {name: np.zeros(folded[name].shape[0]) for name in list_inputs(folded)}
-        self.names = list(dict.fromkeys([*self._histograms, *self._sums]))
-        self.images = 0
-        self.digest = hashlib.sha256()
-
-    def count(self, batch: Sequence[Image]) -> None:
-        """Count and hash images."""
-        self.images += len(batch)
-        for image in batch:
-            self.digest.update(f"{image.shape}".encode())
-            self.digest.update(image.tobytes())
+        self.histograms = {name: Histogram() for name in list_sites(folded)}
+        self.sums = {name: np.zeros(folded[name].shape[0]) for name in list_inputs(folded)}
+        self.names = list(dict.fromkeys([*self.histograms, *self.sums]))
 
     def add(self, name: str, values: Array) -> None:
         """Add a tensor's values ``(n, C, H, W)``. Several threads may add different tensors."""
@@ -116,20 +104,14 @@ class _Statistics:
             raise CalibrationError(
                 f"{name}: NaN or infinity on the calibration images; expected finite values. Check the weights."
             )
-        if name in self._histograms:
-            self._histograms[name].add(values)
-        if name in self._sums:
-            self._sums[name] += values.mean((2, 3), dtype=np.float64).sum(0)
+        if name in self.histograms:
+            self.histograms[name].add(values)
+        if name in self.sums:
+            self.sums[name] += values.mean((2, 3), dtype=np.float64).sum(0)
 
-    def ranges(self, find: Callable[[Array, float], float]) -> dict[str, TensorRange]:
-        """Choose the ranges by a method."""
-        return {name: _range(histogram, find) for name, histogram in self._histograms.items()}
 
-    def means(self) -> dict[str, tuple[float, ...]]:
-        """Channel means, to 5 digits."""
-        return {
-            name: tuple(float(f"{value:.5g}") for value in total / self.images) for name, total in self._sums.items()
-        }
+def _rounded(values: Array) -> tuple[float, ...]:
+    return tuple(float(f"{value:.5g}") for value in values)
 
 
 def _batches(images: Iterable[Image]) -> Iterator[list[Image]]:

@@ -73,11 +73,11 @@ class QuantizationReport(BaseModel):
     engines: tuple[EngineRow, ...]
 
     def __str__(self) -> str:
-        int8, *others = (row.images_s for row in self.engines)
+        int8, *others = self.engines
         faster = ", ".join(
-            f"{int8[batch] / row[batch]:.2f} times as fast as {name.name} at batch {batch}"
-            for name, row in zip(self.engines[1:], others, strict=True)
-            for batch in int8
+            f"{rate / other.images_s[batch]:.2f} times as fast as {other.name} at batch {batch}"
+            for other in others
+            for batch, rate in int8.images_s.items()
         )
         least, mean = self.least_similarity, self.mean_similarity
         lines = [
@@ -149,15 +149,15 @@ def compare_int8(
 
     Args:
         engine: the engine file.
-        network: the engine's network.
-        table: the engine's calibration table.
+        network: its network.
+        table: its calibration table.
         images: ``(h, w, 3)`` uint8 BGR, at least 3, preferably not used by calibration.
         described: number and origin of the images.
         advance: called with a phase's name, steps done and steps in all.
     """
     info = describe(engine)
     target = find_target(info.target)
-    precisions = [precision for precision in COMPARED if precision in target.precisions()]
+    others = [precision for precision in COMPARED if precision in target.precisions()]
     config = EngineConfig(
         normalize=bool(info.normalized),
         io=info.io,
@@ -167,10 +167,10 @@ def compare_int8(
     )
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         paths = {"int8": Path(engine)}
-        for i, precision in enumerate(precisions):
+        for i, precision in enumerate(others):
             paths[precision] = Path(folder) / f"{precision}{Path(engine).suffix}"
             build(network, paths[precision], replace(config, precision=precision))
-            advance("building engines to compare with", i + 1, len(precisions))
+            advance("building engines to compare with", i + 1, len(others))
         if info.kept:
             paths[PURE] = Path(folder) / f"pure{Path(engine).suffix}"
             build(network, paths[PURE], replace(config, precision="int8", table=table))

@@ -19,7 +19,7 @@ from fastrt.errors import CalibrationError
 from fastrt.ir.network import Network
 from fastrt.passes import prepare
 from fastrt.passes.fold import fold_scales
-from fastrt.passes.quantize import Placement, list_convolutions
+from fastrt.passes.quantize import list_convolutions
 from fastrt.similarity import centred_cosines
 from fastrt.targets.base import BuildOptions
 from fastrt.targets.registry import find_target
@@ -57,10 +57,10 @@ def find_mix(
 
     Args:
         network: the result of `fastrt.build_network`.
-        table: the calibration table of the same network.
+        table: its calibration table.
         target: the target, whose quantization grids are tried.
         min_similarity: the bound, up to 1.
-        images: ``(h, w, 3)`` uint8 BGR, at least 2 that calibration did not use.
+        images: ``(h, w, 3)`` uint8 BGR, at least 2, preferably not used by calibration.
         advance: called with a phase's name, steps done and steps in all.
 
     Raises:
@@ -72,7 +72,7 @@ def find_mix(
         raise CalibrationError(f"images: {len(images)}; expected at least 2 to compare embeddings on. Give more.")
     convolutions = list_convolutions(fold_scales(network))
     with tempfile.TemporaryDirectory() as folder:
-        trial = _Trial(network, table, find_target(target).placement, images, Path(folder))
+        trial = _Trial(network, table, target, images, Path(folder) / "trial.xml")
         pure = trial.measure(())
         if pure >= min_similarity:
             return Mix((), pure, pure, {})
@@ -100,17 +100,10 @@ class _Trial:
     """Measures networks with some convolutions in int8."""
 
     def __init__(
-        self,
-        network: Network,
-        table: CalibrationTable,
-        placement: Placement,
-        images: Sequence[Image] | Array,
-        folder: Path,
+        self, network: Network, table: CalibrationTable, target: str, images: Sequence[Image] | Array, path: Path
     ) -> None:
-        self._network = network
-        self._table = table
-        self._placement = placement
-        self._path = folder / "trial.xml"
+        self._network, self._table, self._path = network, table, path
+        self._placement = find_target(target).placement
         self._info, _ = build(network, self._path, EngineConfig(resampler=table.resampler, check=False))
         with load(self._path) as session:
             self._images = session.resize(images)

@@ -98,7 +98,7 @@ def test_one_image_is_too_few(small: Small) -> None:
         fastrt.verify(session, small.network, [np.zeros((9, 9, 3), np.uint8)])
 
 
-def test_half_is_judged_by_what_rounding_alone_does() -> None:
+def test_fp16_may_differ_as_much_as_rounding_alone_makes_it() -> None:
     """A network that amplifies rounding may differ as much as rounding makes it, and no more."""
     case = load_golden("bagtricks_R50")
     runner = Disturbed(case.network, "fp16")

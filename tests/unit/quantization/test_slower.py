@@ -121,7 +121,7 @@ def test_nothing_more_is_built_if_none_is_slower(network: fastrt.Network, plugge
     assert set(device.built) == {"half", "int8"}
 
 
-def test_a_convolution_is_found_in_both_forms_of_an_ibn(network: fastrt.Network) -> None:
+def test_a_convolution_is_found_in_both_variants_of_an_ibn(network: fastrt.Network) -> None:
     names = own_names(network)
     for split in (False, True):
         made = {tensor.name for tensor in prepare(network, INFO, split=split)}
