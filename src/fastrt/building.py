@@ -75,7 +75,7 @@ def build(
         target: the runtime; inferred from the suffix if None.
         precision: the precision of the computation.
         normalize: give embeddings unit length; without, they are those of FastReID's model.
-        io: ``u8_nhwc_bgr``, ``(n, H, W, 3)`` uint8 BGR pixels; ``f32_nchw_rgb``, ``(n, 3, H, W)`` float32 RGB, 0 to 255
+        io: ``u8_nhwc_bgr``, ``(n, H, W, 3)`` uint8 BGR; ``f32_nchw_rgb``, ``(n, 3, H, W)`` float32 RGB, 0 to 255.
         resampler: the method by which a session resizes images; stored in the file.
         options: batches to tune for, compatibility, timing cache, progress; None for the target's defaults.
         check: compare the engine with the reference, and write no file if it fails. None: check int8 engines, and

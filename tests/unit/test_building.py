@@ -23,13 +23,13 @@ from fastrt.quantization.sensitivity import Mix
 from fastrt.targets.engine_info import EngineInfo, Precision
 from fastrt.targets.openvino.target import OpenVinoTarget
 
-SEEN = [draw_person(i // 2, i % 2, 64, 32) for i in range(24)]
-UNSEEN = [draw_person(i // 2, i % 2, 64, 32) for i in range(24, 36)]
+USED = [draw_person(i // 2, i % 2, 64, 32) for i in range(24)]
+UNUSED = [draw_person(i // 2, i % 2, 64, 32) for i in range(24, 36)]
 
 
 @pytest.fixture(scope="module")
 def table(small: Small) -> fastrt.CalibrationTable:
-    return fastrt.calibrate(small.network, SEEN)
+    return fastrt.calibrate(small.network, USED)
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def convolutions(small: Small, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names = list_convolutions(fold_scales(small.network))
 
     def search(_: object, __: object, target: str, bound: float, images: object, advance: object) -> Mix:
-        assert (target, bound, images) == ("openvino", 0.9, UNSEEN)
+        assert (target, bound, images) == ("openvino", 0.9, UNUSED)
         return Mix((names[0],), 0.95, 0.8, {})
 
     def compare_speed(sessions: Iterable[str], *_: object) -> dict[str, dict[int, float]]:
@@ -53,7 +53,7 @@ def test_a_bound_excludes_layers_and_compares_with_fp32(
     small: Small, table: fastrt.CalibrationTable, convolutions: list[str], tmp_path: Path
 ) -> None:
     path = tmp_path / "engine.xml"
-    built = fastrt.build(small.network, path, precision="int8", table=table, min_similarity=0.9, images=UNSEEN)
+    built = fastrt.build(small.network, path, precision="int8", table=table, min_similarity=0.9, images=UNUSED)
     assert fastrt.describe(path) == built.info
     assert built.info.kept == (convolutions[0],)
     assert built.info.min_similarity == 0.9
@@ -74,7 +74,7 @@ def test_int8_is_compared_with_fp32_when_asked(
 ) -> None:
     path, crops = tmp_path / "engine.xml", tmp_path / "crops"
     crops.mkdir()
-    for i, image in enumerate(UNSEEN):
+    for i, image in enumerate(UNUSED):
         PIL.Image.fromarray(image[..., ::-1]).save(crops / f"{i}.png")
     shared: dict[str, Any] = {"precision": "int8", "table": table, "check": False}
     plain = fastrt.build(small.network, path, **shared)
@@ -114,7 +114,7 @@ def test_slower_layers_are_excluded_where_the_target_times_them(
     monkeypatch.setattr(building, "exclude_slower", exclude)
     shared: dict[str, Any] = {"precision": "int8", "table": table, "check": False}
     with caplog.at_level(logging.WARNING, "fastrt"):
-        built = fastrt.build(small.network, tmp_path / "engine.xml", min_similarity=0.9, images=UNSEEN, **shared)
+        built = fastrt.build(small.network, tmp_path / "engine.xml", min_similarity=0.9, images=UNUSED, **shared)
     assert built.info.kept == (convolutions[0], slow)
     assert [(info.precision, info.min_similarity) for info in trials] == [("fp32", None), ("int8", None)]
     assert f"slower in int8 by themselves: {slow}" in caplog.text
@@ -129,5 +129,5 @@ def test_arguments_that_do_not_fit_are_refused(small: Small, table: fastrt.Calib
     with pytest.raises(fastrt.CalibrationError, match="Leave kept out"):
         fastrt.build(small.network, path, precision="int8", table=table, kept=["conv1"], min_similarity=0.9)
     with pytest.raises(fastrt.CalibrationError, match="^images: 2 that can be read .*; expected at least 8"):
-        fastrt.build(small.network, path, precision="int8", table=table, images=np.stack(UNSEEN[:2]))
+        fastrt.build(small.network, path, precision="int8", table=table, images=np.stack(UNUSED[:2]))
     assert not list(tmp_path.iterdir())

@@ -47,7 +47,7 @@ ComparedImages = Annotated[
     typer.Option(
         "--images",
         metavar="DIR",
-        help="int8: images to compare with fp32 on; by default those that calibration left over. Repeatable.",
+        help="int8: images to compare with fp32 on; by default those that calibration did not use. Repeatable.",
         show_default=False,
     ),
 ]

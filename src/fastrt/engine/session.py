@@ -54,7 +54,7 @@ class Session:
             ``(n, D)`` float32, one row per image, in order; of unit length unless the engine was built raw.
 
         Raises:
-            ImageError: there is no image, or an image is not ``(h, w, 3)`` uint8 or has no pixels; its index is named.
+            ImageError: there is no image, or an image is not ``(h, w, 3)`` uint8 or has no pixels; names its index.
             EngineError: the session is closed, or the runtime failed.
         """
         if _lies_elsewhere(images):

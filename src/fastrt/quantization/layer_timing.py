@@ -35,7 +35,6 @@ COPY = re.compile(r"^Reformatting CopyNode for \w+ Tensor \d+ to ")
 
 HALF, INT8, MIXED = "fp16", "int8", "int8, the slower ones in fp16"
 
-
 Build = Callable[[Path, Precision, Collection[str]], EngineInfo]
 """Builds an engine of the network to be timed: its path, its precision, and the convolutions excluded from int8."""
 

@@ -80,7 +80,7 @@ def test_a_table_survives_its_file_and_reads_a_line_a_tensor(table: fastrt.Calib
     assert sum(line.startswith(f'  "{name}": {{"low": ') for line in lines) == 1
 
 
-def test_a_table_tells_names_that_are_no_utf8(table: fastrt.CalibrationTable, tmp_path: Path) -> None:
+def test_a_table_holds_names_that_are_not_utf8(table: fastrt.CalibrationTable, tmp_path: Path) -> None:
     path = tmp_path / "table.json"
     odd = table.model_copy(update={"images": (os.fsdecode(b"\xd6\xd0.jpg"), "\u4e2d.jpg")})
     odd.save(path)
@@ -204,7 +204,7 @@ def test_int8_files_are_a_quarter_of_the_size(small: Small, table: fastrt.Calibr
         assert path.with_suffix(part).stat().st_size < 0.27 * full
 
 
-def test_the_fewest_convolutions_are_kept_that_hold_the_bound(
+def test_the_fewest_convolutions_are_excluded_that_reach_the_bound(
     small: Small, table: fastrt.CalibrationTable, tmp_path: Path
 ) -> None:
     held_out: list[Image] = draw_held_out((64, 32), 12)

@@ -1,4 +1,4 @@
-"""Which convolutions stay in half for the sake of speed: what is decided of what a device measures."""
+"""Convolutions that are excluded from int8 for speed, by the times that a device measures."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def measure(plugged: list[Device], device: Device, kept: Sequence[str] = ()) -> 
     return exclude_slower(device.network, "tensorrt", kept, device.build)
 
 
-def test_those_that_are_slower_stay_in_half_if_that_is_faster(network: fastrt.Network, plugged: list[Device]) -> None:
+def test_slower_layers_are_excluded_if_the_engine_gets_faster(network: fastrt.Network, plugged: list[Device]) -> None:
     one, two, *_ = list_convolutions(fold_scales(network))
     device = Device(network, [two], {layer_timing.HALF: 100, layer_timing.INT8: 110, layer_timing.MIXED: 120})
     selection = measure(plugged, device, [one])
@@ -106,7 +106,7 @@ def test_a_mix_that_is_no_faster_is_not_taken(network: fastrt.Network, plugged: 
     assert measure(plugged, device).kept == ()
 
 
-def test_all_stay_in_half_where_int8_gains_nothing(network: fastrt.Network, plugged: list[Device]) -> None:
+def test_all_layers_are_excluded_where_int8_gains_nothing(network: fastrt.Network, plugged: list[Device]) -> None:
     names = list_convolutions(fold_scales(network))
     device = Device(network, names[:1], {layer_timing.HALF: 100, layer_timing.INT8: 90, layer_timing.MIXED: 95})
     selection = measure(plugged, device)
@@ -135,7 +135,7 @@ def test_batches_count_alike() -> None:
     half = [{"a": 1.0, "b": 9.0}, {"a": 100.0, "b": 900.0}]
     assert find_slower(half, [{"a": 2.0, "b": 9.0}, {"a": 90.0, "b": 900.0}]) == ["a"]
     assert find_slower(half, [{"a": 1.2, "b": 9.0}, {"a": 70.0, "b": 900.0}]) == []
-    assert find_slower(half, [{"b": 9.0}, {"a": 200.0, "b": 900.0}]) == []  # not to be seen everywhere
+    assert find_slower(half, [{"b": 9.0}, {"a": 200.0, "b": 900.0}]) == []  # timed for one batch only
 
 
 def test_only_tensorrt_times_its_layers(network: fastrt.Network, tmp_path: Path) -> None:
