@@ -268,7 +268,7 @@ def _bad_inputs(small: Small, tmp_path: Path) -> dict[str, tuple[Sequence[object
             ("embed", small.engine, tmp_path / "none.png"),
             f"error: {tmp_path / 'none.png'}: does not exist;",
         ),
-        "engine": (("embed", small.checkpoint, image), "model_best.pth is not named as an engine"),
+        "engine": (("embed", small.checkpoint, image), "model_best.pth: not the suffix of an engine"),
         "convert": (
             ("convert", small.checkpoint, tmp_path / "out.zip"),
             "out.zip: suffix .zip; expected .pth",
@@ -352,7 +352,7 @@ def test_calibrate_and_build_int8(run: Run, small: Small, crops: Path, tmp_path:
     similarity = ("--min-similarity", "0.999", "--images", crops)
     result = run("build", *model, "--precision", "int8", "--calibration", table, *similarity, "-o", engine)
     assert result.code == 0, result.err
-    assert "kept in floating point: " in result.out
+    assert "excluded from int8: " in result.out
     assert json.loads((tmp_path / "int8.report.json").read_text())["least_similarity"] >= 0.999
 
     elsewhere = tmp_path / "int8.foo"
@@ -361,7 +361,7 @@ def test_calibrate_and_build_int8(run: Run, small: Small, crops: Path, tmp_path:
     assert "int8.foo has the suffix .foo; name the engine file" in result.err
 
     result = run("verify", engine, *model, "--images", crops)
-    assert "wanted in int8" in result.out
+    assert "expected in int8" in result.out
     assert "Kendall's tau of neighbours" in result.out
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -33,7 +32,9 @@ class Session:
             EngineError: ``batch`` is less than 1.
         """
         if batch is not None and batch < 1:
-            raise EngineError(f"a batch of {batch} images cannot be run; at least 1 is wanted")
+            raise EngineError(
+                f"batch: {batch}; expected at least 1 image per run. Leave it out for the preferred size."
+            )
         self.info: EngineInfo = runner.info
         self.batch = batch or runner.batch
         self.threads = runner.threads
@@ -53,7 +54,7 @@ class Session:
             ``(n, D)`` float32, one row per image, in order; of unit length unless the engine was built raw.
 
         Raises:
-            ImageError: there is no image, or an image is not ``(h, w, 3)`` uint8 or has no pixels; its index is named.
+            ImageError: there is no image, or an image is not ``(h, w, 3)`` uint8 or has no pixels; names its index.
             EngineError: the session is closed, or the runtime failed.
         """
         if _lies_elsewhere(images):
@@ -110,9 +111,7 @@ class Session:
     def __enter__(self) -> Session:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __repr__(self) -> str:
@@ -147,7 +146,7 @@ class Session:
 
     def _check(self, images: Sequence[Image] | Images) -> None:
         if len(images) == 0:
-            raise ImageError("a batch of 0 images has no embeddings; give at least one")
+            raise ImageError("images: none; expected at least one. Skip empty batches.")
         if isinstance(images, np.ndarray):
             self._check_batch(images)
         else:
@@ -158,13 +157,12 @@ class Session:
         height, width = self.info.image_size
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (height, width, 3):
             hint = (
-                "for a single image, give [image]"
+                "For a single image, give [image]."
                 if images.ndim == 3
-                else "for images of other sizes, give a list of them"
+                else "For images of other sizes, give a list of them."
             )
             raise ImageError(
-                f"a batch of shape {images.shape} {images.dtype} does not fit the engine,"
-                f" which wants (n, {height}, {width}, 3) uint8 BGR; {hint}"
+                f"images: shape {images.shape} {images.dtype}; expected (n, {height}, {width}, 3) uint8 BGR. {hint}"
             )
 
 

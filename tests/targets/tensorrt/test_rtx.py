@@ -79,8 +79,8 @@ def test_progress_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (["--batch", "8,1"], "batches are (8, 1); numbers of images are wanted, each larger than the one before"),
-        (["--batch", "0,1"], "batches are (0, 1); numbers of images are wanted"),
+        (["--batch", "8,1"], "batches: (8, 1); expected numbers of images from 1, each larger than the one before"),
+        (["--batch", "0,1"], "batches: (0, 1); expected numbers of images from 1"),
         (
             ["--batch", "many"],
             "--batch many: not a list of numbers; expected numbers with commas. Write --batch 1,8,32.",
@@ -120,6 +120,6 @@ def test_a_plan_without_a_gpu_says_what_is_missing(tmp_path: Path) -> None:
 
 def test_there_is_no_timing_cache(tmp_path: Path) -> None:
     options = BuildOptions(batches=(1,), timing_cache=tmp_path / "timing.cache")
-    with pytest.raises(fastrt.TargetError, match="tensorrt-rtx measures nothing when it builds"):
+    with pytest.raises(fastrt.TargetError, match="tensorrt-rtx: timing_cache is set; expected none"):
         fastrt.build(load_golden("kd-r18-r101_ibn").network, tmp_path / "a.rtx", options=options)
     assert not list(tmp_path.iterdir())

@@ -60,7 +60,7 @@ def test_a_cut_engine_is_refused(suffix: str, small: Small, tmp_path: Path) -> N
         data = part.read_bytes()
         for length in (0, 1, 5, 100, len(data) // 2, len(data) - 100, len(data) - 2):
             part.write_bytes(data[:length])
-            with pytest.raises(fastrt.EngineError, match=r"build it again|is damaged"):
+            with pytest.raises(fastrt.EngineError, match=r"[Bb]uild it again|is damaged"):
                 fastrt.load(path)
         part.write_bytes(data)
     fastrt.load(path).close()
@@ -71,10 +71,10 @@ def test_a_cut_engine_is_refused(suffix: str, small: Small, tmp_path: Path) -> N
     [
         (
             "engine.pth",
-            "engine.pth is not named as an engine; engines are .xml (openvino), .onnx (onnx), .npz (reference)",
+            "engine.pth: not the suffix of an engine; expected .xml (openvino), .onnx (onnx), .npz (reference)",
         ),
-        ("nowhere.xml", "there is no engine"),
-        ("folder.xml", "folder.xml is a folder; name the engine file in it"),
+        ("nowhere.xml", "nowhere.xml: no such file; expected an engine"),
+        ("folder.xml", "folder.xml: is a folder; expected an engine. Name the engine file in it."),
         ("alone.xml", "alone.xml has no alone.bin beside it; both files of an OpenVINO engine are needed"),
     ],
 )
@@ -185,7 +185,7 @@ def test_an_engine_that_fails_its_checks_is_not_written(small: Small, tmp_path: 
 
 
 def test_options_that_a_target_lacks_are_refused(small: Small, tmp_path: Path) -> None:
-    with pytest.raises(fastrt.TargetError, match="openvino has no version_compatible: its engines take any batch"):
+    with pytest.raises(fastrt.TargetError, match="openvino: version_compatible is set; expected no such option"):
         fastrt.build(small.network, tmp_path / "engine.xml", options=BuildOptions(version_compatible=True))
-    with pytest.raises(fastrt.TargetError, match="openvino has no batches"):
+    with pytest.raises(fastrt.TargetError, match="openvino: batches is set"):
         fastrt.build(small.network, tmp_path / "engine.xml", options=BuildOptions(batches=(1, 8)))

@@ -88,17 +88,17 @@ def test_another_networks_engine_cannot_be_compared(small: Small, tmp_path: Path
     with fastrt.load(small.engine) as session, pytest.raises(fastrt.EngineError) as caught:
         fastrt.verify(session, network)
     assert str(caught.value) == (
-        "the engine takes (64, 32) images to 512 numbers, the network (96, 32) to 512;"
-        " verify an engine with its own checkpoint and config"
+        "engine: (64, 32) images to 512 numbers; expected (96, 32) to 512, as the network."
+        " Verify an engine with its own checkpoint and config."
     )
 
 
 def test_one_image_is_too_few(small: Small) -> None:
-    with fastrt.load(small.engine) as session, pytest.raises(fastrt.EngineError, match="give at least 2"):
+    with fastrt.load(small.engine) as session, pytest.raises(fastrt.EngineError, match="expected at least 2"):
         fastrt.verify(session, small.network, [np.zeros((9, 9, 3), np.uint8)])
 
 
-def test_half_is_judged_by_what_rounding_alone_does() -> None:
+def test_fp16_may_differ_as_much_as_rounding_alone_makes_it() -> None:
     """A network that amplifies rounding may differ as much as rounding makes it, and no more."""
     case = load_golden("bagtricks_R50")
     runner = Disturbed(case.network, "fp16")
