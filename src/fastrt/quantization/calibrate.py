@@ -79,14 +79,14 @@ def calibrate(
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(WORKERS) as workers:
         path = Path(folder) / "fp32.xml"
         build(network, path, normalize=False, io="f32_nchw_rgb", resampler=resampler, check=False)
-        runner = open_runner(path, taps=wanted)
+        runner = open_runner(path, intermediate=wanted)
         with Session(runner) as session:
             for batch in _batches(images):
                 for image in batch:
                     digest.update(f"{image.shape}".encode())
                     digest.update(image.tobytes())
-                taps = runner.run_tapped(session.prepare(session.resize(batch)))
-                list(workers.map(look, wanted, (taps[name] for name in wanted)))
+                values = runner.run_intermediate(session.prepare(session.resize(batch)))
+                list(workers.map(look, wanted, (values[name] for name in wanted)))
                 count += len(batch)
                 advance(len(batch))
     if count == 0:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
 
-from fastrt.arrays import Array, Embeddings, Shape
+from fastrt.arrays import Array, DeviceEmbeddings, Embeddings, ReadyArray, Shape
 from fastrt.errors import EngineError, ImageError, TargetError
 from fastrt.ir.network import Network, Tensor
 from fastrt.passes.quantize import Placement
@@ -111,9 +111,23 @@ class Runner(ABC):
         threads: number of CPU threads that compute a batch, if the runtime reports it.
     """
 
-    info: EngineInfo
     batch: int = 8  # on CPUs larger batches gain nothing and use more memory
     threads: int | None = None
+
+    def __init__(self, engine: Any, info: EngineInfo) -> None:
+        self.info = info
+        self._engine: Any | None = engine
+
+    @property
+    def engine(self) -> Any:
+        """The runtime's own object.
+
+        Raises:
+            EngineError: the runner is closed.
+        """
+        if self._engine is None:
+            raise EngineError("the session is closed; load the engine again")
+        return self._engine
 
     @abstractmethod
     def run(self, batch: Array) -> Embeddings:
@@ -123,8 +137,16 @@ class Runner(ABC):
         """Yield the embeddings of each batch, in order."""
         return map(self.run, batches)
 
-    def run_on_device(self, images: Any, *, stay: bool) -> Any:
-        """Compute the embeddings of images that may be in GPU memory; with ``stay`` the embeddings remain there."""
+    def run_array(self, images: ReadyArray) -> Embeddings:
+        """Compute the embeddings of images ``(n, ...)`` in host or GPU memory, ``n`` of any size.
+
+        Raises:
+            ImageError: the engine does not run on a GPU, or the images do not fit it.
+        """
+        raise ImageError(f"{self.info.target} runs on the CPU and takes no arrays of a GPU; give NumPy arrays")
+
+    def run_on_device(self, images: ReadyArray) -> DeviceEmbeddings:
+        """Compute embeddings as `run_array` does, and leave them in GPU memory."""
         raise ImageError(f"{self.info.target} runs on the CPU and takes no arrays of a GPU; give NumPy arrays")
 
     def pinned(self, count: int) -> Array:
@@ -139,12 +161,12 @@ class Runner(ABC):
         raise EngineError(f"{self.info.target} does not time layers here; engines of tensorrt do")
 
     @abstractmethod
-    def run_tapped(self, batch: Array) -> Mapping[str, Array]:
-        """Return the intermediate outputs for a batch by name, ``(n, ...)`` each; requires ``taps`` at load."""
+    def run_intermediate(self, batch: Array) -> Mapping[str, Array]:
+        """Return the intermediate outputs for a batch, ``(n, ...)`` each, by the names given to `Target.load`."""
 
-    @abstractmethod
     def close(self) -> None:
         """Free the runner's resources; it cannot run afterwards. A second call does nothing."""
+        self._engine = None
 
 
 class Target(ABC):
@@ -193,11 +215,11 @@ class Target(ABC):
         """Write an engine file with ``info``; the caller makes the file and its companions appear atomically."""
 
     @abstractmethod
-    def load(self, path: Path, device: str, taps: bool | Collection[str] = False, mode: Mode = "latency") -> Runner:
+    def load(self, path: Path, device: str, intermediate: Collection[str] = (), mode: Mode = "latency") -> Runner:
         """Load an engine file.
 
-        ``taps`` makes intermediate outputs readable, which is slower: True for all named tensors, or their names.
-        A target without modes ignores ``mode``.
+        ``intermediate`` names tensors to make readable as outputs, which is slower; names that the engine lacks are
+        ignored. A target without modes ignores ``mode``.
 
         Raises:
             EngineError: the file is not an engine of this runtime, or is damaged.

@@ -142,7 +142,8 @@ def test_arrays_of_a_gpu_are_taken_and_left(runtime: FakeRuntime) -> None:
         assert np.array_equal(session(images), want)
         left = session.embed_on_device(images)
         assert left.__cuda_array_interface__["shape"] == want.shape
-        view = np.ctypeslib.as_array((ctypes.c_float * want.size).from_address(left.pointer))
+        address = left.__cuda_array_interface__["data"][0]
+        view = np.ctypeslib.as_array((ctypes.c_float * want.size).from_address(address))
         assert np.array_equal(view.reshape(want.shape), want)
         del left
         with pytest.raises(fastrt.ImageError, match="does not fit the engine, which wants"):
@@ -169,9 +170,9 @@ class ByDlpack:
 def test_arrays_of_the_host_may_be_embedded_to_the_gpu(runtime: FakeRuntime) -> None:
     session, _ = _open(runtime)
     with session:
-        assert len(session.embed_on_device(IMAGES[::2])) == 25
+        assert session.embed_on_device(IMAGES[::2]).shape == (25, 2)
         with pytest.raises(fastrt.ImageError, match="a list is no ready batch"):
-            session.embed_on_device(list(IMAGES))
+            session.embed_on_device(list(IMAGES))  # type: ignore[arg-type]
 
 
 def test_dlpack_is_read(runtime: FakeRuntime) -> None:

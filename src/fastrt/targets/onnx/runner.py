@@ -16,34 +16,25 @@ class OnnxRunner(Runner):
     """An onnxruntime session that any number of threads may share."""
 
     def __init__(self, session: Any, info: EngineInfo, names: list[str]) -> None:
-        self.info = info
-        self._session: Any | None = session
+        super().__init__(session, info)
         self._names = names
         self._input = session.get_inputs()[0].name
 
     def run(self, batch: Array) -> Embeddings:
-        embeddings: Embeddings = self._run(batch, [self._open().get_outputs()[0].name])[0]
+        embeddings: Embeddings = self._run(batch, [self.engine.get_outputs()[0].name])[0]
         return embeddings.reshape(len(batch), -1)
 
-    def run_tapped(self, batch: Array) -> Mapping[str, Array]:
+    def run_intermediate(self, batch: Array) -> Mapping[str, Array]:
         return dict(zip(self._names, self._run(batch, self._names), strict=True))
 
     def _run(self, batch: Array, names: list[str]) -> list[Array]:
         try:
-            results: list[Array] = self._open().run(names, {self._input: batch})
+            results: list[Array] = self.engine.run(names, {self._input: batch})
         except EngineError:
             raise
         except Exception as error:  # onnxruntime's exceptions share no other base class
             raise EngineError(f"onnxruntime failed on a batch of shape {batch.shape}: {error}") from error
         return results
-
-    def _open(self) -> Any:
-        if self._session is None:
-            raise EngineError("the session is closed; load the engine again")
-        return self._session
-
-    def close(self) -> None:
-        self._session = None
 
 
 def open_session(model: str | bytes, path: Path) -> Any:

@@ -56,19 +56,18 @@ class OnnxTarget(Target, row=ROWS["onnx"]):
         onnx.checker.check_model(model)
         path.write_bytes(model.SerializeToString())
 
-    def load(self, path: Path, device: str, taps: bool | Collection[str] = False, mode: Mode = "latency") -> Runner:
+    def load(self, path: Path, device: str, intermediate: Collection[str] = (), mode: Mode = "latency") -> Runner:
         if device != "cpu":
             raise TargetError(f"onnx runs on cpu, not on {device}; build an engine for that device instead")
-        if not taps:
+        if not intermediate:
             session = open_session(str(path), path)
             return OnnxRunner(session, _describe(session, path), [])
         onnx = _import_onnx()
         info = self.describe(path)
         model = _load_proto(onnx, path)
         output = model.graph.output[0].name
-        names = [node.name for node in model.graph.node if [node.name] == list(node.output) and node.name != output]
-        if taps is not True:
-            names = [name for name in names if name in taps]
+        made = (node.name for node in model.graph.node if [node.name] == list(node.output))
+        names = [name for name in made if name in intermediate and name != output]
         model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names)
         return OnnxRunner(open_session(model.SerializeToString(), path), info, [output, *names])
 

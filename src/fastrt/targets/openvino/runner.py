@@ -20,8 +20,7 @@ class OpenVinoRunner(Runner):
     """A compiled model; each calling thread takes its own inference request from a pool."""
 
     def __init__(self, compiled: Any, info: EngineInfo, names: list[str]) -> None:
-        self.info = info
-        self._compiled: Any | None = compiled
+        super().__init__(compiled, info)
         self._names = names
         self._idle: LifoQueue[Any] = LifoQueue()
         self._at_once = max(2, int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")))
@@ -31,7 +30,7 @@ class OpenVinoRunner(Runner):
     def run(self, batch: Array) -> Embeddings:
         return self._infer(batch)[0].reshape(len(batch), -1)
 
-    def run_tapped(self, batch: Array) -> Mapping[str, Array]:
+    def run_intermediate(self, batch: Array) -> Mapping[str, Array]:
         return dict(zip(self._names, self._infer(batch), strict=True))
 
     def run_all(self, batches: Iterable[Array]) -> Iterator[Embeddings]:
@@ -74,15 +73,14 @@ class OpenVinoRunner(Runner):
             self._idle.put(request)
 
     def _take(self) -> Any:
-        if self._compiled is None:
-            raise EngineError("the session is closed; load the engine again")
+        compiled = self.engine
         try:
             return self._idle.get_nowait()
         except Empty:
-            return self._compiled.create_infer_request()
+            return compiled.create_infer_request()
 
     def close(self) -> None:
-        self._compiled = None
+        super().close()
         self._idle = LifoQueue()
 
 

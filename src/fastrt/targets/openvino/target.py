@@ -58,7 +58,7 @@ class OpenVinoTarget(Target, row=ROWS["openvino"]):
         if info.precision == "fp16":
             _mark_float32(path, list_float32(network))
 
-    def load(self, path: Path, device: str, taps: bool | Collection[str] = False, mode: Mode = "latency") -> Runner:
+    def load(self, path: Path, device: str, intermediate: Collection[str] = (), mode: Mode = "latency") -> Runner:
         model = _read(path)
         info = _describe(model, path)
         core = ov.Core()
@@ -68,7 +68,7 @@ class OpenVinoTarget(Target, row=ROWS["openvino"]):
             raise TargetError(f"openvino finds no device {device} here; it finds {known}")
         if name == "CPU" and info.precision is not None:
             refuse_precision(self, info.precision)
-        names = _tap(model, None if taps is True else taps) if taps else []
+        names = _add_outputs(model, intermediate)
         # By default OpenVINO computes in bfloat16 if the CPU supports it.
         config = {"INFERENCE_PRECISION_HINT": HINTS[info.precision or "fp32"], "PERFORMANCE_HINT": mode.upper()}
         try:
@@ -136,16 +136,14 @@ def _dtype(port: Any) -> str:
     return str(np.dtype(port.get_element_type().to_dtype()))
 
 
-def _tap(model: Any, wanted: Collection[str] | None) -> list[str]:
-    """Add an output for every node with a (wanted) tensor's name; return the names of all outputs, in order."""
-    output = model.output(0)
-    taps = {}
+def _add_outputs(model: Any, names: Collection[str]) -> list[str]:
+    """Add the tensors of these names as outputs, those that exist; return the names of all outputs, in order."""
+    embedding = _name(model.output(0))
+    added = {}
     for op in model.get_ordered_ops():
         name = op.get_friendly_name()
-        if op.get_type_name() not in ("Result", "Constant", "Parameter") and name in op.output(0).get_names():
-            if wanted is not None and name not in wanted:
-                continue
-            taps[name] = op.output(0)
-    taps.pop(output.get_any_name(), None)
-    model.add_outputs(list(taps.values()))
-    return [output.get_any_name(), *taps]
+        is_computed = op.get_type_name() not in ("Result", "Constant", "Parameter")
+        if is_computed and name in names and name != embedding and name in op.output(0).get_names():
+            added[name] = op.output(0)
+    model.add_outputs(list(added.values()))
+    return [embedding, *added]

@@ -34,7 +34,7 @@ class ReferenceTarget(Target, row=ROWS["reference"]):
     def build(self, network: Network, path: Path, info: EngineInfo, options: BuildOptions) -> None:
         write_network(network, path, info.to_text())
 
-    def load(self, path: Path, device: str, taps: bool | Collection[str] = False, mode: Mode = "latency") -> Runner:
+    def load(self, path: Path, device: str, intermediate: Collection[str] = (), mode: Mode = "latency") -> Runner:
         if device != "cpu":
             raise TargetError(f"reference runs on cpu, not on {device}")
         return ReferenceRunner(read_network(path), self.describe(path))

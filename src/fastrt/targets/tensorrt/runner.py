@@ -9,17 +9,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from queue import Empty, LifoQueue
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 
-from fastrt.arrays import Array, Embeddings
+from fastrt.arrays import Array, Embeddings, ReadyArray
 from fastrt.errors import EngineError, ImageError
 from fastrt.targets.base import Runner
 from fastrt.targets.engine_info import EngineInfo
 from fastrt.targets.tensorrt import cuda
 from fastrt.targets.tensorrt.capabilities import Capabilities, Trt
-from fastrt.targets.tensorrt.device_array import DeviceArray, is_on_device, view_device_array, view_host_array
+from fastrt.targets.tensorrt.device_array import DeviceArray, DeviceView, view_array
 from fastrt.targets.tensorrt.execution_slot import ExecutionSlot, Ports
 from fastrt.targets.tensorrt.profiler import make_profiler
 
@@ -45,10 +45,9 @@ class TensorRtRunner(Runner):
     """Runs a plan on one GPU. Threads share its execution slots; each slot runs one batch at a time."""
 
     def __init__(self, capabilities: Capabilities, engine: Trt, info: EngineInfo, ports: Ports, device: int) -> None:
-        self.info = info
+        super().__init__(engine, info)
         self.device = device
         self._capabilities = capabilities
-        self._engine = engine
         self._ports = ports
         self._profiles = _profiles(engine, ports.input_name)
         self.batch = max(longest for _, _, longest in self._profiles)
@@ -74,51 +73,57 @@ class TensorRtRunner(Runner):
 
         return self._fly(map(flight, batches))
 
-    def run_on_device(self, images: Any, *, stay: bool) -> Embeddings | DeviceArray:
-        """Compute the embeddings of images ``(n, ...)`` in the engine's input profile, on the host or the GPU.
+    def run_array(self, images: ReadyArray) -> Embeddings:
+        view = self._view(images)
+        rows = np.empty((view.shape[0], self._ports.dimension), np.float32)
 
-        Args:
-            images: a NumPy array, or one with ``__cuda_array_interface__`` or DLPack; any number of rows.
-            stay: leave the embeddings on the GPU.
+        def collect(slot: ExecutionSlot, start: int, count: int) -> None:
+            rows[start : start + count] = slot.collect(count)
 
-        Raises:
-            ImageError: shape or dtype differ from the engine's, or there are no images.
-        """
+        self._run_view(view, collect, stay=False)
+        return rows
+
+    def run_on_device(self, images: ReadyArray) -> DeviceArray:
+        view = self._view(images)
+        rows = DeviceArray((view.shape[0], self._ports.dimension), self.device)
+
+        def collect(slot: ExecutionSlot, start: int, count: int) -> None:
+            slot.collect_on_device(rows.pointer + start * self._ports.output_bytes, count)
+
+        self._run_view(view, collect, stay=True)
+        return rows
+
+    def _view(self, images: ReadyArray) -> DeviceView:
+        """Return a view of images, after checking shape and dtype."""
         cuda.set_device(self.device)
-        view = view_device_array(images) if is_on_device(images) else view_host_array(images)
+        view = view_array(images)
         wanted = "uint8" if self.info.io == "u8_nhwc_bgr" else "float32"
         if view.shape[1:] != self._ports.input_shape or view.dtype != wanted:
             raise ImageError(
                 f"an array of shape {view.shape} {view.dtype} does not fit the engine,"
                 f" which wants (n, {', '.join(map(str, self._ports.input_shape))}) {wanted}"
             )
-        count = view.shape[0]
-        if count == 0:
+        if view.shape[0] == 0:
             raise ImageError("a batch of 0 images has no embeddings; give at least one")
-        result = DeviceArray((count, self._ports.dimension), self.device) if stay else None
-        rows = np.empty((0 if stay else count, self._ports.dimension), np.float32)
+        return view
+
+    def _run_view(self, view: DeviceView, collect: Callable[[ExecutionSlot, int, int], None], *, stay: bool) -> None:
+        """Run the images of a view; ``collect`` takes a slot and its first row and number of rows."""
 
         def flight(start: int) -> Flight[None]:
-            part = min(self.batch, count - start)
+            count = min(self.batch, view.shape[0] - start)
+            source = view.pointer + start * self._ports.input_bytes
+            return Flight(
+                lambda slot: slot.submit(source, count, self._padded(count), stay=stay),
+                lambda slot: collect(slot, start, count),
+            )
 
-            def submit(slot: ExecutionSlot) -> None:
-                slot.submit(view.pointer + start * self._ports.input_bytes, part, self._padded(part), stay=stay)
-
-            def collect(slot: ExecutionSlot) -> None:
-                if result is None:
-                    rows[start : start + part] = slot.collect(part)
-                else:
-                    slot.collect_on_device(result.pointer + start * self._ports.output_bytes, part)
-
-            return Flight(submit, collect)
-
-        for _ in self._fly(map(flight, range(0, count, self.batch))):
+        for _ in self._fly(map(flight, range(0, view.shape[0], self.batch))):
             pass
-        return rows if result is None else result
 
     def pinned(self, count: int) -> Array:
         """Allocate page-locked memory for ``count`` images, from which the GPU copies directly."""
-        self._open()
+        _ = self.engine  # refuses if closed
         cuda.set_device(self.device)
         dtype = np.uint8 if self.info.io == "u8_nhwc_bgr" else np.float32
         return cuda.Pinned(count * self._ports.input_bytes).array((count, *self._ports.input_shape), dtype)
@@ -137,7 +142,7 @@ class TensorRtRunner(Runner):
             del context
         return {name: statistics.median(values) for name, values in profiler.times.items()}
 
-    def run_tapped(self, batch: Array) -> Mapping[str, Array]:
+    def run_intermediate(self, batch: Array) -> Mapping[str, Array]:
         raise EngineError("tensorrt fuses layers, so a plan has no tensors inside to compare; verify it whole")
 
     def close(self) -> None:
@@ -149,7 +154,7 @@ class TensorRtRunner(Runner):
             for slot in slots:
                 if slot is not None:
                     slot.close()
-            self._engine = None
+            super().close()
             for _ in range(SLOTS):
                 self._idle.put(None)  # wakes threads that wait for an execution slot; they find the engine closed
 
@@ -169,7 +174,7 @@ class TensorRtRunner(Runner):
         except Empty:
             return None
         try:
-            engine = self._open()
+            engine = self.engine
             cuda.set_device(self.device)
             if slot is None:
                 slot = ExecutionSlot(self._ports, self.batch, _scratch(engine), self._create_context)
@@ -218,12 +223,11 @@ class TensorRtRunner(Runner):
         return next(size for size in self._sizes if size >= count)
 
     def _create_context(self, size: int, slot: ExecutionSlot) -> Trt:
-        engine = self._open()
         profile = min(
             (i for i, (low, _, high) in enumerate(self._profiles) if low <= size <= high),
             key=lambda i: self._profiles[i][2],
         )
-        context = _create_context(self._capabilities.trt, engine, slot.scratch)
+        context = _create_context(self._capabilities.trt, self.engine, slot.scratch)
         if context is None or not context.set_optimization_profile_async(profile, int(slot.stream.handle)):
             raise EngineError(
                 f"tensorrt makes no context for a batch of {size}; a plan of TensorRT 8 that fastrt did not build may"
@@ -231,11 +235,6 @@ class TensorRtRunner(Runner):
             )
         slot.stream.wait()
         return context
-
-    def _open(self) -> Trt:
-        if self._engine is None:
-            raise EngineError("the session is closed; load the engine again")
-        return self._engine
 
 
 def _profiles(engine: Trt, name: str) -> list[tuple[int, int, int]]:

@@ -49,8 +49,8 @@ class TensorRtTarget(Target, row=ROWS["tensorrt"]):
             raise TargetError("tensorrt builds on the GPU that the engine is for, and there is none here")
         path.write_bytes(build_plan(capabilities, network, info, options))
 
-    def load(self, path: Path, device: str, taps: bool | Collection[str] = False, mode: Mode = "latency") -> Runner:
-        if taps:
+    def load(self, path: Path, device: str, intermediate: Collection[str] = (), mode: Mode = "latency") -> Runner:
+        if intermediate:
             raise TargetError("tensorrt fuses layers, so a plan has no tensors inside to compare; verify it whole")
         index = cuda.find_device(device)
         cuda.set_device(index)
