@@ -44,7 +44,7 @@ def make_tensor(name: str, operation: Operation, inputs: Sequence[Tensor], *, ex
         NetworkError: the inputs do not fit the operation.
     """
     if operation.arity not in (-1, len(inputs)):
-        raise NetworkError(f"{name}: {operation.kind} takes {operation.arity} tensors, found {len(inputs)}")
+        raise NetworkError(f"{name}: {operation.kind} of {len(inputs)} tensors; expected {operation.arity}")
     try:
         shape = operation.infer(*(tensor.shape for tensor in inputs))
     except NetworkError as error:
@@ -71,9 +71,9 @@ class Network:
         seen: set[str] = set()
         for tensor in self.tensors:
             if tensor.name in seen:
-                raise NetworkError(f"two tensors are named {tensor.name}; names must differ")
+                raise NetworkError(f"{tensor.name}: two tensors have this name; expected different names")
             if unknown := [name for name in tensor.inputs if name not in seen]:
-                raise NetworkError(f"{tensor.name} is made of {unknown[0]}, which no tensor before it makes")
+                raise NetworkError(f"{tensor.name}: it reads {unknown[0]}; expected the names of earlier tensors")
             seen.add(tensor.name)
 
     def __iter__(self) -> Iterator[Tensor]:
@@ -86,7 +86,7 @@ class Network:
         for tensor in self.tensors:
             if tensor.name == name:
                 return tensor
-        raise NetworkError(f"there is no tensor {name} in this network")
+        raise NetworkError(f"{name}: no tensor of the network has this name")
 
     def __str__(self) -> str:
         return "\n".join(map(str, self.tensors))

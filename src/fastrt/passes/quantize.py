@@ -25,7 +25,10 @@ LARGEST_BIAS = 2**30
 """Largest magnitude of an int32 bias: half of the int32 range, because corrections and sums are added to it."""
 
 FEWEST_OUTPUTS = 8
-"""Smallest number of output channels for which int8 pays."""
+"""Smallest number of output channels that is quantized: one block of channels, below which int8 gains nothing.
+
+Source: oneDNN's blocked layouts, nChw8c and nChw16c.
+"""
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ def quantize(
     """
     convolutions = list_convolutions(network)
     if unknown := sorted(set(kept) - set(convolutions)):
-        raise CalibrationError(f"{unknown[0]} is no convolution that is computed in int8, so it cannot be excluded")
+        raise CalibrationError(f"{unknown[0]}: it cannot be excluded from int8; expected a convolution in int8")
     chosen = set(convolutions) - set(kept)
     sites = _Sites(network, chosen, placement.both_sides)
     result: list[Tensor] = []
@@ -101,7 +104,7 @@ def quantize(
             mean = None if means is None else means.get(tensor.inputs[0])
             if mean is not None and len(mean) != operation.weight.shape[1] * operation.groups:
                 raise CalibrationError(
-                    f"the calibration table has {len(mean)} means of {tensor.inputs[0]}; expected one for each of its"
+                    f"calibration table: it has {len(mean)} means of {tensor.inputs[0]}; expected one for each of its"
                     f" {operation.weight.shape[1] * operation.groups} channels. Calibrate again."
                 )
             grid = made[_pair_name(sites.site(tensor.inputs[0]))].operation
@@ -111,7 +114,7 @@ def quantize(
         result.append(made[tensor.name])
         if tensor.name in sites.quantized:
             if tensor.name not in ranges:
-                raise CalibrationError(f"the calibration table has no range of {tensor.name}; calibrate again")
+                raise CalibrationError(f"calibration table: it has no range of {tensor.name}. Calibrate again.")
             name = _pair_name(tensor.name)
             pair = make_tensor(name, place(ranges[tensor.name], placement), [made[tensor.name]])
             made[name] = pair
@@ -148,8 +151,7 @@ def list_sites(network: Network) -> list[str]:
 
 def list_inputs(network: Network) -> list[str]:
     """List by name the inputs of the convolutions that int8 can compute, in order."""
-    chosen = set(list_convolutions(network))
-    inputs = {network[name].inputs[0] for name in chosen}
+    inputs = {network[name].inputs[0] for name in list_convolutions(network)}
     return [tensor.name for tensor in network if tensor.name in inputs]
 
 

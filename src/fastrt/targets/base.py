@@ -53,7 +53,7 @@ class Lowering(Generic[Value]):
     def _find_method(self, tensor: Tensor) -> Callable[..., Value]:
         method: Callable[..., Value] | None = getattr(self, tensor.operation.kind, None)
         if method is None:
-            raise TargetError(f"{self.target} cannot lower {tensor.operation.kind}, which makes {tensor.name}")
+            raise TargetError(f"{self.target}: it cannot lower {tensor.operation.kind}, which computes {tensor.name}")
         return method
 
     def _lower(self, network: Network, methods: Mapping[str, Callable[..., Value]]) -> Iterator[tuple[Tensor, Value]]:
@@ -143,11 +143,11 @@ class Runner(ABC):
         Raises:
             ImageError: the engine does not run on a GPU, or the images do not fit it.
         """
-        raise ImageError(f"{self.info.target} runs on the CPU and takes no arrays of a GPU; give NumPy arrays")
+        raise ImageError(f"images: {self.info.target} runs on the CPU; expected NumPy arrays")
 
     def run_on_device(self, images: ReadyArray) -> DeviceEmbeddings:
         """Compute embeddings as `run_array` does, and leave them in GPU memory."""
-        raise ImageError(f"{self.info.target} runs on the CPU and takes no arrays of a GPU; give NumPy arrays")
+        raise ImageError(f"images: {self.info.target} runs on the CPU; expected an engine on a GPU")
 
     def pinned(self, count: int) -> Array:
         """Allocate memory for ``count`` images in the engine's input profile, with the fastest copy to the engine."""
@@ -158,7 +158,7 @@ class Runner(ABC):
 
     def time_layers(self, size: int, runs: int = 40) -> dict[str, float]:
         """Time each layer for a batch of ``size``: medians of ``runs`` in microseconds, in order, by runtime name."""
-        raise EngineError(f"{self.info.target} does not time layers here; engines of tensorrt do")
+        raise EngineError(f"{self.info.target}: it does not time layers. Build the engine for tensorrt.")
 
     @abstractmethod
     def run_intermediate(self, batch: Array) -> Mapping[str, Array]:
@@ -198,9 +198,9 @@ class Target(ABC):
         cls.name, cls.suffix = row.name, row.suffixes[0]
         cls.typed, cls.batches, cls.device = row.typed, row.batches, row.device
 
-    @abstractmethod
     def precisions(self) -> Sequence[str]:
         """List the precisions available on this host, widest first; raises if the runtime is not installed."""
+        return self.row.precisions
 
     @abstractmethod
     def version(self) -> str:
@@ -239,6 +239,4 @@ def refuse_precision(target: Target, precision: str) -> None:
     """Raise `TargetError` if ``target`` cannot compute in ``precision`` on this host."""
     if precision not in target.precisions():
         known = ", ".join(target.precisions())
-        raise TargetError(
-            f"{target.name} on this machine computes in {known}, not in {precision}; build with one of those"
-        )
+        raise TargetError(f"{target.name}: it cannot compute in {precision} on this host; expected one of {known}")

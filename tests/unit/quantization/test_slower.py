@@ -135,6 +135,6 @@ def test_batches_count_alike() -> None:
 def test_only_tensorrt_times_its_layers(network: fastrt.Network, tmp_path: Path) -> None:
     fastrt.build(network, tmp_path / "engine.xml")
     runner = open_runner(tmp_path / "engine.xml")
-    with pytest.raises(fastrt.EngineError, match="openvino does not time layers"):
+    with pytest.raises(fastrt.EngineError, match="openvino: it does not time layers"):
         runner.time_layers(1)
     runner.close()

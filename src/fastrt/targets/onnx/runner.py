@@ -28,12 +28,11 @@ class OnnxRunner(Runner):
         return dict(zip(self._names, self._run(batch, self._names), strict=True))
 
     def _run(self, batch: Array, names: list[str]) -> list[Array]:
+        session = self.engine
         try:
-            results: list[Array] = self.engine.run(names, {self._input: batch})
-        except EngineError:
-            raise
+            results: list[Array] = session.run(names, {self._input: batch})
         except Exception as error:  # onnxruntime's exceptions share no other base class
-            raise EngineError(f"onnxruntime failed on a batch of shape {batch.shape}: {error}") from error
+            raise EngineError(f"onnx: onnxruntime failed on a batch of shape {batch.shape} ({error})") from error
         return results
 
 
@@ -42,10 +41,11 @@ def open_session(model: str | bytes, path: Path) -> Any:
     try:
         import onnxruntime
     except ImportError:
-        raise TargetError("onnxruntime is not installed; to run ONNX files: pip install 'fastrt[onnx]'") from None
+        raise TargetError("onnx: onnxruntime is not installed. Run pip install 'fastrt[onnx]'.") from None
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     try:
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exceptions share no other base class
-        raise EngineError(f"{path} is not an ONNX engine, or is damaged: {str(error).splitlines()[0]}") from None
+        reason = str(error).splitlines()[0]
+        raise EngineError(f"{path}: not an ONNX engine, or damaged ({reason}). Build it again.") from None

@@ -31,9 +31,6 @@ class OnnxTarget(Target, row=ROWS["onnx"]):
         unsigned=True, signed="uint8", both_sides=True, pairs_in_int16=True, bias_in_int32=True
     )
 
-    def precisions(self) -> tuple[str, ...]:
-        return self.row.precisions
-
     def version(self) -> str:
         return f"onnx {_import_onnx().__version__} opset {OPSET}"
 
@@ -58,7 +55,7 @@ class OnnxTarget(Target, row=ROWS["onnx"]):
 
     def load(self, path: Path, device: str, intermediate: Collection[str] = (), mode: Mode = "latency") -> Runner:
         if device != "cpu":
-            raise TargetError(f"onnx runs on cpu, not on {device}; build an engine for that device instead")
+            raise TargetError(f"onnx: device {device}; expected cpu. Build an engine of another target for it.")
         if not intermediate:
             session = open_session(str(path), path)
             return OnnxRunner(session, _describe(session, path), [])
@@ -97,7 +94,7 @@ def _import_onnx() -> Any:
         import onnx.numpy_helper
         import onnx.shape_inference
     except ImportError:
-        raise TargetError("onnx is not installed; to write ONNX files: pip install 'fastrt[onnx]'") from None
+        raise TargetError("onnx: it is not installed. To write ONNX files, run pip install 'fastrt[onnx]'.") from None
     return onnx
 
 
@@ -105,7 +102,7 @@ def _load_proto(onnx: Any, path: Path) -> Any:
     try:
         return onnx.load(path)
     except Exception as error:  # protobuf's errors share no other base class
-        raise EngineError(f"{path} is not an ONNX engine, or is damaged: {error}") from None
+        raise EngineError(f"{path}: not an ONNX engine, or damaged ({error}). Build it again.") from None
 
 
 def _describe(session: Any, path: Path) -> EngineInfo:

@@ -85,10 +85,10 @@ class OpenVinoRunner(Runner):
 
 
 def _failed(batch: Array, error: Exception) -> EngineError:
-    return EngineError(f"openvino failed on a batch of shape {batch.shape}: {first_line(error)}")
+    return EngineError(f"openvino: it failed on a batch of shape {batch.shape} ({find_reason(error)})")
 
 
-def first_line(error: Exception) -> str:
-    """Return the last line of an openvino error, which states the cause."""
+def find_reason(error: Exception) -> str:
+    """Return the last line of an openvino error, which states the reason."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__

@@ -18,7 +18,7 @@ from fastrt.passes.quantize import Placement
 from fastrt.targets.base import BuildOptions, Layer, Mode, Runner, Target, refuse_precision
 from fastrt.targets.engine_info import KEY, EngineInfo, read_info
 from fastrt.targets.openvino.lowering import OpenVinoLowering
-from fastrt.targets.openvino.runner import OpenVinoRunner, first_line
+from fastrt.targets.openvino.runner import OpenVinoRunner, find_reason
 from fastrt.targets.table import ROWS
 
 HINTS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16", "int8": "f32"}
@@ -54,7 +54,7 @@ class OpenVinoTarget(Target, row=ROWS["openvino"]):
         try:
             ov.save_model(model, path, compress_to_fp16=False)
         except RuntimeError as error:
-            raise OutputError(f"cannot write {path}: {first_line(error)}") from error
+            raise OutputError(f"{path}: it cannot be written ({find_reason(error)})") from error
         if info.precision == "fp16":
             _mark_float32(path, list_float32(network))
 
@@ -65,7 +65,7 @@ class OpenVinoTarget(Target, row=ROWS["openvino"]):
         name = device.upper()
         if name.split(":")[0].split(".")[0] not in {*(found.split(".")[0] for found in core.available_devices), "AUTO"}:
             known = ", ".join(found.lower() for found in core.available_devices)
-            raise TargetError(f"openvino finds no device {device} here; it finds {known}")
+            raise TargetError(f"openvino: no device {device} on this host; expected one of {known}")
         if name == "CPU" and info.precision is not None:
             refuse_precision(self, info.precision)
         names = _add_outputs(model, intermediate)
@@ -74,7 +74,7 @@ class OpenVinoTarget(Target, row=ROWS["openvino"]):
         try:
             return OpenVinoRunner(core.compile_model(model, name, config), info, names)
         except RuntimeError as error:
-            raise EngineError(f"openvino cannot compile {path} for {device}: {first_line(error)}") from error
+            raise EngineError(f"{path}: openvino cannot compile it for {device} ({find_reason(error)})") from error
 
     def describe(self, path: Path) -> EngineInfo:
         return _describe(_read(path), path)
@@ -90,14 +90,16 @@ class OpenVinoTarget(Target, row=ROWS["openvino"]):
 def _read(path: Path) -> Any:
     weights = path.with_suffix(".bin")
     if not weights.is_file():
-        raise EngineError(f"{path} has no {weights.name} beside it; both files of an OpenVINO engine are needed")
+        raise EngineError(f"{path}: no {weights.name} in its folder; expected both files of an OpenVINO engine")
     with path.open("rb") as file:
         if b"<net" not in file.read(1024):  # else OpenVINO tries all its other formats and prints messages
-            raise EngineError(f"{path} is not an OpenVINO engine, or is damaged; build it again")
+            raise EngineError(f"{path}: not an OpenVINO engine, or damaged. Build it again.")
     try:
         model = ov.Core().read_model(path)
     except RuntimeError as error:
-        raise EngineError(f"{path} is not an OpenVINO engine, or is damaged: {first_line(error)}") from None
+        raise EngineError(
+            f"{path}: not an OpenVINO engine, or damaged ({find_reason(error)}). Build it again."
+        ) from None
     return model
 
 

@@ -10,18 +10,9 @@ target        build, load and describe ``.npz`` files, as a fastrt target
 """
 
 from fastrt.targets.reference.lowering import Reference, run_reference, trace_reference
-from fastrt.targets.reference.rounding import (
-    HALVES,
-    SUMMED,
-    DrawnReference,
-    HalfSumsReference,
-    RoundingReference,
-    round_weights,
-)
+from fastrt.targets.reference.rounding import DrawnReference, HalfSumsReference, RoundingReference, round_weights
 
 __all__ = [
-    "HALVES",
-    "SUMMED",
     "DrawnReference",
     "HalfSumsReference",
     "Reference",

@@ -77,7 +77,7 @@ def view_array(value: ReadyArray) -> DeviceView:
     if hasattr(value, "__cuda_array_interface__"):
         return _view_interface(value.__cuda_array_interface__, value)
     if not hasattr(value, "__dlpack__"):
-        raise ImageError(f"a {type(value).__name__} is no ready batch; give an array (n, ...) of the engine's size")
+        raise ImageError(f"images: a {type(value).__name__}; expected an array (n, ...) of the engine's size")
     if value.__dlpack_device__()[0] in CUDA_KINDS:
         return _view_dlpack(value)
     array = np.ascontiguousarray(value if isinstance(value, np.ndarray) else np.from_dlpack(value))
@@ -101,7 +101,7 @@ def _check_strides(shape: Shape, strides: Shape) -> None:
     expected = 1
     for size, stride in zip(reversed(shape), reversed(strides), strict=True):
         if size > 1 and stride != expected:
-            raise ImageError("an array on the GPU has gaps between its elements; make it contiguous first")
+            raise ImageError("images: gaps between elements in GPU memory; expected a contiguous array. Copy it first.")
         expected *= size
 
 

@@ -136,11 +136,11 @@ class ExecutionSlot:
 
         graph = self.stream.capture(work)
         if graph is None:
-            logger.warning("a batch of %d cannot be captured as a CUDA graph; it runs without, somewhat slower", size)
+            logger.warning("a batch of %d cannot be captured as a CUDA graph; it runs slower without one", size)
         self._captured[size, stay, pinned] = Captured(context, graph, copied)
         return self._captured[size, stay, pinned]
 
 
 def _run(context: Trt, stream: cuda.Stream, size: int) -> None:
     if not context.execute_async_v3(int(stream.handle)):
-        raise EngineError(f"tensorrt cannot run a batch of {size}")
+        raise EngineError(f"tensorrt: it failed to run a batch of {size}")

@@ -71,14 +71,11 @@ class TensorRtLowering(LayerWriter):
         return x if op.dtype == "float32" else self._add("add_cast", x, kinds.HALF)
 
     def transpose(self, op: ops.Transpose, x: Trt) -> Trt:
-        layer = self._layer("add_shuffle", x)
-        layer.first_transpose = self._trt.Permutation([0, *(axis + 1 for axis in op.axes)])
-        return layer.get_output(0)
+        order = self._trt.Permutation([0, *(axis + 1 for axis in op.axes)])
+        return self._add("add_shuffle", x, first_transpose=order)
 
     def reshape(self, op: ops.Reshape, x: Trt) -> Trt:
-        layer = self._layer("add_shuffle", x)
-        layer.reshape_dims = (0, *op.shape)  # 0 keeps the batch axis
-        return layer.get_output(0)
+        return self._add("add_shuffle", x, reshape_dims=(0, *op.shape))  # 0 keeps the batch axis
 
     def slice(self, op: ops.Slice, x: Trt) -> Trt:
         rank = len(x.shape)
@@ -92,9 +89,7 @@ class TensorRtLowering(LayerWriter):
         return layer.get_output(0)
 
     def concat(self, _: ops.Concat, *xs: Trt) -> Trt:
-        layer = self._layer("add_concatenation", list(xs))
-        layer.axis = 1
-        return layer.get_output(0)
+        return self._add("add_concatenation", list(xs), axis=1)
 
     def scale_shift(self, op: ops.ScaleShift, x: Trt) -> Trt:
         shape = (1, -1, *(1,) * (len(x.shape) - 2))
@@ -120,33 +115,33 @@ class TensorRtLowering(LayerWriter):
 
     def quantize_dequantize(self, op: ops.QuantizeDequantize, x: Trt) -> Trt:
         scale = self._scale(np.full((), op.scale))
-        return self._dequantize(self._quantize(x, scale), scale, x)
+        return self._quantized_pair(x, scale, x)
 
     def max_pool(self, op: ops.MaxPool, x: Trt) -> Trt:
-        layer = self._layer("add_pooling_nd", x, self._trt.PoolingType.MAX, (op.kernel, op.kernel))
-        layer.stride_nd = (op.stride, op.stride)
-        layer.pre_padding = (op.padding, op.padding)
-        # Explicit padding for the last window, so that no rounding rule applies.
-        layer.post_padding = tuple(op.padding_after(size) for size in tuple(x.shape)[2:])
-        return layer.get_output(0)
+        return self._add(
+            "add_pooling_nd",
+            x,
+            self._trt.PoolingType.MAX,
+            (op.kernel, op.kernel),
+            stride_nd=(op.stride, op.stride),
+            pre_padding=(op.padding, op.padding),
+            # Explicit padding for the last window, so that no rounding rule applies.
+            post_padding=tuple(op.padding_after(size) for size in tuple(x.shape)[2:]),
+        )
 
     def instance_norm(self, op: ops.InstanceNorm, x: Trt) -> Trt:
         scale, bias = (self._constant(array.reshape(1, -1, 1, 1), x) for array in (op.weight, op.bias))
         add = "add_normalization_v2" if hasattr(self._network, "add_normalization_v2") else "add_normalization"
-        layer = self._layer(add, x, scale, bias, PIXELS)
-        layer.epsilon = op.eps
-        if (self._batch > FEW or self._quantized) and not self._capabilities.strongly_typed:
-            # The equivalent group norm has a faster kernel, except for few images in FP16.
-            layer.num_groups = len(op.weight)
-        return layer.get_output(0)
+        # Before TensorRT 10 the equivalent group norm has a faster kernel, except for few images in FP16.
+        is_faster = (self._batch > FEW or self._quantized) and not self._capabilities.strongly_typed
+        groups = {"num_groups": len(op.weight)} if is_faster else {}
+        return self._add(add, x, scale, bias, PIXELS, epsilon=op.eps, **groups)
 
     def relu(self, _: ops.Relu, x: Trt) -> Trt:
         return self._add("add_activation", x, self._trt.ActivationType.RELU)
 
     def leaky_relu(self, op: ops.LeakyRelu, x: Trt) -> Trt:
-        layer = self._layer("add_activation", x, self._trt.ActivationType.LEAKY_RELU)
-        layer.alpha = op.slope
-        return layer.get_output(0)
+        return self._add("add_activation", x, self._trt.ActivationType.LEAKY_RELU, alpha=op.slope)
 
     def sigmoid(self, _: ops.Sigmoid, x: Trt) -> Trt:
         return self._add("add_activation", x, self._trt.ActivationType.SIGMOID)
@@ -157,7 +152,7 @@ class TensorRtLowering(LayerWriter):
             # computes in float32.
             x = self._add("add_cast", x, self._trt.DataType.HALF)
             if x.shape[1] >= MANY and not self._quantized:
-                x = self._fence(x)
+                x = self._add_barrier(x)
             x = self._add("add_cast", x, self._trt.DataType.FLOAT)
         for bound, operation in ((op.low, "MAX"), (op.high, "MIN")):
             if bound is not None:
@@ -175,9 +170,8 @@ class TensorRtLowering(LayerWriter):
 
     def mat_mul(self, op: ops.MatMul, a: Trt, b: Trt) -> Trt:
         kinds = self._trt.MatrixOperation
-        transposed = (kinds.TRANSPOSE if flag else kinds.NONE for flag in (op.transpose_a, op.transpose_b))
-        operation_a, operation_b = transposed
-        return self._add("add_matrix_multiply", a, operation_a, b, operation_b)
+        first, second = (kinds.TRANSPOSE if flag else kinds.NONE for flag in (op.transpose_a, op.transpose_b))
+        return self._add("add_matrix_multiply", a, first, b, second)
 
     def reduce_mean(self, _: ops.ReduceMean, x: Trt) -> Trt:
         mean = self._add("add_reduce", x, self._trt.ReduceOperation.AVG, PIXELS, True)

@@ -100,11 +100,11 @@ class TensorRtRunner(Runner):
         wanted = "uint8" if self.info.io == "u8_nhwc_bgr" else "float32"
         if view.shape[1:] != self._ports.input_shape or view.dtype != wanted:
             raise ImageError(
-                f"an array of shape {view.shape} {view.dtype} does not fit the engine,"
-                f" which wants (n, {', '.join(map(str, self._ports.input_shape))}) {wanted}"
+                f"images: an array of shape {view.shape} {view.dtype};"
+                f" expected (n, {', '.join(map(str, self._ports.input_shape))}) {wanted}, as the engine takes"
             )
         if view.shape[0] == 0:
-            raise ImageError("a batch of 0 images has no embeddings; give at least one")
+            raise ImageError("images: a batch of 0 images; expected at least one")
         return view
 
     def _run_view(self, view: DeviceView, collect: Callable[[ExecutionSlot, int, int], None], *, stay: bool) -> None:
@@ -143,7 +143,7 @@ class TensorRtRunner(Runner):
         return {name: statistics.median(values) for name, values in profiler.times.items()}
 
     def run_intermediate(self, batch: Array) -> Mapping[str, Array]:
-        raise EngineError("tensorrt fuses layers, so a plan has no tensors inside to compare; verify it whole")
+        raise EngineError("tensorrt: plans have no intermediate outputs. Verify the embeddings, without --layers.")
 
     def close(self) -> None:
         with self._lock:
@@ -208,10 +208,10 @@ class TensorRtRunner(Runner):
 
     def _land(self, flying: deque[tuple[ExecutionSlot, Flight[T]]]) -> T:
         slot, flight = flying[0]
-        brought = flight.collect(slot)
+        result = flight.collect(slot)
         flying.popleft()
         self._idle.put(slot)
-        return brought
+        return result
 
     def _address(self, batch: Array, slot: ExecutionSlot) -> int:
         """Return the source address for the slot: the batch itself if page-locked, otherwise a copy in the slot."""
@@ -230,8 +230,8 @@ class TensorRtRunner(Runner):
         context = _create_context(self._capabilities.trt, self.engine, slot.scratch)
         if context is None or not context.set_optimization_profile_async(profile, int(slot.stream.handle)):
             raise EngineError(
-                f"tensorrt makes no context for a batch of {size}; a plan of TensorRT 8 that fastrt did not build may"
-                " allow one context only, and so one size of batch"
+                f"tensorrt: it cannot create a context for a batch of {size}. Use one batch size: a plan of TensorRT 8"
+                " from another tool may allow only one context."
             )
         slot.stream.wait()
         return context
