@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from fastrt.arrays import Shape
 from fastrt.errors import NetworkError
@@ -83,13 +84,16 @@ class Network:
         return len(self.tensors)
 
     def __getitem__(self, name: str) -> Tensor:
-        for tensor in self.tensors:
-            if tensor.name == name:
-                return tensor
-        raise NetworkError(f"{name}: no tensor of the network has this name")
+        if name not in self._by_name:
+            raise NetworkError(f"{name}: no tensor of the network has this name")
+        return self._by_name[name]
 
     def __str__(self) -> str:
         return "\n".join(map(str, self.tensors))
+
+    @cached_property
+    def _by_name(self) -> dict[str, Tensor]:
+        return {tensor.name: tensor for tensor in self.tensors}
 
     @property
     def input(self) -> Tensor:

@@ -47,22 +47,19 @@ class Lowering(Generic[Value]):
         Raises:
             TargetError: the target cannot lower an operation.
         """
-        methods = {tensor.name: self._find_method(tensor) for tensor in network}
-        return self._lower(network, methods)
+        for tensor in network:
+            kind = tensor.operation.kind
+            if not hasattr(self, kind):
+                raise TargetError(f"{self.target}: it cannot lower {kind}, which computes {tensor.name}")
+        return self._lower(network)
 
-    def _find_method(self, tensor: Tensor) -> Callable[..., Value]:
-        method: Callable[..., Value] | None = getattr(self, tensor.operation.kind, None)
-        if method is None:
-            raise TargetError(f"{self.target}: it cannot lower {tensor.operation.kind}, which computes {tensor.name}")
-        return method
-
-    def _lower(self, network: Network, methods: Mapping[str, Callable[..., Value]]) -> Iterator[tuple[Tensor, Value]]:
+    def _lower(self, network: Network) -> Iterator[tuple[Tensor, Value]]:
         last_use = {name: tensor.name for tensor in network for name in tensor.inputs}
         values: dict[str, Value] = {}
         for tensor in network:
             self.exact = tensor.exact
-            arguments = (values[name] for name in tensor.inputs)
-            value = self.named(tensor, methods[tensor.name](tensor.operation, *arguments))
+            method: Callable[..., Value] = getattr(self, tensor.operation.kind)
+            value = self.named(tensor, method(tensor.operation, *(values[name] for name in tensor.inputs)))
             values[tensor.name] = value
             yield tensor, value
             del value

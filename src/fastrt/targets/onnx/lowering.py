@@ -49,10 +49,6 @@ class OnnxLowering(Lowering[str]):
     def _float(self, value: float) -> str:
         return self._constant(np.asarray(value, np.float32))
 
-    def _scale_shift(self, scale: Array, shift: Array, x: str, rank: int) -> str:
-        scale, shift = (array.astype(np.float32).reshape(1, -1, *(1,) * (rank - 2)) for array in (scale, shift))
-        return self._node("Add", self._node("Mul", x, self._constant(scale)), self._constant(shift))
-
     def input(self, _: ops.Input) -> str:
         return ""  # `named` returns the tensor's name; a graph's input has no node
 
@@ -72,7 +68,9 @@ class OnnxLowering(Lowering[str]):
         return self._node("Concat", *xs, axis=1)
 
     def scale_shift(self, op: ops.ScaleShift, x: str) -> str:
-        return self._scale_shift(op.scale, op.shift, x, self.ranks[x])
+        shape = (1, -1, *(1,) * (self.ranks[x] - 2))
+        scale, shift = (array.astype(np.float32).reshape(shape) for array in (op.scale, op.shift))
+        return self._node("Add", self._node("Mul", x, self._constant(scale)), self._constant(shift))
 
     def convolution(self, op: ops.Convolution, x: str) -> str:
         weight = self._constant(op.weight)
