@@ -148,10 +148,7 @@ class Runner(ABC):
 
     def pinned(self, count: int) -> Array:
         """Allocate memory for ``count`` images in the engine's input profile, with the fastest copy to the engine."""
-        height, width = self.info.image_size
-        if self.info.io == "u8_nhwc_bgr":
-            return np.empty((count, height, width, 3), np.uint8)
-        return np.empty((count, 3, height, width), np.float32)
+        return np.empty((count, *self.info.input_shape), self.info.input_dtype)
 
     def time_layers(self, size: int, runs: int = 40) -> dict[str, float]:
         """Time each layer for a batch of ``size``: medians of ``runs`` in microseconds, in order, by runtime name."""

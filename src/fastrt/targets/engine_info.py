@@ -63,6 +63,16 @@ class EngineInfo(BaseModel):
     min_similarity: Annotated[float, Field(ge=-1, le=1)] | None = None
     spec: dict[str, Any] | None = None
 
+    @property
+    def input_shape(self) -> Shape:
+        """Shape of an image in the engine's input profile."""
+        return (*self.image_size, 3) if self.io == "u8_nhwc_bgr" else (3, *self.image_size)
+
+    @property
+    def input_dtype(self) -> str:
+        """Dtype of an image in the engine's input profile."""
+        return "uint8" if self.io == "u8_nhwc_bgr" else "float32"
+
     def to_text(self) -> str:
         """Return the description as JSON for the metadata slot."""
         return self.model_dump_json(exclude_none=True)

@@ -38,7 +38,7 @@ def _open(runtime: FakeRuntime, profiles: list[tuple[int, int, int]] = PROFILES)
     engine = FakeEngine(runtime, profiles)
     trt: Any = SimpleNamespace(ExecutionContextAllocationStrategy=SimpleNamespace(USER_MANAGED=2))
     info = EngineInfo(target="tensorrt", io="u8_nhwc_bgr", image_size=SHAPE[:2], embedding_dim=2)
-    ports = Ports("images", "embedding", int(np.prod(SHAPE)), 2, SHAPE)
+    ports = Ports("images", "embedding", info)
     return Session(TensorRtRunner(Capabilities(trt, "tensorrt"), engine, info, ports, 0)), engine
 
 

@@ -59,17 +59,14 @@ class TensorRtRunner(Runner):
 
     def run(self, batch: Array) -> Embeddings:
         with self._slot() as slot:
-            slot.submit(self._address(batch, slot), len(batch), self._padded(len(batch)), pinned=True)
+            self._submit(batch, slot)
             return slot.collect(len(batch))
 
     def run_all(self, batches: Iterable[Array]) -> Iterator[Embeddings]:
         """Yield the embeddings of each batch in order; the next batch is prepared and copied during computation."""
 
         def flight(batch: Array) -> Flight[Embeddings]:
-            def submit(slot: ExecutionSlot) -> None:
-                slot.submit(self._address(batch, slot), len(batch), self._padded(len(batch)), pinned=True)
-
-            return Flight(submit, lambda slot: slot.collect(len(batch)))
+            return Flight(lambda slot: self._submit(batch, slot), lambda slot: slot.collect(len(batch)))
 
         return self._fly(map(flight, batches))
 
@@ -97,11 +94,11 @@ class TensorRtRunner(Runner):
         """Return a view of images, after checking shape and dtype."""
         cuda.set_device(self.device)
         view = view_array(images)
-        wanted = "uint8" if self.info.io == "u8_nhwc_bgr" else "float32"
-        if view.shape[1:] != self._ports.input_shape or view.dtype != wanted:
+        shape, dtype = self.info.input_shape, self.info.input_dtype
+        if view.shape[1:] != shape or view.dtype != dtype:
             raise ImageError(
                 f"images: an array of shape {view.shape} {view.dtype};"
-                f" expected (n, {', '.join(map(str, self._ports.input_shape))}) {wanted}, as the engine takes"
+                f" expected (n, {', '.join(map(str, shape))}) {dtype}, as the engine takes"
             )
         if view.shape[0] == 0:
             raise ImageError("images: a batch of 0 images; expected at least one")
@@ -125,8 +122,8 @@ class TensorRtRunner(Runner):
         """Allocate page-locked memory for ``count`` images, from which the GPU copies directly."""
         _ = self.engine  # refuses if closed
         cuda.set_device(self.device)
-        dtype = np.uint8 if self.info.io == "u8_nhwc_bgr" else np.float32
-        return cuda.Pinned(count * self._ports.input_bytes).array((count, *self._ports.input_shape), dtype)
+        shape = (count, *self.info.input_shape)
+        return cuda.Pinned(count * self._ports.input_bytes).array(shape, self.info.input_dtype)
 
     def time_layers(self, size: int, runs: int = 40) -> dict[str, float]:
         """Time each layer for a batch of ``size``: medians of ``runs`` in microseconds, in order, by TensorRT's names.
@@ -213,11 +210,10 @@ class TensorRtRunner(Runner):
         self._idle.put(slot)
         return result
 
-    def _address(self, batch: Array, slot: ExecutionSlot) -> int:
-        """Return the source address for the slot: the batch itself if page-locked, otherwise a copy in the slot."""
-        if cuda.is_pinned(batch):
-            return int(batch.ctypes.data)
-        return slot.stage(batch)
+    def _submit(self, batch: Array, slot: ExecutionSlot) -> None:
+        """Submit a batch: from its own memory if page-locked, otherwise from a copy in the slot."""
+        source = batch.ctypes.data if cuda.is_pinned(batch) else slot.stage(batch)
+        slot.submit(source, len(batch), self._padded(len(batch)), pinned=True)
 
     def _padded(self, count: int) -> int:
         return next(size for size in self._sizes if size >= count)

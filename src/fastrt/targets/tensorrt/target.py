@@ -6,8 +6,6 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
-
 from fastrt.arrays import Shape
 from fastrt.errors import EngineError, TargetError
 from fastrt.ir.network import Network
@@ -118,9 +116,7 @@ def _read_ports(capabilities: Capabilities, engine: Trt, target: str, path: Path
     info = read_info(text, target, path, described, [_shape(engine, name) for name in outputs])
     if (found := _dtype(capabilities, engine, outputs[0])) != "float32":
         raise EngineError(f"{path}: output {outputs[0]} in {found}; expected float32")
-    name, shape, dtype = described[0]
-    item = int(np.prod(shape[1:])) * np.dtype(dtype).itemsize
-    return info, Ports(name, outputs[0], item, info.embedding_dim, shape[1:])
+    return info, Ports(inputs[0], outputs[0], info)
 
 
 def _shape(engine: Trt, name: str) -> Shape:
