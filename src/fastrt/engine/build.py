@@ -88,7 +88,7 @@ def build(
     )
     with written_whole(path) as temporary:
         split = max(options.batches or (1,)) > chosen.whole_up_to
-        prepared = prepare(network, info, typed=chosen.typed, split=split, quantized=quantized)
+        prepared = prepare(network, info, strongly_typed=chosen.strongly_typed, split=split, quantized=quantized)
         chosen.build(prepared, temporary, info, options)
         checks = None
         if check is not False and checker is None:

@@ -232,7 +232,7 @@ def _check_int8(
     want = compute(Reference(pixels), quantized)
     difference, allowed = _differ(info, got, want, want.mean(0)), 1 - INT8_COSINE
     if difference > allowed:
-        rounded = compute_in_half(quantized, HALVES["int8"]) if target.typed else quantized
+        rounded = compute_in_half(quantized, HALVES["int8"]) if target.strongly_typed else quantized
         draws = (compute(DrawnReference(pixels, seed), rounded) for seed in range(DRAWS))
         allowed = max(allowed, INT8_ROUNDING * max(_differ(info, rows, want, want.mean(0)) for rows in draws))
     if allowed >= 1:

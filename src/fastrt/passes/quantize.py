@@ -69,7 +69,7 @@ def quantize(
     network: Network,
     ranges: Mapping[str, Range],
     placement: Placement,
-    kept: Collection[str] = (),
+    excluded: Collection[str] = (),
     means: Mapping[str, Array] | None = None,
 ) -> Network:
     """Convert the network's convolutions to int8.
@@ -81,18 +81,18 @@ def quantize(
         network: the network, with its scales folded.
         ranges: by tensor name, for all of `list_sites`.
         placement: the runtime's placement.
-        kept: names of the convolutions excluded from int8.
+        excluded: names of the convolutions excluded from int8.
         means: each input channel's mean, by the name of a convolution's input. If given, the bias subtracts the mean
             output error caused by weight rounding.
 
     Raises:
-        CalibrationError: a range is missing, means are of another number of channels, or ``kept`` names a tensor
+        CalibrationError: a range is missing, means are of another number of channels, or ``excluded`` names a tensor
             that is not a convolution in int8.
     """
     convolutions = list_convolutions(network)
-    if unknown := sorted(set(kept) - set(convolutions)):
+    if unknown := sorted(set(excluded) - set(convolutions)):
         raise CalibrationError(f"{unknown[0]}: it cannot be excluded from int8; expected a convolution in int8")
-    chosen = set(convolutions) - set(kept)
+    chosen = set(convolutions) - set(excluded)
     pairs = _list_pairs(network, chosen, placement.both_sides)
     quantized = {name for _, name in pairs}
     result: list[Tensor] = []

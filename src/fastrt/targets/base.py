@@ -168,7 +168,7 @@ class Target(ABC):
 
     Attributes:
         row: the target's properties that are known without its runtime.
-        name, typed, batches, device: as in the row.
+        name, strongly_typed, batches, device: as in the row.
         suffix: the first of the row's suffixes.
         whole_up_to: largest batch for which one convolution before an IBN-a is faster than one per half.
         placement: the Q/DQ pairs that the runtime requires.
@@ -179,7 +179,7 @@ class Target(ABC):
     row: ClassVar[Row]
     name: ClassVar[str]
     suffix: ClassVar[str]
-    typed: ClassVar[bool]
+    strongly_typed: ClassVar[bool]
     batches: ClassVar[tuple[int, ...]]
     device: ClassVar[str]
     whole_up_to: ClassVar[float] = math.inf
@@ -190,7 +190,7 @@ class Target(ABC):
     def __init_subclass__(cls, row: Row) -> None:
         cls.row = row
         cls.name, cls.suffix = row.name, row.suffixes[0]
-        cls.typed, cls.batches, cls.device = row.typed, row.batches, row.device
+        cls.strongly_typed, cls.batches, cls.device = row.strongly_typed, row.batches, row.device
 
     def precisions(self) -> Sequence[str]:
         """List the precisions available on this host, widest first; raises if the runtime is not installed."""

@@ -18,7 +18,7 @@ class Row:
         device: the default device of its engines.
         batches: the default batches of its engines; see `BuildOptions`. Empty for a target without batch-size tuning.
         precisions: the precisions available on some host, widest first; see `Target.precisions` for this host.
-        typed: whether the runtime is strongly typed, so that the network must contain casts.
+        strongly_typed: whether the runtime is strongly typed, so that the network must contain casts.
     """
 
     name: str
@@ -28,7 +28,7 @@ class Row:
     device: str = "cpu"
     batches: tuple[int, ...] = ()
     precisions: tuple[str, ...] = ("fp32", "int8")
-    typed: bool = False
+    strongly_typed: bool = False
 
     def list_files(self, path: Path) -> list[Path]:
         """List an engine file and its companions, those that exist."""
@@ -42,7 +42,7 @@ _TENSORRT = Row(
     device="cuda:0",
     batches=(1, 8, 32),
     precisions=("fp32", "tf32", "fp16", "bf16", "int8"),
-    typed=True,
+    strongly_typed=True,
 )
 
 ROWS = {

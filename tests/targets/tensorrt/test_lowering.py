@@ -63,7 +63,7 @@ def test_instance_norms_are_group_norms_for_many_images(batch: int, by_groups: b
 
 def test_select_layers_join_their_surroundings() -> None:
     """The input stage up to its cast to FP16, and an embedding's length."""
-    network = prepare(fastrt.build_network(SPEC, draw_weights(SPEC)), INFO, typed=True)
+    network = prepare(fastrt.build_network(SPEC, draw_weights(SPEC)), INFO, strongly_typed=True)
     definition, _ = _lower(network)
     selects = [layer for layer in definition.layers if layer.type == "SELECT"]
     assert [layer.name.partition(".")[0] for layer in selects] == ["images", "embedding"]
@@ -75,7 +75,7 @@ def test_select_layers_join_their_surroundings() -> None:
 
 def test_select_layers_join_the_middle_of_non_local_blocks() -> None:
     spec = fastrt.load_spec("sbs_R50-ibn", ["INPUT.SIZE_TEST", [64, 32]])
-    network = prepare(fastrt.build_network(spec, draw_weights(spec)), INFO, typed=True)
+    network = prepare(fastrt.build_network(spec, draw_weights(spec)), INFO, strongly_typed=True)
     definition, _ = _lower(network)
     selects = [layer.name for layer in definition.layers if layer.type == "SELECT" and "NL" in layer.name]
     assert selects == [f"backbone.NL_{block}.f" for block in ("2.0", "2.1", "3.0", "3.1", "3.2")]

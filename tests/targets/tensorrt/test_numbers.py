@@ -63,7 +63,7 @@ VARIANTS = [
 def test_golden(name: str, strongly_typed: bool, precision: Precision, most: int) -> None:
     """Weights are float32, which changes embeddings less than FastReID's own float32 arithmetic."""
     case = load_golden(name)
-    network = prepare(case.network, _describe(case.network, precision), typed=True, split=most > FEW)
+    network = prepare(case.network, _describe(case.network, precision), strongly_typed=True, split=most > FEW)
     half = precision == "fp16"
     got = _compute(network, case.images[:1], strongly_typed=strongly_typed, half=half, most=most)
     assert distance(got, _want(name)) < case.noise
@@ -92,7 +92,7 @@ def test_int8(most: int) -> None:
     network = prepare(
         case.network,
         _describe(case.network, "int8"),
-        typed=True,
+        strongly_typed=True,
         split=most > FEW,
         quantized=partial(quantize, ranges=ranges, placement=TensorRtTarget.placement),
     )

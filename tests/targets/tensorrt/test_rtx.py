@@ -42,7 +42,7 @@ def test_every_golden_case_is_built(name: str, precision: Precision, tmp_path: P
 def _lower(network: Network, precision: Precision, folder: Path) -> bytes:
     target = find_target("tensorrt-rtx")
     info = EngineInfo(target=target.name, precision=precision, io="f32_nchw_rgb", image_size=(13, 10), embedding_dim=1)
-    target.build(prepare(network, info, typed=True), folder / "op.rtx", info, BuildOptions(batches=(4,)))
+    target.build(prepare(network, info, strongly_typed=True), folder / "op.rtx", info, BuildOptions(batches=(4,)))
     return (folder / "op.rtx").read_bytes()
 
 

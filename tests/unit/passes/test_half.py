@@ -135,5 +135,5 @@ def test_a_convolution_before_ibn_is_split(network: Network) -> None:
 def test_each_target_has_a_smallest_batch_for_the_split(target: str, batches: tuple[int, ...], kind: str) -> None:
     described = fastrt.build_network(SPEC, draw_weights(SPEC))
     split = max(batches or (1,)) > find_target(target).whole_up_to
-    prepared = prepare(described, INFO, typed=True, split=split)
+    prepared = prepare(described, INFO, strongly_typed=True, split=split)
     assert prepared["backbone.layer1.0.bn1.IN.slice"].operation.kind == kind
