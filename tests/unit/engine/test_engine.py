@@ -159,7 +159,9 @@ def test_lower_precisions_work_or_are_refused(precision: Precision, small: Small
 
 def test_onnx_and_reference_have_no_half(small: Small, tmp_path: Path) -> None:
     for suffix in (".onnx", ".npz"):
-        with pytest.raises(fastrt.TargetError, match="it cannot compute in fp16 on this host; expected one of fp32, int8"):
+        with pytest.raises(
+            fastrt.TargetError, match="it cannot compute in fp16 on this host; expected one of fp32, int8"
+        ):
             fastrt.build(small.network, tmp_path / f"engine{suffix}", precision="fp16")
 
 

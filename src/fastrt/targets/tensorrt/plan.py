@@ -70,8 +70,8 @@ def build_plan(capabilities: Capabilities, network: Network, info: EngineInfo, o
         reason = describe_error(logger.errors)
         if "nvinfer_lean" in reason:
             raise TargetError(
-                f"{capabilities.version}: no lean runtime; a version-compatible plan contains it ({reason})."
-                " Install the lean runtime."
+                f"{capabilities.version}: no lean runtime for a version-compatible plan; expected one ({reason})."
+                " Install it."
             )
         raise EngineError(f"{capabilities.version}: it cannot build the network ({reason})")
     if cache is not None and options.timing_cache is not None:
