@@ -201,7 +201,7 @@ def test_demo_without_the_packages_of_reports_skips_the_report(
 def test_demo_of_a_target_that_is_not_there_leaves_nothing(run: Run, tmp_path: Path) -> None:
     done = run("demo", "--target", "nothing", "-o", tmp_path / "demo")
     assert done.code == 2
-    assert "there is no target nothing" in done.err
+    assert "target: unknown nothing" in done.err
     assert not (tmp_path / "demo").exists()
 
 
@@ -358,7 +358,7 @@ def test_calibrate_and_build_int8(run: Run, small: Small, crops: Path, tmp_path:
     elsewhere = tmp_path / "int8.foo"
     result = run("build", *model, "--precision", "int8", "--calibration", table, *similarity, "-o", elsewhere)
     assert (result.code, result.out) == (2, "")
-    assert "int8.foo has the suffix .foo; name the engine file" in result.err
+    assert "int8.foo: it has the suffix .foo; expected" in result.err
 
     result = run("verify", engine, *model, "--images", crops)
     assert "expected in int8" in result.out

@@ -1,4 +1,4 @@
-"""int8 engines on the CPU at hand, and, in `make test`, on one without VNNI, whose 16-bit sums saturate.
+"""int8 engines on the host's CPU, and in `make test` on an emulated CPU without VNNI, whose 16-bit sums saturate.
 
 What runs in integers is read from the runtimes' own graphs.
 """
@@ -50,13 +50,13 @@ def test_every_convolution_of_the_backbone_runs_in_int8_on_openvino(preset: str,
         info: Any = node.get_rt_info()
         if info["layerType"].astype(str) == "Convolution":
             kinds[info["primitiveType"].astype(str).upper().endswith("_I8")] += (
-                1  # _i8 where AMX multiplies signed bytes
+                1  # _i8 with AMX, which multiplies signed int8
             )
     built = split_before_slices(fold_scales(network))
     chosen = list_convolutions(built)
     others = sum(tensor.operation.kind == "convolution" for tensor in built) - len(chosen)
     assert kinds[True] == len(chosen)
-    assert kinds[False] <= others  # those of non-local blocks
+    assert kinds[False] <= others  # convolutions of non-local blocks
 
 
 @pytest.mark.skipif(importlib.util.find_spec("tensorrt_rtx_bindings") is None, reason="TensorRT-RTX is not installed")
@@ -71,7 +71,7 @@ def test_tensorrt_builds_int8(preset: str, tmp_path: Path) -> None:
         report = fastrt.build(network, path, precision=precision, table=given, options=options)  # type: ignore[arg-type]
         assert fastrt.describe(path) == report.info
         sizes[precision] = path.stat().st_size
-    assert sizes["int8"] < 0.9 * sizes["fp16"]  # not half of it: TensorRT-RTX keeps some weights in half
+    assert sizes["int8"] < 0.9 * sizes["fp16"]  # not half of the size: TensorRT-RTX stores some weights in FP16
 
 
 def test_onnxruntime_convolves_integers(tmp_path: Path) -> None:
@@ -87,13 +87,13 @@ def test_onnxruntime_convolves_integers(tmp_path: Path) -> None:
 
     kinds = Counter(node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node)
     chosen = list_convolutions(fold_scales(network))
-    # Those that an instance norm takes give floating point, and onnxruntime has no such convolution of integers.
+    # Convolutions before an instance norm return floating point; onnxruntime has no such integer convolution.
     assert kinds["QLinearConv"] >= len(chosen) - sum(name.endswith(".folded") for name in chosen) - 1, kinds
 
 
 @pytest.mark.parametrize("suffix", [".xml", ".onnx"])
 @pytest.mark.parametrize(("preset", "least"), [("kd-r18-r101_ibn", 0.99), ("sbs_r34_distill", 0.96)])
-def test_an_engine_is_its_int8_reference(preset: str, least: float, suffix: str, tmp_path: Path) -> None:
+def test_an_engine_matches_its_int8_reference(preset: str, least: float, suffix: str, tmp_path: Path) -> None:
     network = _network(preset)
     table = fastrt.calibrate(network, IMAGES, "minmax")
     path = tmp_path / f"engine{suffix}"
@@ -103,7 +103,7 @@ def test_an_engine_is_its_int8_reference(preset: str, least: float, suffix: str,
     placement = find_target(SUFFIXES[suffix]).placement
     pixels = session.resize(IMAGES)[..., ::-1].transpose(0, 3, 1, 2).astype(np.float32)
     want = normalize_rows(run_reference(table.quantize(fold_scales(network), placement), pixels))
-    # The same grids: what differs is what falls to another step by rounding of float32.
+    # The grids are equal. Float32 rounding moves some values by one quantization step.
     assert centred_cosines(got, want).min() >= least
 
 
@@ -122,7 +122,7 @@ def test_the_reference_target_computes_the_grid_of_openvino(tmp_path: Path) -> N
 @pytest.mark.parametrize("target", ["openvino", "onnx"])
 @pytest.mark.parametrize(("inputs", "kernel"), [(3, 7), (8, 3), (64, 1), (64, 3)])
 def test_the_largest_sums_do_not_saturate(target: str, inputs: int, kernel: int, tmp_path: Path) -> None:
-    """The input at its largest, and weights that are all as large as can be: any 16-bit sum would overflow."""
+    """The largest input and the largest weights: any 16-bit sum would overflow."""
     chosen = find_target(target)
     weight = np.ones((16, inputs, kernel, kernel), np.float32)
     weight[8:] *= -1
@@ -132,7 +132,7 @@ def test_the_largest_sums_do_not_saturate(target: str, inputs: int, kernel: int,
     pair = make_tensor("pair", grid, [wide if inputs > 3 else image])
     quantized = quantize_weights(Convolution(weight, None, 1, kernel // 2), None, grid.scale, chosen.placement)
     plain = make_tensor("convolution", quantized, [pair])
-    # onnxruntime multiplies integers only where the result is quantized, too.
+    # onnxruntime multiplies integers only if the result is also quantized.
     out = make_tensor("out", QuantizeDequantize(765.0 * inputs * kernel**2 / 127, 128, "uint8"), [plain])
     flat = make_tensor(OUTPUT, Reshape((16 * 16 * 16,)), [out])
     network = Network((image, *((wide,) if inputs > 3 else ()), pair, plain, out, flat))
@@ -148,13 +148,13 @@ def test_the_largest_sums_do_not_saturate(target: str, inputs: int, kernel: int,
     assert np.abs(got - want).max() <= 1.01 * step
 
 
-def test_a_runtime_that_computes_otherwise_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_runtime_with_other_results_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     network = _network("kd-r18-r101_ibn")
     table = fastrt.calibrate(network, IMAGES, "minmax")
     build = OpenVinoTarget.build
 
     def build_saturated(self: Any, network: Network, *others: Any) -> None:
-        """As a CPU would compute whose sums saturate in the stem."""
+        """Compute like a CPU whose sums saturate in the stem."""
         stem = network["backbone.bn1"]
         assert isinstance(stem.operation, Convolution)
         weight = np.clip(stem.operation.weight, -20, 20)
@@ -200,6 +200,6 @@ def test_a_table_that_the_engine_was_not_built_with_is_refused(tmp_path: Path) -
         fastrt.verify(session, network, table=other)
 
 
-def test_bf16_is_not_offered_where_the_cpu_is_narrowed_below_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bf16_is_not_available_if_the_instruction_set_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
     assert "bf16" not in OpenVinoTarget().precisions()

@@ -91,7 +91,7 @@ def build(network: Network, path: str | os.PathLike[str], config: EngineConfig) 
     checks = None
     with written_whole(path) as temporary:
         split = max(options.batches or (1,)) > target.whole_up_to
-        prepared = prepare(network, info, typed=target.typed, split=split, quantized=quantized)
+        prepared = prepare(network, info, strongly_typed=target.strongly_typed, split=split, quantized=quantized)
         target.build(prepared, temporary, info, options)
         if checker := _choose_checker(target, network, config):
             with load(temporary) as session:

@@ -36,15 +36,15 @@ def open_runner(
     path: str | os.PathLike[str],
     device: str | None = None,
     *,
-    taps: bool | Collection[str] = False,
+    intermediate: Collection[str] = (),
     mode: Mode = "latency",
 ) -> Runner:
-    """Open the runner below a session; ``taps`` makes intermediate outputs readable: all, or the named ones.
+    """Open the runner below a session; ``intermediate`` names the intermediate outputs to make readable.
 
     Raises as `load` does.
     """
     target, path = _find_engine(path)
-    return target.load(path, device or target.device, taps, mode)
+    return target.load(path, device or target.device, intermediate, mode)
 
 
 def describe(path: str | os.PathLike[str]) -> EngineInfo:

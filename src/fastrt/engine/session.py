@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import TypeGuard
 
 import numpy as np
 
-from fastrt.arrays import Array, Embeddings, Image, Images
+from fastrt.arrays import Array, DeviceEmbeddings, Embeddings, Image, Images, ReadyArray
 from fastrt.errors import EngineError, ImageError
 from fastrt.images.preprocess import check_image, find_resampler
 from fastrt.targets.base import Runner
@@ -58,8 +58,7 @@ class Session:
             EngineError: the session is closed, or the runtime failed.
         """
         if _lies_elsewhere(images):
-            rows: Embeddings = self._runner.run_on_device(images, stay=False)
-            return rows
+            return self._runner.run_array(images)
         self._check(images)  # check all images before running the first
         if len(images) <= self.batch:
             return self._runner.run(self.prepare(self._resized(images)))
@@ -87,7 +86,7 @@ class Session:
 
         return self._runner.run_all(ready())
 
-    def embed_on_device(self, images: Any) -> Any:
+    def embed_on_device(self, images: ReadyArray) -> DeviceEmbeddings:
         """Compute the embeddings of a ready batch and leave them on the GPU.
 
         Args:
@@ -99,7 +98,7 @@ class Session:
         Raises:
             ImageError: the batch does not fit the engine, or the engine does not run on a GPU.
         """
-        return self._runner.run_on_device(images, stay=True)
+        return self._runner.run_on_device(images)
 
     def pinned(self, count: int) -> Array:
         """Allocate memory for ``count`` images in the engine's input profile, for use as a session's input.
@@ -166,7 +165,7 @@ class Session:
             )
 
 
-def _lies_elsewhere(images: object) -> bool:
+def _lies_elsewhere(images: object) -> TypeGuard[ReadyArray]:
     """True if images are an array of another library, which may be in GPU memory."""
     if isinstance(images, np.ndarray | Sequence):
         return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from fastrt.arrays import Array, Image
 from fastrt.engine.calibration_table import CalibrationTable
 from fastrt.engine.checks import Check, Report
+from fastrt.engine.load import open_runner
 from fastrt.engine.session import Session
 from fastrt.errors import CalibrationError, EngineError
 from fastrt.images.drawing import draw_person
@@ -17,7 +19,6 @@ from fastrt.passes import HALVES
 from fastrt.passes.fold import fold_scales
 from fastrt.passes.half import compute_in_half
 from fastrt.similarity import centred_cosines, nearest_agreement, normalize_rows, rank_agreement
-from fastrt.targets.base import Runner
 from fastrt.targets.engine_info import EngineInfo
 from fastrt.targets.reference import DrawnReference, HalfSumsReference, Reference, RoundingReference
 from fastrt.targets.registry import find_target
@@ -122,28 +123,36 @@ def verify_int8(session: Session, network: Network, table: CalibrationTable) -> 
     return Report((_check_int8(session.info, network, table, batch, session(batch)),))
 
 
-def verify_layers(runner: Runner, network: Network, images: Sequence[Image] | None = None) -> Report:
+def verify_layers(
+    engine: str | os.PathLike[str],
+    network: Network,
+    images: Sequence[Image] | None = None,
+    device: str | None = None,
+) -> Report:
     """Compare an engine's tensors with the reference's tensors of the same names, up to the first difference.
 
     Tensors that are missing in the engine, because it fused or renamed them, are skipped.
 
     Args:
-        runner: the engine, opened with intermediate outputs; it is closed afterwards.
+        engine: the engine file.
         network: the result of `fastrt.build_network` for the checkpoint.
         images: as for `verify`.
+        device: as for `fastrt.load`.
 
     Raises:
         EngineError: as `verify`.
     """
+    raw = f"{network.output.name}.raw"
+    runner = open_runner(engine, device, intermediate=[*(tensor.name for tensor in network), raw])
     with Session(runner) as session:
         batch = _prepare_images(session, network, images)[:2]
-        taps = runner.run_tapped(session.prepare(batch))
+        values = runner.run_intermediate(session.prepare(batch))
     pixels = _pixels(batch)
     near = {tensor.name: value for tensor, value in _rounded(network, pixels, runner.info)}
     checks: list[Check] = []
     for tensor, want in Reference(pixels).lower(network):
-        name = tensor.name if tensor is not network.output or not runner.info.normalized else f"{tensor.name}.raw"
-        got = taps.get(name)
+        name = tensor.name if tensor is not network.output or not runner.info.normalized else raw
+        got = values.get(name)
         if got is None or got.shape != want.shape or tensor is network.input:
             continue
         noise = _differ(runner.info, near[tensor.name], want, want.mean(0)) if tensor.name in near else 0.0
@@ -216,7 +225,7 @@ def _check_int8(info: EngineInfo, network: Network, table: CalibrationTable, bat
     want = _embed(Reference(pixels), quantized, is_unit)
     difference, allowed = _differ(info, got, want, want.mean(0)), 1 - INT8_COSINE
     if difference > allowed:
-        rounded = compute_in_half(quantized, HALVES["int8"]) if target.typed else quantized
+        rounded = compute_in_half(quantized, HALVES["int8"]) if target.strongly_typed else quantized
         draws = (_embed(DrawnReference(pixels, seed), rounded, is_unit) for seed in range(DRAWS))
         allowed = max(allowed, INT8_ROUNDING * max(_differ(info, rows, want, want.mean(0)) for rows in draws))
     if allowed >= 1:

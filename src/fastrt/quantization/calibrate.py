@@ -61,14 +61,14 @@ def calibrate(
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor() as workers:
         path = Path(folder) / "fp32.xml"
         build(network, path, EngineConfig(normalize=False, io="f32_nchw_rgb", resampler=resampler, check=False))
-        runner = open_runner(path, taps=statistics.names)
+        runner = open_runner(path, intermediate=statistics.names)
         with Session(runner) as session:
             for batch in _batches(images):
                 for image in batch:
                     digest.update(f"{image.shape}".encode())
                     digest.update(image.tobytes())
-                outputs = runner.run_tapped(session.prepare(session.resize(batch)))
-                list(workers.map(statistics.add, statistics.names, map(outputs.__getitem__, statistics.names)))
+                values = runner.run_intermediate(session.prepare(session.resize(batch)))
+                list(workers.map(statistics.add, statistics.names, map(values.__getitem__, statistics.names)))
                 count += len(batch)
                 advance(len(batch))
     if count == 0:

@@ -9,7 +9,6 @@ import pytest
 import fastrt
 from conftest import Small
 from fastrt.arrays import Array
-from fastrt.engine.load import open_runner
 from fastrt.engine.verify import verify_layers
 from fastrt.ir.ops import Convolution, ScaleShift
 from fastrt.passes.fold import fold_scales
@@ -46,7 +45,7 @@ def test_a_right_engine_verifies_whole_and_by_layers(
     with fastrt.load(path) as session:
         report = fastrt.verify(session, small.network)
     assert report, str(report)
-    layers = verify_layers(open_runner(path, taps=True), small.network)
+    layers = verify_layers(path, small.network)
     assert layers, str(layers)
     names = [check.name for check in layers.checks]
     assert names[-1] == "embedding"
@@ -63,7 +62,7 @@ def test_a_wrong_engine_does_not_and_its_first_wrong_tensor_is_named(suffix: str
     assert not report
     assert [check.name for check in report.checks if not check.passed] == ["fingerprint", "values"]
     assert str(report).endswith("not verified")
-    layers = verify_layers(open_runner(path, taps=True), small.network)
+    layers = verify_layers(path, small.network)
     assert not layers
     assert layers.checks[-1].name == "backbone.layer3.0.bn2"
 
@@ -116,8 +115,7 @@ class Disturbed(Runner):
     """An engine that gives embeddings which were computed elsewhere."""
 
     def __init__(self, network: fastrt.Network, precision: Precision) -> None:
-        self.batch = 4
-        self.info = EngineInfo(
+        info = EngineInfo(
             target="openvino",
             precision=precision,
             io="u8_nhwc_bgr",
@@ -126,6 +124,8 @@ class Disturbed(Runner):
             normalized=False,
             fingerprint=network.fingerprint(),
         )
+        super().__init__(None, info)
+        self.batch = 4
         self.embeddings = np.empty(0)
         self.images = np.empty(0)
 
@@ -135,11 +135,8 @@ class Disturbed(Runner):
         rows = [int(np.flatnonzero((self.images == image).all((1, 2, 3)))[0]) for image in batch]
         return self.embeddings[rows].astype(np.float32)
 
-    def run_tapped(self, batch: Array) -> dict[str, Array]:
+    def run_intermediate(self, batch: Array) -> dict[str, Array]:
         raise NotImplementedError
-
-    def close(self) -> None:
-        pass
 
 
 def _half(network: fastrt.Network, images: Array) -> Array:
