@@ -20,6 +20,7 @@ from conftest import Run, Small
 from fastrt.cli import main
 from fastrt.demo import demonstrate
 from fastrt.images.drawing import draw_person
+from fastrt.timing import interleaved
 
 
 def test_help_imports_no_runtime() -> None:
@@ -162,9 +163,10 @@ def test_a_name_that_the_terminal_has_no_letters_for_is_no_failure(small: Small,
 
 
 def test_demo_goes_the_whole_way(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With fewer people; the tutorial's page is tried with all of them."""
+    """With fewer people."""
     for name, count in (("PEOPLE", 20), ("DISTRACTORS", 50), ("CALIBRATED", 48)):
         monkeypatch.setattr(demonstrate, name, count)
+    monkeypatch.setattr(interleaved, "ROUNDS", 3)
     done = run("demo", "-o", tmp_path / "demo")
     assert done.code == 0, done.err
     assert "verified" in done.out
