@@ -27,10 +27,11 @@ Results go to stdout, progress and notes to stderr. Exit codes:
 | 2 | not done; one sentence on stderr says why |
 | 130 | interrupted by Ctrl-C |
 
-`fastrt --version` prints the version. Two options may stand anywhere on the line: `--debug` shows the traceback of an error, and
-with `--strict` a note is an error: the command ends with 2 at the first note, before its output appears.
+`fastrt --version` prints the version. Two options may stand anywhere on the line: `--debug` shows the traceback of an
+error, and with `--strict` a note is an error: the command ends with 2 at the first note, before its output appears.
 
-`--json` prints the result as [one JSON object](json.md). Without a terminal, progress is a line for each stage and every 10 seconds.
+`--json` prints the result as [one JSON object](json.md). Without a terminal, progress is a line for each stage, and for
+every 10 seconds of it.
 """
 
 

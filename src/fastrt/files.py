@@ -18,7 +18,9 @@ def check_suffix(path: Path, *suffixes: str) -> None:
     """Raise `OutputError` unless the suffix of an output is one of ``suffixes``, in upper or lower case."""
     if path.suffix.lower() not in suffixes:
         found = f"suffix {path.suffix}" if path.suffix else "no suffix"
-        raise OutputError(f"{path}: {found}; expected {' or '.join(suffixes)}. Rename the output.")
+        *most, last = suffixes
+        expected = f"{', '.join(most)} or {last}" if most else last
+        raise OutputError(f"{path}: {found}; expected {expected}. Rename the output.")
 
 
 def check_place(path: Path) -> None:

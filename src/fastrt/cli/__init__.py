@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import traceback
 
 INTERRUPTED = 130
 
@@ -38,6 +39,9 @@ def main(arguments: list[str] | None = None) -> None:
 
     Args:
         arguments: the words after ``fastrt``. None: those of this process, which then belongs to the command.
+
+    Raises:
+        Exception: the reason why the command failed, if ``arguments`` are given with ``--debug``.
     """
     interrupts = _Interrupts()
     if arguments is None and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
@@ -49,6 +53,11 @@ def main(arguments: list[str] | None = None) -> None:
         code = run(sys.argv[1:] if arguments is None else arguments)
     except KeyboardInterrupt:
         code = INTERRUPTED
+    except Exception:  # only with --debug
+        if arguments is not None:
+            raise
+        traceback.print_exc()
+        code = 2
     interrupts.is_running = False
     # An interrupted import may end with another exception than KeyboardInterrupt.
     sys.exit(INTERRUPTED if interrupts.count else code)

@@ -6,7 +6,6 @@ import io
 import logging
 import os
 import sys
-import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Annotated, Any
@@ -67,6 +66,7 @@ def run(arguments: Sequence[str]) -> int:
 
     Raises:
         KeyboardInterrupt: the command was interrupted.
+        Exception: the reason why it failed, with ``--debug``.
     """
     words, flags = _take_flags(arguments)
     with _prints_notes(is_strict="--strict" in flags), _escapes_names():
@@ -79,7 +79,7 @@ def run(arguments: Sequence[str]) -> int:
             _drop_stdout()
         except Exception as error:
             if "--debug" in flags:
-                traceback.print_exc()
+                raise
             say_error(explain(error, words, app))
             _drop_stdout()
         else:

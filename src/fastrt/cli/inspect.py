@@ -31,7 +31,7 @@ def run(
     ] = False,
     batch: Annotated[
         int | None,
-        typer.Option(min=1, help="Images per batch of --time-layers. Default: the engine's preferred batch size."),
+        typer.Option(help="Images per batch of --time-layers. Default: the engine's preferred batch size."),
     ] = None,
     device: Device = None,
     as_json: AsJson = False,

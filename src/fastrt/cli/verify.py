@@ -9,7 +9,7 @@ from fastrt.cli.arguments import AsJson, Checkpoint, Config, Device, Engine, Ove
 from fastrt.cli.output import list_checks, say_result
 from fastrt.cli.progress import stage
 from fastrt.engine.calibration_table import read_table
-from fastrt.engine.load import describe, load, open_runner
+from fastrt.engine.load import describe, load
 from fastrt.engine.verify import verify, verify_layers
 from fastrt.errors import CalibrationError
 from fastrt.extraction import find_images
@@ -57,7 +57,7 @@ def run(
     measured_on = read_images(find_images(images).images, count=MOST) if images else None
     with stage("comparing with the reference"):
         if layers:
-            report = verify_layers(open_runner(engine, device, taps=True), network, measured_on)
+            report = verify_layers(engine, network, measured_on, device)
         else:
             with load(engine, device) as session:
                 report = verify(session, network, measured_on, table)
