@@ -12,13 +12,13 @@ from typing import Annotated, Any
 
 import typer
 
-from fastrt.cli import benchmark, build, calibrate, convert, demo, embed, evaluate, inspect, verify
+from fastrt.cli import benchmark, build, calibrate, convert, demo, doctor, embed, evaluate, inspect, verify
 from fastrt.cli.arguments import join_pairs
 from fastrt.cli.explain import explain
 from fastrt.cli.output import Notes, say_error
 from fastrt.version import __version__
 
-VERBS = (convert, inspect, calibrate, build, embed, verify, evaluate, benchmark, demo)
+VERBS = (convert, inspect, calibrate, build, embed, verify, evaluate, benchmark, demo, doctor)
 
 app = typer.Typer(
     name="fastrt",
