@@ -13,7 +13,6 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING
 
 from fastrt.errors import (
     CalibrationError,
@@ -30,6 +29,7 @@ from fastrt.errors import (
 )
 from fastrt.version import __version__
 
+TYPE_CHECKING = False  # as in typing, whose import would take a while
 if TYPE_CHECKING:
     from fastrt import datasets
     from fastrt.building import BuildReport, build

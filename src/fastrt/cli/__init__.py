@@ -8,12 +8,11 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import traceback
 
 INTERRUPTED = 130
 
 
-class _Interrupts:
+class Interrupts:
     """Handler of Ctrl-C: the first one stops a running command, and any other ends the process at once.
 
     Attributes:
@@ -33,6 +32,15 @@ class _Interrupts:
         self.is_running = False
         raise KeyboardInterrupt
 
+    def check(self) -> None:
+        """Raise KeyboardInterrupt again, in case that the first was swallowed: some imports take it for their error."""
+        if self.count:
+            raise KeyboardInterrupt
+
+
+interrupts = Interrupts()
+"""Those of this process, if it belongs to the command."""
+
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the ``fastrt`` command; exits with 0, 1 or 2, or with 130 after Ctrl-C.
@@ -43,7 +51,6 @@ def main(arguments: list[str] | None = None) -> None:
     Raises:
         Exception: the reason why the command failed, if ``arguments`` are given with ``--debug``.
     """
-    interrupts = _Interrupts()
     if arguments is None and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, interrupts)
     try:
@@ -56,6 +63,8 @@ def main(arguments: list[str] | None = None) -> None:
     except Exception:  # only with --debug
         if arguments is not None:
             raise
+        import traceback
+
         traceback.print_exc()
         code = 2
     interrupts.is_running = False

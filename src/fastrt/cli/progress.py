@@ -11,6 +11,7 @@ from types import TracebackType
 from rich.progress import Progress, ProgressColumn, Task, TaskID
 from rich.text import Text
 
+from fastrt.cli import interrupts
 from fastrt.cli.output import progress_console
 
 PAUSE_S = 10.0
@@ -23,7 +24,15 @@ def progress_bar(rate: str | None = None) -> Progress | ProgressLines:
     if not console.is_terminal or console.is_dumb_terminal:
         return ProgressLines()
     columns = [*Progress.get_default_columns(), *([_Rate(rate)] if rate else [])]
-    return Progress(*columns, console=console, transient=True)
+    return _Bars(*columns, console=console, transient=True)
+
+
+class _Bars(Progress):
+    """Bars that are also a point to stop at after Ctrl-C."""
+
+    def advance(self, task_id: TaskID, advance: float = 1) -> None:
+        interrupts.check()
+        super().advance(task_id, advance)
 
 
 class _Rate(ProgressColumn):
@@ -60,6 +69,7 @@ class ProgressLines:
 
     def add_task(self, description: str, total: float | None = None, completed: float = 0) -> TaskID:
         """Begin a stage and print its line."""
+        interrupts.check()
         with self._lock:
             self._stages.append(_Stage(description, total, completed))
             self._stages[-1].say()
@@ -67,11 +77,13 @@ class ProgressLines:
 
     def advance(self, task_id: TaskID, advance: float = 1) -> None:
         """Count ``advance`` more steps of a stage."""
+        interrupts.check()
         with self._lock:
             self._stages[task_id].completed += advance
 
     def update(self, task_id: TaskID, *, total: float | None = None, completed: float | None = None) -> None:
         """Set the steps of a stage."""
+        interrupts.check()
         with self._lock:
             stage = self._stages[task_id]
             stage.total = stage.total if total is None else total
@@ -109,6 +121,7 @@ def progress_of_phases() -> Iterator[Callable[[str, int, int], None]]:
     with progress_bar() as progress:
 
         def advance(phase: str, done: int, steps: int) -> None:
+            interrupts.check()
             if phase not in tasks:
                 tasks[phase] = progress.add_task(phase.lower(), total=steps)
             progress.update(tasks[phase], completed=done)
