@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import PIL.ExifTags
 import PIL.Image
-import PIL.ImageOps
 
 from fastrt.arrays import Image
 from fastrt.errors import ImageError
+from fastrt.images.modes import to_rgb
 
 PIL_BICUBIC = "pil-bicubic"
 
@@ -51,10 +51,11 @@ def _shape_hint(shape: tuple[int, ...]) -> str:
 def read_image(path: str | os.PathLike[str]) -> Image:
     """Read an image file as ``(h, w, 3)`` uint8 BGR, decoded as FastReID does.
 
-    The EXIF orientation is applied, grey images are repeated to 3 channels, and alpha is dropped.
+    The EXIF orientation is applied, grey images are repeated to 3 channels, and alpha is dropped. Values of 16 bits are
+    scaled to 8. EXIF data that cannot be read are ignored.
 
     Raises:
-        ImageError: the file does not exist, is not an image, or is damaged.
+        ImageError: the file does not exist, is not an image, is damaged, or has pixels without a known range.
 
     Source: fastreid/data/data_utils.py, read_image.
     """
@@ -75,25 +76,47 @@ def read_resized(path: str | os.PathLike[str], size: tuple[int, int], resampler:
 def _decode(path: Path) -> PIL.Image.Image:
     """Decode an image file: upright, RGB."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a large image, or of a palette's alpha: both are handled below
-            with PIL.Image.open(path) as file:
-                file.load()
-                PIL.ImageOps.exif_transpose(file, in_place=True)
-                return file if file.mode == "RGB" else file.convert("RGB")
+        with PIL.Image.open(path) as file:
+            file.load()
+            turn = _find_turn(file)
+            image = to_rgb(file, path)
+            return image if turn is None else image.transpose(turn)
     except FileNotFoundError:
         raise ImageError(f"{path}: does not exist; expected an image. Check the path.") from None
     except PIL.UnidentifiedImageError:
         raise ImageError(f"{path}: unknown content; expected an image format that Pillow reads. Convert it.") from None
-    except PIL.Image.DecompressionBombError:
-        limit = 2 * (PIL.Image.MAX_IMAGE_PIXELS or 0)
+    # Pillow warns at half of its limit; a process may have turned warnings into errors.
+    except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning) as error:
+        limit = (PIL.Image.MAX_IMAGE_PIXELS or 0) * (1 if isinstance(error, Warning) else 2)
         raise ImageError(f"{path}: too many pixels; expected at most {limit}. Shrink the image.") from None
-    except MemoryError:  # not an error of the file
+    except (ImageError, MemoryError):  # the second is not an error of the file
         raise
     # Pillow's decoders raise many types of errors for damaged files, SyntaxError and struct.error among them.
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ImageError(f"{path}: cannot be decoded ({reason}); expected a complete image. Copy it again.") from None
+
+
+_TURNS = {
+    2: PIL.Image.Transpose.FLIP_LEFT_RIGHT,
+    3: PIL.Image.Transpose.ROTATE_180,
+    4: PIL.Image.Transpose.FLIP_TOP_BOTTOM,
+    5: PIL.Image.Transpose.TRANSPOSE,
+    6: PIL.Image.Transpose.ROTATE_270,
+    7: PIL.Image.Transpose.TRANSVERSE,
+    8: PIL.Image.Transpose.ROTATE_90,
+}
+"""What makes an image of each EXIF orientation upright."""
+
+
+def _find_turn(file: PIL.Image.Image) -> PIL.Image.Transpose | None:
+    """Read the EXIF orientation. It is ignored if the EXIF data are damaged: the pixels are not."""
+    try:
+        return _TURNS.get(file.getexif().get(PIL.ExifTags.Base.Orientation, 1))
+    except (MemoryError, Warning):  # warnings may be errors: not of every damage, so the tag may be there
+        raise
+    except Exception:  # the parser raises many types of errors, SyntaxError and struct.error among them
+        return None
 
 
 def _to_bgr(image: PIL.Image.Image) -> Image:
