@@ -43,7 +43,7 @@ def rerank(
         method: ``fastreid`` or ``zhong``.
         metric: of the original distances.
         k1: number of neighbours.
-        k2: number of neighbours for local query expansion.
+        k2: number of neighbours for local query expansion; 1 for none.
         weight: of the original distance; the Jaccard distance has the rest.
 
     Returns:
@@ -55,7 +55,10 @@ def rerank(
     queries, gallery = check_embeddings(queries, gallery)
     rows = np.concatenate([queries, gallery])
     near = _fastreid(rows, metric, k1) if method == "fastreid" else _zhong(rows, metric, k1)
-    jaccard = _jaccard(_average(_encode(near, k1), near.places[:, :k2]), len(queries))
+    encoded = _encode(near, k1)
+    if k2 > 1:
+        encoded = _average(encoded, near.places[:, :k2])
+    jaccard = _jaccard(encoded, len(queries))
     plain = METRICS[metric](queries, gallery)
     if method == "zhong":
         plain = np.square(plain) / near.largest[: len(queries), None]
