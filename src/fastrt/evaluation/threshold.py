@@ -49,11 +49,16 @@ class Threshold:
         Raises:
             OutputError: the file cannot be written.
         """
-        path = Path(engine).with_suffix(".threshold.json")
+        path = threshold_path(engine)
         content = {**asdict(self), "data_set": data_set, "fingerprint": fingerprint}
         with written_whole(path) as temporary:
             temporary.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
         return path
+
+
+def threshold_path(engine: str | os.PathLike[str]) -> Path:
+    """Return the path of the threshold that belongs to an engine."""
+    return Path(engine).with_suffix(".threshold.json")
 
 
 def find_threshold(pairs: Pairs, false_matches: float = 1e-3) -> Threshold:
