@@ -86,7 +86,29 @@ def test_the_range_of_a_tiff_is_that_of_its_tags(tmp_path: Path) -> None:
 def test_an_image_without_a_known_range_is_refused(image: Array, bits: int, sample_format: int, tmp_path: Path) -> None:
     path = tmp_path / "depth.tif"
     path.write_bytes(_tiff(image, bits, {339: sample_format}))
-    with pytest.raises(fastrt.ImageError, match=r"depth\.tif: pixels of mode .*whose range is unknown; expected grey"):
+    with pytest.raises(fastrt.ImageError, match=r"depth\.tif: pixels of mode .*; expected grey"):
+        fastrt.read_image(path)
+
+
+@pytest.mark.parametrize(("kind", "order"), [("<u2", "<"), (">u2", ">")])
+def test_planes_of_16_bits_that_pillow_mixes_up_are_refused(kind: str, order: str, tmp_path: Path) -> None:
+    path = tmp_path / "planes.tif"
+    planes = np.random.default_rng(0).integers(0, 65536, (3, 4, 5)).astype(kind)
+    lists = {258: (16, 16, 16), 273: (0, 40, 80), 279: (40, 40, 40)}
+    short = {256: 5, 257: 4, 259: 1, 262: 2, 277: 3, 278: 4, 284: 2}
+    start = 8 + 2 + 12 * 10 + 4
+    places = {258: start, 273: start + 6, 279: start + 18}
+    lists[273] = tuple(start + 30 + offset for offset in lists[273])
+    entries = b"".join(
+        struct.pack(f"{order}HHII", tag, 3 if tag == 258 else 4, 3, places[tag])
+        if tag in lists
+        else struct.pack(f"{order}HHII", tag, 4, 1, short[tag])
+        for tag in sorted({*lists, *short})
+    )
+    data = b"".join(struct.pack(f"{order}3{'H' if tag == 258 else 'I'}", *lists[tag]) for tag in lists)
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}IH", 8, 10)
+    path.write_bytes(head + entries + b"\0\0\0\0" + data + planes.tobytes())
+    with pytest.raises(fastrt.ImageError, match="in separate planes of 16 bits; expected"):
         fastrt.read_image(path)
 
 

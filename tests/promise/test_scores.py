@@ -17,6 +17,7 @@ from fastrt.datasets import DataSet, LabelledImage
 from fastrt.errors import EvaluationError
 from fastrt.evaluation.distances import cosine_distances, distance_blocks, euclidean_distances
 from fastrt.evaluation.expansion import expand_queries
+from fastrt.evaluation.labels import number_labels
 from fastrt.evaluation.pairs import Pairs
 from fastrt.evaluation.ranking import rank
 from fastrt.evaluation.rerank import RERANKINGS, Reranking, rerank
@@ -179,6 +180,12 @@ def test_labels_that_are_absent_are_refused() -> None:
     distances = [(0, cosine_distances(QUERIES, GALLERY))]
     with pytest.raises(EvaluationError, match="gallery_pids are not all whole numbers"):
         rank(distances, WHO[0], np.where(WHO[1] == 3, np.nan, WHO[1]), WHO[2], WHO[3])
+    nobody: Any = None
+    for image in (LabelledImage(Path("a.jpg"), nobody, 1), LabelledImage(Path("a.jpg"), 1, nobody)):
+        with pytest.raises(EvaluationError, match=r"a\.jpg: identity .*None.*; expected whole numbers"):
+            number_labels([image], [image])
+    with pytest.raises(EvaluationError, match="6 queries and 0 gallery images; expected some of both"):
+        rank([], WHO[0], WHO[1][:0], WHO[2], WHO[3][:0])
 
 
 def test_evaluate_names_the_images_whose_embeddings_are_not_finite(

@@ -140,7 +140,7 @@ def read_lines(path: Path) -> list[str]:
         EvaluationError: the file cannot be read.
     """
     try:
-        return [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
+        return [line.strip() for line in path.read_text("utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise EvaluationError(
             f"{path}: cannot be read ({error}); expected a UTF-8 text file. Check the file."

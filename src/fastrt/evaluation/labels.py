@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +23,17 @@ class Labels(NamedTuple):
 
 
 def number_labels(query: Sequence[LabelledImage], gallery: Sequence[LabelledImage]) -> Labels:
-    """Number the identities and the cameras of a data set from 0, so that any whole number fits an array."""
+    """Number the identities and the cameras of a data set from 0, so that any whole number fits an array.
+
+    Raises:
+        EvaluationError: an identity or a camera is not a whole number.
+    """
+    for image in (*query, *gallery):
+        labels_of_image: tuple[object, ...] = (image.pid, image.camid)
+        if not all(isinstance(label, Integral) for label in labels_of_image):
+            raise EvaluationError(
+                f"{image.path}: identity {image.pid!r}, camera {image.camid!r}; expected whole numbers. Number them."
+            )
     labels = []
     for key in ("pid", "camid"):
         numbers: dict[int, int] = {}
@@ -44,13 +55,17 @@ def check_labels(labels: Labels) -> None:
     """Check that a query has a true match: an image of its identity from another camera.
 
     Raises:
-        EvaluationError: no query has one, or the arrays are not integers, one per image.
+        EvaluationError: no query has one, or the arrays are empty, or not whole numbers, one per image.
     """
     sizes = [len(array) for array in labels]
     if sizes[:2] != sizes[2:]:
         raise EvaluationError(
             f"rank: {sizes[0]} queries have {sizes[2]} cameras, and {sizes[1]} gallery images {sizes[3]};"
             " expected one per image. Check the arrays."
+        )
+    if not (sizes[0] and sizes[1]):
+        raise EvaluationError(
+            f"rank: {sizes[0]} queries and {sizes[1]} gallery images; expected some of both. Check the data set."
         )
     for name, array in labels._asdict().items():
         if array.dtype.kind not in "iuf" or (np.mod(array, 1) != 0).any():
