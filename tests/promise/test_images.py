@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import PIL.features
 import PIL.Image
 import PIL.ImageOps
 import pytest
@@ -47,7 +46,10 @@ def _grey(image: Array) -> list[list[int]]:
 @pytest.mark.parametrize("suffix", ["png", "tif", "pgm", "jp2"])
 def test_grey_images_of_16_bits_are_scaled_to_8(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"thermal.{suffix}"
-    PIL.Image.fromarray(THERMAL).save(path)
+    if suffix == "pgm":
+        path.write_bytes(b"P5\n3 2\n65535\n" + THERMAL.astype(">u2").tobytes())
+    else:
+        PIL.Image.fromarray(THERMAL).save(path)
     assert _grey(fastrt.read_image(path)) == SCALED
 
 
@@ -94,7 +96,7 @@ def test_an_image_without_a_known_range_is_refused(image: Array, bits: int, samp
 def test_planes_of_16_bits_that_pillow_mixes_up_are_refused(kind: str, order: str, tmp_path: Path) -> None:
     path = tmp_path / "planes.tif"
     planes = np.random.default_rng(0).integers(0, 65536, (3, 4, 5)).astype(kind)
-    lists = {258: (16, 16, 16), 273: (0, 40, 80), 279: (40, 40, 40)}
+    lists: dict[int, tuple[int, ...]] = {258: (16, 16, 16), 273: (0, 40, 80), 279: (40, 40, 40)}
     short = {256: 5, 257: 4, 259: 1, 262: 2, 277: 3, 278: 4, 284: 2}
     start = 8 + 2 + 12 * 10 + 4
     places = {258: start, 273: start + 6, 279: start + 18}
@@ -266,7 +268,7 @@ def test_every_photograph_that_pillow_decodes_here_is_found(tmp_path: Path) -> N
     assert {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm", ".jp2"} <= {
         *image_suffixes()
     }
-    if not PIL.features.check("avif"):
+    if ".avif" not in image_suffixes():
         pytest.skip("Pillow here has no AVIF")
     PIL.Image.fromarray(PERSON[..., ::-1]).save(tmp_path / "person.avif")
     (path,) = find_images([tmp_path]).images
