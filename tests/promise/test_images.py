@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import struct
 import warnings
 import zlib
@@ -262,6 +263,20 @@ def test_files_that_are_left_out_are_counted(tmp_path: Path, caplog: pytest.LogC
         with pytest.raises(fastrt.ImageError) as caught:
             find_images([place])
         assert str(caught.value).startswith(f"no images in {place} (2 other files); expected files named .")
+
+
+def test_a_folder_that_cannot_be_searched_is_not_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _market(tmp_path)
+    scan = os.scandir
+
+    def refuse(path: str) -> object:
+        if str(path).endswith("query"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(fastrt.ImageError, match=r"query: cannot be searched \(Permission denied\)"):
+        find_images([tmp_path])
 
 
 def test_every_photograph_that_pillow_decodes_here_is_found(tmp_path: Path) -> None:

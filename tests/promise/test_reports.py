@@ -77,6 +77,26 @@ def test_an_unwritable_folder_is_refused_before_the_evaluation(
     assert _files(engine.parent) == before
 
 
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (("--roc",), "roc: 2 pairs of one identity and 0 of two; expected some of both"),
+        (("--report", "report"), "roc: 2 pairs of one identity and 0 of two; expected some of both"),
+        (("--false-matches", "0.1"), "threshold: 2 pairs of one person and 0 of two; expected at least 1 and 10"),
+        (("--false-matches", "1"), "false matches: 1.0; expected a fraction above 0 and below 1"),
+    ],
+)
+def test_pairs_that_are_too_few_are_named_before_the_evaluation(
+    option: tuple[str, ...], message: str, engine: Path, table: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = table.with_name("one.csv")
+    one.write_text("\n".join(table.read_text().splitlines()[:4]))  # one person
+    monkeypatch.setattr(stream, "read_resized", None)  # nothing is embedded
+    result = run("evaluate", engine, "--dataset", "csv", "--root", one, *option)
+    assert (result.code, result.out) == (2, "")
+    assert message in result.err
+
+
 @pytest.mark.parametrize("failing", ["draw_cmc", "write_thumbnails"])
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
 def test_a_failed_evaluation_leaves_everything_as_it_was(

@@ -68,7 +68,7 @@ def run(
         raise EvaluationError(f"--dataset {dataset}: unknown; expected {', '.join(SETS)}. Choose one of them.")
     data_set = SETS[dataset](root)
     with load(engine, device) as session, progress_bar() as progress:
-        check_outputs(engine, false_matches, report)
+        check_outputs(engine, data_set, roc=roc, false_matches=false_matches, report=report)
         task = progress.add_task("embedding", total=(len(data_set.query) + len(data_set.gallery)) * (1 + flip))
         scores = evaluate(
             session,

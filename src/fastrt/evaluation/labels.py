@@ -87,3 +87,16 @@ def check_labels(labels: Labels) -> None:
         f"rank: no true match: the gallery has no image of the identities of the {sizes[0]} queries; expected a query"
         " with a match of another camera. Check the identities."
     )
+
+
+def count_pairs(labels: Labels) -> tuple[int, int]:
+    """Count the pairs of one identity, and of two, without junk and without queries that have no true match."""
+    groups = group_images(labels.gallery_pids)
+    same = different = 0
+    for pid, camid in zip(labels.query_pids, labels.query_camids, strict=True):
+        alike = groups.get(int(pid), np.empty(0, np.intp))
+        true = int(np.count_nonzero(labels.gallery_camids[alike] != camid))
+        if true:
+            same += true
+            different += len(labels.gallery_pids) - len(alike)
+    return same, different

@@ -7,18 +7,40 @@ from pathlib import Path
 
 from fastrt.datasets.base import DataSet
 from fastrt.evaluation.evaluate import Scores
+from fastrt.evaluation.labels import check_labels, count_pairs, number_labels
 from fastrt.evaluation.report import check_report, report_written
+from fastrt.evaluation.roc import check_curve
 from fastrt.evaluation.threshold import Threshold, check_rate, threshold_path
 from fastrt.files import check_place
 from fastrt.targets.engine_info import EngineInfo
 
 
-def check_outputs(engine: Path, false_matches: float | None, report: Path | None) -> None:
-    """Raise the errors of `write_outputs` that are known before the evaluation."""
+def check_outputs(
+    engine: Path,
+    data_set: DataSet,
+    *,
+    roc: bool = False,
+    false_matches: float | None = None,
+    report: Path | None = None,
+) -> None:
+    """Raise the errors of `measure_roc`, `find_threshold` and `write_outputs` that are known before the evaluation.
+
+    Args:
+        engine: the engine's file.
+        data_set: the data set to evaluate.
+        roc: whether true positive rates are asked for.
+        false_matches: the fraction of false matches of the threshold, if one is asked for.
+        report: the folder of the report, if one is asked for.
+    """
+    labels = number_labels(data_set.query, data_set.gallery)
+    check_labels(labels)
+    pairs = count_pairs(labels)
+    if roc or report is not None:
+        check_curve(*pairs)
     if report is not None:
         check_report(report)
     if false_matches is not None:
-        check_rate(false_matches)
+        check_rate(false_matches, *pairs)
         check_place(threshold_path(engine))
 
 

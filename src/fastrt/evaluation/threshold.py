@@ -77,13 +77,8 @@ def find_threshold(pairs: Pairs, false_matches: float = 1e-3) -> Threshold:
     >>> round(threshold.similarity, 3), round(threshold.false_matches, 3), round(threshold.found, 3)
     (0.48, 0.05, 0.667)
     """
-    check_rate(false_matches)
     total = pairs.different
-    if not len(pairs.same) or total * false_matches < 1:
-        raise EvaluationError(
-            f"threshold: {len(pairs.same)} pairs of one person and {total} of two; expected at least 1 and"
-            f" {int(np.ceil(1 / false_matches))} for {false_matches:g} false matches. Use a larger data set."
-        )
+    check_rate(false_matches, len(pairs.same), total)
     allowed = int(np.floor(total * false_matches + 1e-9))
     ordered = 1 - pairs.nearest_different(allowed + 1)
     # Pairs of equal similarity are all accepted or all rejected.
@@ -95,11 +90,16 @@ def find_threshold(pairs: Pairs, false_matches: float = 1e-3) -> Threshold:
     return Threshold(similarity, allowed / total, interval, found, (total, len(pairs.same)))
 
 
-def check_rate(false_matches: float) -> None:
-    """Raise `EvaluationError` unless the fraction of false matches is above 0 and below 1."""
+def check_rate(false_matches: float, same: int, different: int) -> None:
+    """Raise `EvaluationError` unless a fraction of false matches is one, and there are enough pairs for it."""
     if not 0 < false_matches < 1:
         raise EvaluationError(
             f"false matches: {false_matches}; expected a fraction above 0 and below 1. Give 0.001, for example."
+        )
+    if not same or different * false_matches < 1:
+        raise EvaluationError(
+            f"threshold: {same} pairs of one person and {different} of two; expected at least 1 and"
+            f" {int(np.ceil(1 / false_matches))} for {false_matches:g} false matches. Use a larger data set."
         )
 
 

@@ -83,7 +83,7 @@ def find_images(paths: Iterable[str | os.PathLike[str]]) -> Found:
 def _search(path: Path) -> Iterator[tuple[Path, Path]]:
     """Yield the files of a folder or a pattern, each with the folder that was named."""
     if path.is_dir():
-        yield from ((file, path) for file in sorted(path.rglob("*")) if file.is_file())
+        yield from ((file, path) for file in sorted(_walk(path)))
         return
     if not glob.has_magic(str(path)):
         raise ImageError(f"{path}: does not exist; expected an image, a folder or a pattern. Check the path.")
@@ -94,3 +94,16 @@ def _search(path: Path) -> Iterator[tuple[Path, Path]]:
     named = next(parent for parent in path.parents if not glob.has_magic(str(parent)))
     for match in matches:
         yield from ((file, named) for file, _ in _search(match)) if match.is_dir() else [(match, named)]
+
+
+def _walk(path: Path) -> Iterator[Path]:
+    """Yield the files of a folder and of the folders in it that are not hidden."""
+
+    def refuse(error: OSError) -> None:
+        raise ImageError(
+            f"{error.filename}: cannot be searched ({error.strerror}); expected a readable folder. Check it."
+        ) from None
+
+    for folder, folders, files in os.walk(path, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (file for file in (Path(folder) / name for name in files) if file.is_file())

@@ -89,12 +89,20 @@ def _decode(path: Path) -> PIL.Image.Image:
     except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning) as error:
         limit = (PIL.Image.MAX_IMAGE_PIXELS or 0) * (1 if isinstance(error, Warning) else 2)
         raise ImageError(f"{path}: too many pixels; expected at most {limit}. Shrink the image.") from None
+    except OSError as error:
+        if error.errno is None:  # of a decoder
+            raise _undecodable(path, error) from None
+        raise ImageError(f"{path}: cannot be read ({error.strerror}); expected a readable file. Check it.") from None
     except (ImageError, MemoryError):  # the second is not an error of the file
         raise
     # Pillow's decoders raise many types of errors for damaged files, SyntaxError and struct.error among them.
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ImageError(f"{path}: cannot be decoded ({reason}); expected a complete image. Copy it again.") from None
+        raise _undecodable(path, error) from None
+
+
+def _undecodable(path: Path, error: Exception) -> ImageError:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return ImageError(f"{path}: cannot be decoded ({reason}); expected a complete image. Copy it again.")
 
 
 _TURNS = {

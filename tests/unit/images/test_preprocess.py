@@ -59,7 +59,7 @@ def test_a_file_that_cannot_be_decoded_is_an_error(tmp_path: Path) -> None:
         (tmp_path / "nowhere.jpg", f"{tmp_path / 'nowhere.jpg'}: does not exist; expected an image."),
         (text, f"{text}: unknown content; expected an image format that Pillow reads."),
         (cut, f"{cut}: cannot be decoded ("),
-        (tmp_path, f"{tmp_path}: cannot be decoded"),
+        (tmp_path, f"{tmp_path}: cannot be read (Is a directory); expected a readable file."),
     ):
         with pytest.raises(fastrt.ImageError) as caught:
             fastrt.read_image(path)
