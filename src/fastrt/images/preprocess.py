@@ -16,6 +16,9 @@ from fastrt.images.modes import to_rgb
 
 PIL_BICUBIC = "pil-bicubic"
 
+MOST_PIXELS = 8192 * 6144
+"""Largest image. It is read with less than 1 GB of memory, and a small file can claim to be any size."""
+
 Resample = Callable[[Image, tuple[int, int]], Image]
 """Resizes an image ``(h, w, 3)`` uint8 to a size ``(H, W)``: ``(H, W, 3)`` uint8, channel order unchanged."""
 
@@ -77,6 +80,7 @@ def _decode(path: Path) -> PIL.Image.Image:
     """Decode an image file: upright, RGB."""
     try:
         with PIL.Image.open(path) as file:
+            _check_pixels(file, path)
             file.load()
             turn = _find_turn(file)
             image = to_rgb(file, path)
@@ -85,10 +89,8 @@ def _decode(path: Path) -> PIL.Image.Image:
         raise ImageError(f"{path}: does not exist; expected an image. Check the path.") from None
     except PIL.UnidentifiedImageError:
         raise ImageError(f"{path}: unknown content; expected an image format that Pillow reads. Convert it.") from None
-    # Pillow warns at half of its limit; a process may have turned warnings into errors.
-    except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning) as error:
-        limit = (PIL.Image.MAX_IMAGE_PIXELS or 0) * (1 if isinstance(error, Warning) else 2)
-        raise ImageError(f"{path}: too many pixels; expected at most {limit}. Shrink the image.") from None
+    except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning):  # warnings may be errors
+        raise _too_many_pixels(path) from None
     except OSError as error:
         if error.errno is None:  # of a decoder
             raise _undecodable(path, error) from None
@@ -98,6 +100,15 @@ def _decode(path: Path) -> PIL.Image.Image:
     # Pillow's decoders raise many types of errors for damaged files, SyntaxError and struct.error among them.
     except Exception as error:
         raise _undecodable(path, error) from None
+
+
+def _check_pixels(file: PIL.Image.Image, path: Path) -> None:
+    if file.width * file.height > MOST_PIXELS:
+        raise _too_many_pixels(path)
+
+
+def _too_many_pixels(path: Path) -> ImageError:
+    return ImageError(f"{path}: too many pixels; expected at most {MOST_PIXELS}. Shrink the image.")
 
 
 def _undecodable(path: Path, error: Exception) -> ImageError:
