@@ -10,7 +10,7 @@ from fastrt.evaluation.evaluate import Scores
 from fastrt.evaluation.labels import check_labels, count_pairs, number_labels
 from fastrt.evaluation.report import check_report, report_written
 from fastrt.evaluation.roc import check_curve
-from fastrt.evaluation.threshold import Threshold, check_rate, threshold_path
+from fastrt.evaluation.threshold import Threshold, check_rate, place_threshold
 from fastrt.files import check_place
 from fastrt.targets.engine_info import EngineInfo
 
@@ -41,7 +41,7 @@ def check_outputs(
         check_report(report)
     if false_matches is not None:
         check_rate(false_matches, *pairs)
-        check_place(threshold_path(engine))
+        check_place(place_threshold(engine))
 
 
 def write_outputs(

@@ -49,15 +49,15 @@ class Threshold:
         Raises:
             OutputError: the file cannot be written.
         """
-        path = threshold_path(engine)
+        path = place_threshold(engine)
         content = {**asdict(self), "data_set": data_set, "fingerprint": fingerprint}
         with written_whole(path) as temporary:
             temporary.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
         return path
 
 
-def threshold_path(engine: str | os.PathLike[str]) -> Path:
-    """Return the path of the threshold that belongs to an engine."""
+def place_threshold(engine: str | os.PathLike[str]) -> Path:
+    """Return the path of an engine's stored threshold."""
     return Path(engine).with_suffix(".threshold.json")
 
 
