@@ -16,7 +16,7 @@ from fastrt.engine.load import load
 from fastrt.errors import EvaluationError
 from fastrt.evaluation.distances import Metric
 from fastrt.evaluation.evaluate import Scores, evaluate, measure_roc
-from fastrt.evaluation.outputs import check_outputs, write_outputs
+from fastrt.evaluation.outputs import check_options, check_outputs, write_outputs
 from fastrt.evaluation.threshold import Threshold, find_threshold
 
 SETS: dict[str, Callable[[Path], DataSet]] = {
@@ -66,6 +66,7 @@ def run(
     """Evaluate an engine on a data set: rank-1, mAP and mINP, as FastReID computes them."""
     if dataset not in SETS:
         raise EvaluationError(f"--dataset {dataset}: unknown; expected {', '.join(SETS)}. Choose one of them.")
+    check_options(false_matches, report)
     data_set = SETS[dataset](root)
     with load(engine, device) as session, progress_bar() as progress:
         check_outputs(engine, data_set, roc=roc, false_matches=false_matches, report=report)

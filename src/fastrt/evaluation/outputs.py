@@ -10,18 +10,21 @@ from fastrt.evaluation.evaluate import Scores
 from fastrt.evaluation.labels import check_labels, count_pairs, number_labels
 from fastrt.evaluation.report import check_report, report_written
 from fastrt.evaluation.roc import check_curve
-from fastrt.evaluation.threshold import Threshold, check_rate, place_threshold
+from fastrt.evaluation.threshold import Threshold, check_pairs, check_rate, place_threshold
 from fastrt.files import check_place
 from fastrt.targets.engine_info import EngineInfo
 
 
+def check_options(false_matches: float | None, report: Path | None) -> None:
+    """Raise the errors of `find_threshold` and `write_outputs` that do not depend on engine and data set."""
+    if report is not None:
+        check_report(report)
+    if false_matches is not None:
+        check_rate(false_matches)
+
+
 def check_outputs(
-    engine: Path,
-    data_set: DataSet,
-    *,
-    roc: bool = False,
-    false_matches: float | None = None,
-    report: Path | None = None,
+    engine: Path, data_set: DataSet, *, roc: bool, false_matches: float | None, report: Path | None
 ) -> None:
     """Raise the errors of `measure_roc`, `find_threshold` and `write_outputs` that are known before the evaluation.
 
@@ -32,15 +35,14 @@ def check_outputs(
         false_matches: the fraction of false matches of the threshold, if one is asked for.
         report: the folder of the report, if one is asked for.
     """
+    check_options(false_matches, report)
     labels = number_labels(data_set.query, data_set.gallery)
     check_labels(labels)
     pairs = count_pairs(labels)
     if roc or report is not None:
         check_curve(*pairs)
-    if report is not None:
-        check_report(report)
     if false_matches is not None:
-        check_rate(false_matches, *pairs)
+        check_pairs(false_matches, *pairs)
         check_place(place_threshold(engine))
 
 

@@ -77,8 +77,9 @@ def find_threshold(pairs: Pairs, false_matches: float = 1e-3) -> Threshold:
     >>> round(threshold.similarity, 3), round(threshold.false_matches, 3), round(threshold.found, 3)
     (0.48, 0.05, 0.667)
     """
+    check_rate(false_matches)
     total = pairs.different
-    check_rate(false_matches, len(pairs.same), total)
+    check_pairs(false_matches, len(pairs.same), total)
     allowed = int(np.floor(total * false_matches + 1e-9))
     ordered = 1 - pairs.nearest_different(allowed + 1)
     # Pairs of equal similarity are all accepted or all rejected.
@@ -90,12 +91,16 @@ def find_threshold(pairs: Pairs, false_matches: float = 1e-3) -> Threshold:
     return Threshold(similarity, allowed / total, interval, found, (total, len(pairs.same)))
 
 
-def check_rate(false_matches: float, same: int, different: int) -> None:
-    """Raise `EvaluationError` unless a fraction of false matches is one, and there are enough pairs for it."""
+def check_rate(false_matches: float) -> None:
+    """Raise `EvaluationError` unless the fraction of false matches is above 0 and below 1."""
     if not 0 < false_matches < 1:
         raise EvaluationError(
             f"false matches: {false_matches}; expected a fraction above 0 and below 1. Give 0.001, for example."
         )
+
+
+def check_pairs(false_matches: float, same: int, different: int) -> None:
+    """Raise `EvaluationError` unless there are enough pairs for a threshold with this fraction of false matches."""
     if not same or different * false_matches < 1:
         raise EvaluationError(
             f"threshold: {same} pairs of one person and {different} of two; expected at least 1 and"
