@@ -282,6 +282,17 @@ def test_a_folder_that_cannot_be_searched_is_not_skipped(tmp_path: Path, monkeyp
         find_images([tmp_path])
 
 
+def test_a_link_to_a_missing_image_is_not_skipped(tmp_path: Path) -> None:
+    _market(tmp_path)
+    link = tmp_path / "query" / "0002_c1s1_01.png"
+    link.symlink_to(tmp_path / "nowhere.png")
+    assert link in find_images([tmp_path]).images
+    assert link in find_images([tmp_path / "query" / "*"]).images
+    assert link in [image.path for image in Market1501(tmp_path).query]
+    with pytest.raises(fastrt.ImageError, match="does not exist"):
+        fastrt.read_image(link)
+
+
 def test_every_photograph_that_pillow_decodes_here_is_found(tmp_path: Path) -> None:
     assert {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm", ".jp2"} <= {
         *image_suffixes()

@@ -31,7 +31,12 @@ def image_suffixes() -> tuple[str, ...]:
 
 def is_image(path: Path, folder: Path) -> bool:
     """Return whether a file of a searched folder is an image: a known suffix, and nothing hidden below ``folder``."""
-    return path.suffix.lower() in image_suffixes() and not _is_hidden(path, folder) and path.is_file()
+    return path.suffix.lower() in image_suffixes() and not _is_hidden(path, folder) and _is_file(path)
+
+
+def _is_file(path: Path) -> bool:
+    """Return whether a path is a file, or a link to a missing one: an image that cannot be read must not disappear."""
+    return path.is_file() or not path.exists()
 
 
 def _is_hidden(path: Path, folder: Path) -> bool:
@@ -106,4 +111,4 @@ def _walk(path: Path) -> Iterator[Path]:
 
     for folder, folders, files in os.walk(path, onerror=refuse):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (file for file in (Path(folder) / name for name in files) if file.is_file())
+        yield from (file for file in (Path(folder) / name for name in files) if _is_file(file))
