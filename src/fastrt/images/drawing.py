@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastrt.arrays import Array, Image
-from fastrt.images.raster import paint_ellipse, paint_line, paint_polygon
+from fastrt.images.raster import paint_ellipse, paint_line
 
 
 def draw_person(identity: int, view: int, height: int = 256, width: int = 128) -> Image:

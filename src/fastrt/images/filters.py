@@ -24,5 +24,6 @@ def blur(image: Array, sigma: float) -> Array:
 
 def resize_by_area(image: Array, height: int, width: int) -> Array:
     """Resize a float32 image ``(h, w, channels)``: each new pixel is the mean of those that it covers."""
-    channels = (PIL.Image.fromarray(np.ascontiguousarray(channel)) for channel in np.moveaxis(image, 2, 0))
-    return np.dstack([channel.resize((width, height), PIL.Image.Resampling.BOX) for channel in channels])
+    size, box = (width, height), PIL.Image.Resampling.BOX
+    channels = (PIL.Image.fromarray(np.ascontiguousarray(image[..., i])) for i in range(image.shape[2]))
+    return np.dstack([np.asarray(channel.resize(size, box)) for channel in channels])

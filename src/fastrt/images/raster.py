@@ -2,13 +2,15 @@
 
 A canvas is a ``(height, width, channels)`` float32 array. A point is (x, y) in pixels; integers are centres of pixels.
 A pixel inside a shape or on its outline gets the whole colour, a pixel `SOFT` away gets none of it. A colour is
-``(channels,)`` float32, or a canvas that holds each pixel's colour. The arithmetic is NumPy's basic operations and square
-roots, so every host draws the same pixels.
+``(channels,)`` float32, or a canvas that holds each pixel's colour. The arithmetic is NumPy's basic operations and
+square roots, so every host draws the same pixels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
+from itertools import pairwise
 from math import ceil, floor
 
 import numpy as np
@@ -33,7 +35,7 @@ def paint_polygon(canvas: Array, points: Sequence[Point], colour: Array) -> None
     closed = [*points, points[0]]
     box, x, y = _find_box(canvas, points, 0)
     inside = np.zeros((y.size, x.size), bool)
-    for (x0, y0), (x1, y1) in zip(closed, closed[1:], strict=False):
+    for (x0, y0), (x1, y1) in pairwise(closed):
         if y0 != y1:  # a ray to the right crosses this edge
             inside ^= ((y0 > y) != (y1 > y)) & (x < x0 + (y - y0) * ((x1 - x0) / (y1 - y0)))
     _paint(canvas, box, np.where(inside, 0, _measure_to_path(x, y, closed)), colour)
@@ -64,16 +66,15 @@ def _find_range(values: Sequence[float], radius: int, size: int) -> tuple[int, i
 
 def _measure_to_path(x: Array, y: Array, points: Sequence[Point]) -> Array:
     """Return each pixel's distance to the nearest of the segments between points, ``(h, w)``."""
-    nearest: Array | None = None
-    for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
+    squares = []
+    for (x0, y0), (x1, y1) in pairwise(points):
         wide, tall = x1 - x0, y1 - y0
         right, down = x - x0, y - y0
         if square := wide**2 + tall**2:
             along = np.minimum(np.maximum((right * wide + down * tall) / square, 0), 1)
             right, down = right - along * wide, down - along * tall
-        distance = right**2 + down**2
-        nearest = distance if nearest is None else np.minimum(nearest, distance)
-    return np.sqrt(nearest)
+        squares.append(right**2 + down**2)
+    return np.asarray(np.sqrt(reduce(np.minimum, squares)))
 
 
 def _paint(canvas: Array, box: tuple[slice, slice], distance: Array, colour: Array) -> None:

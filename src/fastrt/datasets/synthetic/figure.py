@@ -41,7 +41,10 @@ def draw_figure(look: Look, pose: Pose) -> tuple[Array, Array]:
 
 
 class _Drawing:
-    """A canvas of blue, green, red and mask. Points are (x, y) in units of its height: from the centre, from the top."""
+    """A canvas of blue, green, red and mask.
+
+    Points are (x, y) in units of its height: x from the centre, y from the top.
+    """
 
     def __init__(self, look: Look, pose: Pose) -> None:
         self.look, self.pose = look, pose

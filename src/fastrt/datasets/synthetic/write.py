@@ -46,9 +46,8 @@ def _cut_scene(scene: Image, rng: np.random.Generator) -> Array:
 
 def _put_before(image: Array, figure: Array, mask: Array, rng: np.random.Generator) -> Array:
     """Blend the figure into the background, with light from one side and a shadow."""
-    side = np.linspace(1 - (lit := float(rng.uniform(-0.25, 0.25))), 1 + lit, figure.shape[1], dtype=np.float32)[
-        :, None
-    ]
+    lit = float(rng.uniform(-0.25, 0.25))
+    side = np.linspace(1 - lit, 1 + lit, figure.shape[1], dtype=np.float32)[:, None]
     return np.asarray(image * _draw_shadow() * (1 - mask[..., None]) + figure * side * mask[..., None])
 
 
