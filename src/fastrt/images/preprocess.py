@@ -11,7 +11,7 @@ import PIL.ExifTags
 import PIL.Image
 
 from fastrt.arrays import Image
-from fastrt.errors import ImageError
+from fastrt.errors import ImageError, TargetError
 from fastrt.images.modes import to_rgb
 
 PIL_BICUBIC = "pil-bicubic"
@@ -149,25 +149,28 @@ def find_resampler(name: str) -> Resample:
 
     ``pil-bicubic`` filters when it shrinks; FastReID trains and evaluates with it. ``cv2-cubic`` is used by FastReID's
     and FastRT's demos, and ``cv2-linear`` is OpenCV's default; neither filters. Each gives different embeddings.
+
+    Raises:
+        TargetError: the resampler is OpenCV's, which cannot be imported.
     """
-    return _RESAMPLERS[name]
+    if name == PIL_BICUBIC:
+        return _resize_pil
+    try:
+        import cv2
+    except ImportError as error:
+        raise TargetError(
+            f"resampler {name}: OpenCV cannot be imported ({error}); expected one of its packages: opencv-python,"
+            " opencv-contrib-python, or either with -headless. Run pip install 'fastrt[opencv]' if none is installed."
+        ) from None
+    interpolation: int = {"cv2-cubic": cv2.INTER_CUBIC, "cv2-linear": cv2.INTER_LINEAR}[name]
+
+    def resize_cv2(image: Image, size: tuple[int, int]) -> Image:
+        return np.asarray(cv2.resize(np.ascontiguousarray(image), size[::-1], interpolation=interpolation), np.uint8)
+
+    return resize_cv2
 
 
 def _resize_pil(image: Image, size: tuple[int, int]) -> Image:
     # Each channel is resized separately, so their order does not matter.
     resized = PIL.Image.fromarray(np.ascontiguousarray(image)).resize(size[::-1], PIL.Image.Resampling.BICUBIC)
     return np.asarray(resized)
-
-
-def _resize_cv2(image: Image, size: tuple[int, int], interpolation: str) -> Image:
-    import cv2
-
-    flag: int = getattr(cv2, interpolation)
-    return np.asarray(cv2.resize(np.ascontiguousarray(image), size[::-1], interpolation=flag), np.uint8)
-
-
-_RESAMPLERS: dict[str, Resample] = {
-    PIL_BICUBIC: _resize_pil,
-    "cv2-cubic": lambda image, size: _resize_cv2(image, size, "INTER_CUBIC"),
-    "cv2-linear": lambda image, size: _resize_cv2(image, size, "INTER_LINEAR"),
-}
