@@ -121,14 +121,16 @@ _HOMES = {
 """Names of the API by module. A module is imported when one of its names is first used."""
 
 
-def __getattr__(name: str) -> object:
-    """Import a name of the API, so that ``import fastrt`` is fast and the command line can be interrupted early."""
-    if name == "datasets":
-        return importlib.import_module("fastrt.datasets")
-    for module, names in _HOMES.items():
-        if name in names.split():
-            return globals().setdefault(name, getattr(importlib.import_module(f"fastrt.{module}"), name))
-    raise AttributeError(f"module 'fastrt' has no attribute {name!r}")
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        """Import a name of the API, so that ``import fastrt`` is fast and the command line can be interrupted early."""
+        if name == "datasets":
+            return importlib.import_module("fastrt.datasets")
+        for module, names in _HOMES.items():
+            if name in names.split():
+                return globals().setdefault(name, getattr(importlib.import_module(f"fastrt.{module}"), name))
+        raise AttributeError(f"module 'fastrt' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -12,10 +12,8 @@ from fastrt.engine.build import Checker, EngineConfig
 from fastrt.engine.build import build as build_engine
 from fastrt.engine.calibration_table import CalibrationTable
 from fastrt.engine.checks import Report
-from fastrt.engine.load import load
-from fastrt.engine.verify import COSINE, verify
 from fastrt.errors import CalibrationError, TargetError
-from fastrt.files import written_whole
+from fastrt.images.preprocess import find_resampler
 from fastrt.ir.network import Network
 from fastrt.quantization.evaluation_images import GivenImages, choose_images
 from fastrt.quantization.layer_timing import exclude_slower
@@ -36,25 +34,17 @@ class BuildReport:
         info: the file's metadata, as `fastrt.describe` reads it.
         checks: the checks that the engine passed; None if it was not checked.
         quantization: the comparison of int8 with fp32, in similarity, size and speed; None if there was none.
-        verified: for a compared int8 engine, the report of `fastrt.verify`; the engine is written even if it fails.
     """
 
     info: EngineInfo
     checks: Report | None
     quantization: QuantizationReport | None = None
-    verified: Report | None = None
-
-    def __bool__(self) -> bool:
-        """Return False if `fastrt.verify` fails for the engine."""
-        return self.verified is None or bool(self.verified)
 
     def __str__(self) -> str:
         height, width = self.info.image_size
         lines = [] if self.checks is None else self.checks.lines()
         if self.quantization is not None:
             lines.append(str(self.quantization))
-        if self.verified is not None:
-            lines += [line for line in self.verified.lines() if "FAIL" in line]
         lines.append(f"{height}x{width} to {self.info.embedding_dim}, {self.info.target} {self.info.precision}")
         return "\n".join(lines)
 
@@ -99,11 +89,11 @@ def build(
             excluded too, if the engine gets faster. The bound is stored in the file, and `fastrt.verify` checks it.
         images: for int8, at least 8 images to compare with fp32 on: files, folders or patterns, or ``(h, w, 3)`` uint8
             BGR arrays. None: images that calibration did not use, or else drawn images.
-        compare: for int8, compare with fp32 in similarity, size and speed, and with `fastrt.verify`, before the file
-            appears; a large difference is logged as a warning. Implied by ``min_similarity`` or ``images``.
+        compare: for int8, compare with fp32 in similarity, size and speed. Implied by ``min_similarity`` or ``images``.
 
     Raises:
-        TargetError: the target is unknown, its runtime is not installed, or the host lacks the precision or an option.
+        TargetError: the target is unknown, its runtime is not installed, or the host lacks the precision, an option or,
+            to compare int8, the resampler.
         EngineError: the runtime cannot build the network, or the engine failed its checks.
         CalibrationError: int8 without a table, or with another network's; an int8 argument with another precision;
             a bound that cannot be reached; too few images.
@@ -137,35 +127,19 @@ def _build_and_compare(
     table = config.table
     assert table is not None  # `EngineConfig` has checked it
     table.check(network)
+    find_resampler(config.resampler)  # fails before the engine is built
     images, description = choose_images(table, given)
     advance = config.options.progress or (lambda *_: None)
     if config.min_similarity is not None:
         kept = find_mix(network, table, target.name, config.min_similarity, images, advance).kept
         config = replace(config, kept=_exclude_slower(network, target, config, kept, advance))
-    with written_whole(path) as temporary:
-        report = BuildReport(*build_engine(network, temporary, config))
-        try:
-            comparison = compare_int8(temporary, network, table, images, description, advance)
-            with load(temporary) as session:
-                report = replace(report, quantization=comparison, verified=verify(session, network))
-        except TargetError as error:
-            logger.warning("int8 is not compared with fp32, because the engine cannot run on this host: %s", error)
-        else:
-            _warn_of_loss(report, comparison)
-    return report
-
-
-def _warn_of_loss(report: BuildReport, comparison: QuantizationReport) -> None:
-    """Log a warning if int8 changes the embeddings so much that `fastrt.verify` fails, or would on such images."""
-    bound = COSINE["int8"] if report.info.min_similarity is None else report.info.min_similarity
-    if report and comparison.least_similarity >= bound:
-        return
-    failed = "" if report else "; fastrt verify fails"
-    logger.warning(
-        "int8: least mean-centred cosine to fp32 %.4f (%s); expected at least %.4g%s."
-        " Build with --min-similarity %.4g (min_similarity in Python), or in another precision.",
-        *(comparison.least_similarity, comparison.images, bound, failed, bound),
-    )
+    info, checks = build_engine(network, path, config)
+    try:
+        comparison = compare_int8(path, network, table, images, description, advance)
+    except TargetError as error:
+        logger.warning("int8 is not compared with fp32, because the engine cannot run on this host: %s", error)
+        comparison = None
+    return BuildReport(info, checks, comparison)
 
 
 def _exclude_slower(

@@ -81,8 +81,7 @@ def run_line(line: str) -> None:
     if command[:1] == ["fastrt"]:
         with pytest.raises(SystemExit) as caught:
             main(command[1:])
-        measured = "int8" in command  # an untrained network loses more by it than `fastrt verify` allows
-        assert caught.value.code in ((0, 1) if measured else (None, 0)), line
+        assert caught.value.code in (None, 0), line
 
 
 def test_the_pages_show_something() -> None:

@@ -88,7 +88,9 @@ def run(
     target: TargetName = None,
     precision: Annotated[Precision, typer.Option(help="Precision of the computation.")] = "fp32",
     io: InputProfile = "u8_nhwc_bgr",
-    resampler: Annotated[Resampler, typer.Option(help="Method by which images are resized.")] = "pil-bicubic",
+    resampler: Annotated[
+        Resampler, typer.Option(help="Method by which images are resized; OpenCV's need fastrt[opencv].")
+    ] = "pil-bicubic",
     calibration: Calibration = None,
     min_similarity: MinSimilarity = None,
     images: ComparedImages = None,
@@ -137,8 +139,6 @@ def run(
         if files:
             lines.append(f"written to {' and '.join(map(str, files))}")
         say("\n".join([*lines, f"{output}: {model.spec.title}, {summary}"]))
-    if not report:
-        raise typer.Exit(1)
 
 
 def _to_json(output: Path, title: str, report: BuildReport, files: Sequence[Path]) -> dict[str, object]:
@@ -148,7 +148,6 @@ def _to_json(output: Path, title: str, report: BuildReport, files: Sequence[Path
         "model": title,
         **info.model_dump(include={"target", "precision", "image_size", "embedding_dim", "fingerprint"}),
         "checks": None if report.checks is None else list_checks(report.checks),
-        "verified": None if report.verified is None else list_checks(report.verified),
         "int8": None if int8 is None else int8.model_dump(mode="json"),
         "reports": files,
     }

@@ -13,6 +13,8 @@ from pathlib import Path
 from fastrt.building import build
 from fastrt.datasets.base import DataSet
 from fastrt.datasets.people import Synthetic
+from fastrt.datasets.synthetic import write_synthetic
+from fastrt.demo.folder import filled_whole
 from fastrt.engine.calibration_table import CalibrationTable
 from fastrt.engine.checks import Report
 from fastrt.engine.load import describe, engine_size, load
@@ -20,7 +22,6 @@ from fastrt.engine.verify import verify
 from fastrt.errors import TargetError
 from fastrt.evaluation.evaluate import Scores, evaluate
 from fastrt.evaluation.report import check_libraries, write_report
-from fastrt.files import filled_whole
 from fastrt.images.sample import ImageSample, read_images
 from fastrt.ir.network import Network
 from fastrt.models.load import Model, load_model
@@ -112,7 +113,8 @@ def demonstrate(folder: Path, target: str = "openvino", advance: Advance = lambd
             report = verify(session, network)
         if has_reports:
             advance("writing the report", 0, 1)
-            write_report(new_folder / "report", rows[0].scores, data_set, describe(rows[0].engine))
+            first = rows[0]
+            write_report(new_folder / "report", first.scores, data_set, describe(first.engine), first.engine)
     return Demonstration(
         report,
         Synthetic(folder / "images"),
@@ -139,8 +141,6 @@ def load_demo_model() -> Model:
 
 def draw(folder: Path, people: int, distractors: int, advance: Advance = lambda *_: None) -> None:
     """Draw people for evaluation, and some for calibration."""
-    from fastrt.datasets.synthetic import write_synthetic  # imports OpenCV, which other commands do without
-
     count = _count(advance, "drawing people", CALIBRATION_PEOPLE + people)
     write_synthetic(folder, train=CALIBRATION_PEOPLE, test=people, distractors=distractors, seed=SEED, advance=count)
 

@@ -78,8 +78,7 @@ def verify(
     Args:
         session: the engine.
         network: the result of `fastrt.build_network` for the checkpoint.
-        images: ``(h, w, 3)`` uint8 BGR arrays, at least 2; None for drawn images. The engine's own bound
-            (``min_similarity``) holds for given images; for drawn ones the precision's tolerance does, if it is less.
+        images: ``(h, w, 3)`` uint8 BGR arrays, at least 2; None for drawn images.
         table: the table that an int8 engine was built with, if available.
 
     Raises:
@@ -91,8 +90,6 @@ def verify(
         raise CalibrationError(
             f"engine: precision {info.precision} and a calibration table; expected one for int8 only. Leave it out."
         )
-    if images is None and info.min_similarity is not None:
-        info = info.model_copy(update={"min_similarity": min(info.min_similarity, COSINE["int8"])})
     batch = _prepare_images(session, network, images)
     pixels = _pixels(batch)
     got = session(batch)
@@ -178,7 +175,7 @@ def _prepare_images(session: Session, network: Network, images: Sequence[Image] 
         )
     if images is None:
         count = RANKED_IMAGES if info.precision == "int8" else IMAGES
-        images = [draw_person(i // 2, i % 2, *size) for i in range(count)]
+        return np.stack([draw_person(i // 2, i % 2, *size) for i in range(count)])
     if len(images) < 2:
         raise EngineError(f"images: {len(images)}; expected at least 2 to verify with. Give more.")
     return session.resize(images)
