@@ -271,9 +271,10 @@ def _results(verb: str, small: Small, images: Path, people: Path, out: Path) -> 
 def test_json_is_one_object_with_the_documented_names(
     verb: str, run: Run, small: Small, images: Path, people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    counts = {"PEOPLE": 4, "DISTRACTORS": 2, "CALIBRATED": 8, "CALIBRATION_PEOPLE": 2, "PRECISIONS": ("fp32",)}
-    for name, value in counts.items():
+    small_demo = {"PEOPLE": 3, "DISTRACTORS": 2, "CALIBRATED": 4, "CALIBRATION_PEOPLE": 1, "PRECISIONS": ("fp32",)}
+    for name, value in {**small_demo, "verify": lambda *_: fastrt.Report(())}.items():
         monkeypatch.setattr(demonstrate, name, value)
+    monkeypatch.setattr(demonstrate, "compare_speed", lambda sessions, *_: {name: {1: 1.0} for name in sessions})
     done = run(*_results(verb, small, images, people, tmp_path))
     assert done.code in (0, 1), done.err
     found = json.loads(done.out)
