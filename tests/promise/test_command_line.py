@@ -74,7 +74,10 @@ BAD_USAGE: tuple[tuple[Sequence[str], str], ...] = (
     ),
     (("embed", "e.xml", "i.png", "--batch", "0"), "--batch is 0; expected a whole number of at least 1"),
     (("embed", "e.xml", "i.png", "--batch=x"), "--batch is x; expected a whole number of at least 1"),
-    (("embed", "e.xml", "i.png", "--mode", ""), "--mode is empty; expected latency or throughput"),
+    (("embed", "e.xml", "i.png", "--mode", ""), "--mode: an empty value follows; expected one"),
+    (("embed", "e.xml", ""), "e.xml: an empty value follows; expected one"),
+    (("", "e.xml"), "fastrt: an empty value follows; expected one"),
+    (("build", "m.pth", "--config=", "-o", "x.xml"), "--config=: an empty value follows; expected one"),
     (
         ("calibrate", "m.pth", "--images", ".", "-o", "t.json", "--count", "1.5"),
         "--count is 1.5; expected a whole number",

@@ -16,7 +16,13 @@ from fastrt.cli import benchmark, build, calibrate, convert, demo, doctor, embed
 from fastrt.cli.arguments import join_pairs
 from fastrt.cli.explain import explain
 from fastrt.cli.output import Notes, say_error
+from fastrt.errors import FastrtError
 from fastrt.version import __version__
+
+
+class EmptyError(FastrtError):
+    """An argument of a command that is empty."""
+
 
 VERBS = (convert, inspect, calibrate, build, embed, verify, evaluate, benchmark, demo, doctor)
 
@@ -71,6 +77,7 @@ def run(arguments: Sequence[str]) -> int:
     words, flags = _take_flags(arguments)
     with _prints_notes(is_strict="--strict" in flags), _escapes_names():
         try:
+            _refuse_empty(words)
             code = app(join_pairs(words) or ["--help"], prog_name="fastrt", standalone_mode=False)
             sys.stdout.flush()
         except typer.Abort:
@@ -92,6 +99,18 @@ def _take_flags(arguments: Sequence[str]) -> tuple[list[str], set[str]]:
     end = arguments.index("--") if "--" in arguments else len(arguments)
     flags = {word for word in arguments[:end] if word in ("--debug", "--strict")}
     return [*(word for word in arguments[:end] if word not in flags), *arguments[end:]], flags
+
+
+def _refuse_empty(words: Sequence[str]) -> None:
+    """Refuse an empty word: it would be the current folder, or a default.
+
+    Raises:
+        EmptyError: a word, or the value behind ``=``, is empty.
+    """
+    for before, word in zip(("fastrt", *words), words, strict=False):
+        if not word or (word.startswith("--") and word.endswith("=")):
+            where = before if word == "" else word
+            raise EmptyError(f"{where}: an empty value follows; expected one. Check the variables of the command line.")
 
 
 @contextmanager
