@@ -29,6 +29,7 @@ from pathlib import Path
 import fastrt
 from fastrt.datasets.people import Synthetic
 from fastrt.demo import demonstrate
+from fastrt.arrays import Image
 from fastrt.images.drawing import draw_person
 checkpoint, config, folder = sys.argv[1:]
 demonstrate.CALIBRATION_PEOPLE = demonstrate.CALIBRATED = 8
