@@ -32,7 +32,7 @@ from fastrt.arrays import Array
 from fastrt.engine.load import describe as describe_engine
 from fastrt.images.drawing import draw_person
 from fastrt.images.sample import draw_held_out
-from fastrt.quantization.layer_timing import keep_slower
+from fastrt.quantization.layer_timing import exclude_slower
 from fastrt.targets.base import BuildOptions
 from fastrt.targets.engine_info import EngineInfo, Precision
 from fastrt.targets.tensorrt import cuda
@@ -94,7 +94,7 @@ def mix(title: str, batch: int, folder: Path) -> None:
         made = fastrt.build(network, path, precision=precision, options=options, check=False, table=given, kept=kept)
         return made.info
 
-    pace = keep_slower(network, "tensorrt", (), make)
+    pace = exclude_slower(network, "tensorrt", (), make)
     row: Row = {"model": title, "batch": batch, "slower": list(pace.slower), "slower in int8": len(pace.slower)}
     row["excluded from int8"] = len(pace.kept)
     row |= {f"{name}, images/s": round(rates[batch]) for name, rates in pace.images_s.items()}

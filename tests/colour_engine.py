@@ -17,7 +17,8 @@ INFO = EngineInfo(target="reference", precision="fp32", io="u8_nhwc_bgr", image_
 
 
 class ColourRunner(Runner):
-    info = INFO
+    def __init__(self, info: EngineInfo = INFO) -> None:
+        super().__init__(None, info)
 
     def run(self, batch: Array) -> Embeddings:
         with np.errstate(invalid="ignore"):
@@ -25,11 +26,8 @@ class ColourRunner(Runner):
             rows: Embeddings = (colours / np.linalg.norm(colours, axis=1, keepdims=True)).astype(np.float32)
             return rows
 
-    def run_tapped(self, batch: Array) -> Mapping[str, Array]:
+    def run_intermediate(self, batch: Array) -> Mapping[str, Array]:
         raise NotImplementedError
-
-    def close(self) -> None:
-        pass
 
 
 def open_session(*_: object, batch: int | None = None, **__: object) -> fastrt.Session:

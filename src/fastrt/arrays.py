@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,3 +21,33 @@ Embeddings: TypeAlias = NDArray[np.float32]
 
 Shape: TypeAlias = tuple[int, ...]
 """A shape per image: it has no batch axis. Feature maps are ``(C, H, W)``."""
+
+
+class CudaArray(Protocol):
+    """An array in GPU memory, as torch, CuPy, JAX and Numba publish it."""
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        """Address, shape, dtype, strides and stream. Source: Numba's CUDA Array Interface, version 3."""
+
+
+class DeviceEmbeddings(CudaArray, Protocol):
+    """Embeddings ``(n, D)`` float32 in GPU memory."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """``(n, D)``."""
+
+
+class DlpackArray(Protocol):
+    """An array in host or GPU memory that supports DLPack: a NumPy array, or a torch tensor."""
+
+    def __dlpack__(self, *, stream: Any = ...) -> Any:
+        """Return a capsule of the array, after making ``stream`` wait for it."""
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        """DLPack's device type and the device's index."""
+
+
+ReadyArray: TypeAlias = CudaArray | DlpackArray
+"""A batch of any library in an engine's input profile, in host or GPU memory."""

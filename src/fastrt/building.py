@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fastrt.arrays import Array, Image
-from fastrt.engine.build import Built, Checker
+from fastrt.engine.build import Checker, EngineConfig
 from fastrt.engine.build import build as build_engine
 from fastrt.engine.calibration_table import CalibrationTable
+from fastrt.engine.checks import Report
 from fastrt.errors import CalibrationError, TargetError
 from fastrt.ir.network import Network
-from fastrt.quantization.evaluation_images import choose_images
-from fastrt.quantization.exclusion import exclude_layers
+from fastrt.quantization.evaluation_images import GivenImages, choose_images
+from fastrt.quantization.layer_timing import exclude_slower
 from fastrt.quantization.report import QuantizationReport, compare_int8
-from fastrt.targets.base import BuildOptions
+from fastrt.quantization.sensitivity import find_mix
+from fastrt.targets.base import BuildOptions, Target
 from fastrt.targets.engine_info import EngineInfo, Io, Precision, Resampler
 from fastrt.targets.registry import choose_target
 
@@ -26,7 +26,7 @@ logger = logging.getLogger("fastrt")
 
 
 @dataclass(frozen=True)
-class BuildReport(Built):
+class BuildReport:
     """A new engine file; ``print(report)`` shows the figures.
 
     Attributes:
@@ -35,6 +35,8 @@ class BuildReport(Built):
         quantization: the comparison of int8 with fp32, in similarity, size and speed; None if there was none.
     """
 
+    info: EngineInfo
+    checks: Report | None
     quantization: QuantizationReport | None = None
 
     def __str__(self) -> str:
@@ -61,34 +63,32 @@ def build(
     table: CalibrationTable | None = None,
     kept: Collection[str] = (),
     min_similarity: float | None = None,
-    images: Sequence[str | os.PathLike[str]] | Sequence[Image] | Array | None = None,
+    images: GivenImages | None = None,
     compare: bool = False,
 ) -> BuildReport:
     """Build an engine file, whole or not at all.
 
     Args:
         network: the result of `fastrt.build_network`.
-        path: the file; ``.xml`` for openvino (with a ``.bin`` beside it), ``.onnx``, ``.npz`` for reference,
-            ``.engine`` for tensorrt, ``.rtx`` for tensorrt-rtx.
+        path: ``.xml`` for openvino (with a ``.bin`` beside it), ``.onnx``, ``.npz`` for reference, ``.engine`` for
+            tensorrt, ``.rtx`` for tensorrt-rtx.
         target: the runtime; inferred from the suffix if None.
         precision: the precision of the computation.
         normalize: give embeddings unit length; without, they are those of FastReID's model.
-        io: ``u8_nhwc_bgr`` is ``(n, H, W, 3)`` uint8 BGR pixels, OpenCV's layout; ``f32_nchw_rgb`` is
-            ``(n, 3, H, W)`` float32 RGB pixels from 0 to 255.
+        io: ``u8_nhwc_bgr``, ``(n, H, W, 3)`` uint8 BGR; ``f32_nchw_rgb``, ``(n, 3, H, W)`` float32 RGB, 0 to 255.
         resampler: the method by which a session resizes images; stored in the file.
         options: batches to tune for, compatibility, timing cache, progress; None for the target's defaults.
-        check: compare the engine with the reference before the file appears, and write no file if it fails. None:
-            check int8 engines, and targets that auto-tune kernels (tensorrt).
+        check: compare the engine with the reference, and write no file if it fails. None: check int8 engines, and
+            targets that auto-tune kernels (tensorrt).
         checker: the comparison to make instead of fastrt's own, unless ``check`` is False.
         table: for int8, the result of `fastrt.calibrate`.
         kept: for int8, names of convolutions to exclude from int8.
-        min_similarity: for int8, the least mean-centred cosine to fp32 that each of ``images`` must reach. The smallest
-            set of convolutions that reaches it is excluded from int8. On TensorRT, convolutions that are slower in int8
-            are excluded too, if the engine gets faster. The bound is stored in the file, and `fastrt.verify` checks it.
-        images: for int8, at least 8 images to compare with fp32 on: files, folders or patterns, or ``(h, w, 3)``
-            uint8 BGR arrays. None: images that calibration did not use, or else drawn images.
-        compare: for int8, compare the engine with fp32 in similarity, size and speed. Implied by ``min_similarity`` and
-            ``images``.
+        min_similarity: for int8, the least mean-centred cosine to fp32 of each of ``images``. The smallest set of
+            convolutions that reaches it is excluded from int8. On TensorRT, convolutions that are slower in int8 are
+            excluded too, if the engine gets faster. The bound is stored in the file, and `fastrt.verify` checks it.
+        images: for int8, at least 8 images to compare with fp32 on: files, folders or patterns, or ``(h, w, 3)`` uint8
+            BGR arrays. None: images that calibration did not use, or else drawn images.
+        compare: for int8, compare with fp32 in similarity, size and speed. Implied by ``min_similarity`` or ``images``.
 
     Raises:
         TargetError: the target is unknown, its runtime is not installed, or the host lacks the precision or an option.
@@ -100,40 +100,61 @@ def build(
     """
     path = Path(path)
     chosen = choose_target(path, target, precision)
-    compare = compare or min_similarity is not None or images is not None
-    if compare and precision != "int8":
-        raise CalibrationError(f"min_similarity, images and compare are for int8, and {precision} was asked for")
-    if min_similarity is not None and kept:
-        raise CalibrationError("min_similarity finds the convolutions to keep in floating point; leave kept out")
     options = options or BuildOptions()
-    advance = options.progress or _ignore
-    make = partial(
-        build_engine, network, target=target, normalize=normalize, io=io, resampler=resampler, options=options
+    config = EngineConfig(
+        precision, normalize, io, resampler, options, check, checker, table, tuple(kept), min_similarity
     )
+    if compare or min_similarity is not None or images is not None:
+        return _build_and_compare(network, path, chosen, config, images)
+    return BuildReport(*build_engine(network, path, config))
 
-    def make_trial(path: Path, precision: Precision, kept: Collection[str]) -> EngineInfo:
-        """Build an engine to measure; it is deleted afterwards."""
-        given = table if precision == "int8" else None
-        return make(path, precision=precision, table=given, kept=kept, check=False).info
 
-    evaluated = None
-    if table is not None and compare:
-        table.check(network)
-        evaluated = choose_images(table, images)
-        if min_similarity is not None:
-            kept = exclude_layers(network, table, chosen, min_similarity, evaluated.images, make_trial, advance)
-    built = make(
-        path, precision=precision, table=table, kept=kept, min_similarity=min_similarity, check=check, checker=checker
-    )
-    if table is None or evaluated is None:
-        return BuildReport(built.info, built.checks)
+def _build_and_compare(
+    network: Network, path: Path, target: Target, config: EngineConfig, given: GivenImages | None
+) -> BuildReport:
+    """Build an int8 engine, with the layers excluded that ``config.min_similarity`` requires; compare it with fp32."""
+    if config.precision != "int8":
+        raise CalibrationError(
+            f"precision {config.precision}: min_similarity, images or compare is given; expected them for int8 only."
+            " Leave them out, or build int8."
+        )
+    if config.min_similarity is not None and config.kept:
+        raise CalibrationError(
+            "build: min_similarity and kept; expected one of them, as min_similarity selects layers. Leave kept out."
+        )
+    table = config.table
+    assert table is not None  # `EngineConfig` has checked it
+    table.check(network)
+    images, description = choose_images(table, given)
+    advance = config.options.progress or (lambda *_: None)
+    if config.min_similarity is not None:
+        kept = find_mix(network, table, target.name, config.min_similarity, images, advance).kept
+        config = replace(config, kept=_exclude_slower(network, target, config, kept, advance))
+    info, checks = build_engine(network, path, config)
     try:
-        comparison = compare_int8(path, network, table, evaluated.images, evaluated.description, advance)
+        comparison = compare_int8(path, network, table, images, description, advance)
     except TargetError as error:
-        logger.warning("what int8 changed is not measured, as the engine cannot run here: %s", error)
+        logger.warning("int8 is not compared with fp32, because the engine cannot run on this host: %s", error)
         comparison = None
-    return BuildReport(built.info, built.checks, comparison)
+    return BuildReport(info, checks, comparison)
 
 
-def _ignore(phase: str, done: int, steps: int) -> None:
-    """Ignore progress."""
+def _exclude_slower(
+    network: Network,
+    target: Target,
+    config: EngineConfig,
+    kept: tuple[str, ...],
+    advance: Callable[[str, int, int], None],
+) -> tuple[str, ...]:
+    """Add the convolutions that are slower in int8 to ``kept``, on targets that time their layers (tensorrt)."""
+
+    def build_trial(path: Path, precision: Precision, kept: Collection[str]) -> EngineInfo:
+        table = config.table if precision == "int8" else None
+        trial = replace(config, precision=precision, table=table, kept=kept, min_similarity=None, check=False)
+        return build_engine(network, path, trial)[0]
+
+    if not target.measures:
+        return kept
+    selection = exclude_slower(network, target.name, kept, build_trial, advance)
+    logger.warning("%s", selection)
+    return selection.kept

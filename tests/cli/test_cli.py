@@ -20,6 +20,7 @@ from conftest import Run, Small
 from fastrt.cli import main
 from fastrt.demo import demonstrate
 from fastrt.images.drawing import draw_person
+from fastrt.timing import interleaved
 
 
 def test_help_imports_no_runtime() -> None:
@@ -165,9 +166,10 @@ def test_a_name_that_the_terminal_has_no_letters_for_is_no_failure(small: Small,
 
 
 def test_demo_goes_the_whole_way(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With fewer people; the tutorial's page is tried with all of them."""
+    """With fewer people."""
     for name, count in (("PEOPLE", 20), ("DISTRACTORS", 50), ("CALIBRATED", 48)):
         monkeypatch.setattr(demonstrate, name, count)
+    monkeypatch.setattr(interleaved, "ROUNDS", 3)
     done = run("demo", "-o", tmp_path / "demo")
     assert done.code == 0, done.err
     assert "verified" in done.out
@@ -201,7 +203,7 @@ def test_demo_without_the_packages_of_reports_skips_the_report(
 def test_demo_of_a_target_that_is_not_there_leaves_nothing(run: Run, tmp_path: Path) -> None:
     done = run("demo", "--target", "nothing", "-o", tmp_path / "demo")
     assert done.code == 2
-    assert "there is no target nothing" in done.err
+    assert "target: unknown nothing" in done.err
     assert not (tmp_path / "demo").exists()
 
 
@@ -268,7 +270,7 @@ def _bad_inputs(small: Small, tmp_path: Path) -> dict[str, tuple[Sequence[object
             ("embed", small.engine, tmp_path / "none.png"),
             f"error: {tmp_path / 'none.png'}: does not exist;",
         ),
-        "engine": (("embed", small.checkpoint, image), "model_best.pth is not named as an engine"),
+        "engine": (("embed", small.checkpoint, image), "model_best.pth: not the suffix of an engine"),
         "convert": (
             ("convert", small.checkpoint, tmp_path / "out.zip"),
             "out.zip: suffix .zip; expected .pth",
@@ -352,25 +354,25 @@ def test_calibrate_and_build_int8(run: Run, small: Small, crops: Path, tmp_path:
     similarity = ("--min-similarity", "0.999", "--images", crops)
     result = run("build", *model, "--precision", "int8", "--calibration", table, *similarity, "-o", engine)
     assert result.code == 0, result.err
-    assert "kept in floating point: " in result.out
+    assert "excluded from int8: " in result.out
     assert json.loads((tmp_path / "int8.report.json").read_text())["least_similarity"] >= 0.999
 
     elsewhere = tmp_path / "int8.foo"
     result = run("build", *model, "--precision", "int8", "--calibration", table, *similarity, "-o", elsewhere)
     assert (result.code, result.out) == (2, "")
-    assert "int8.foo has the suffix .foo; name the engine file" in result.err
+    assert "int8.foo: it has the suffix .foo; expected" in result.err
 
     result = run("verify", engine, *model, "--images", crops)
-    assert "wanted in int8" in result.out
+    assert "expected in int8" in result.out
     assert "Kendall's tau of neighbours" in result.out
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--precision", "int8"), "int8 needs to know which values the tensors take"),
-        (("--precision", "int8", "--calibration", "nowhere.json"), "cannot read the calibration table nowhere.json"),
-        (("--min-similarity", "0.99"), "min_similarity, images and compare are for int8, and fp32 was asked for"),
+        (("--precision", "int8"), "precision int8: no calibration table; expected the network's. Calibrate first: fastrt calibrate."),
+        (("--precision", "int8", "--calibration", "nowhere.json"), "nowhere.json: cannot be read"),
+        (("--min-similarity", "0.99"), "precision fp32: min_similarity, images or compare is given; expected them for int8 only"),
     ],
 )
 def test_int8_asked_for_wrongly(run: Run, small: Small, tmp_path: Path, words: tuple[str, ...], message: str) -> None:
@@ -408,7 +410,7 @@ def test_int8_for_other_machines_is_built_without_a_comparison(
     words = ("--precision", "int8", "--calibration", tmp_path / "table.json")
     result = run("build", *model, *words, "-o", tmp_path / "engine.rtx")
     assert result.code == 0, result.err
-    assert "what int8 changed is not measured, as the engine cannot run here" in result.err
+    assert "int8 is not compared with fp32, because the engine cannot run on this host" in result.err
     assert {path.name for path in tmp_path.iterdir()} == {"table.json", "engine.rtx"}
 
 

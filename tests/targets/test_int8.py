@@ -1,4 +1,4 @@
-"""int8 engines on the CPU at hand, and, in `make test`, on one without VNNI, whose 16-bit sums saturate.
+"""int8 engines on the host's CPU, and in `make test` on an emulated CPU without VNNI, whose 16-bit sums saturate.
 
 What runs in integers is read from the runtimes' own graphs.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 from collections import Counter
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +34,21 @@ from fastrt.testing.untrained import draw_weights
 IMAGES = [draw_person(i, 0, 64, 32) for i in range(4)]
 
 
+@cache
 def _network(preset: str) -> fastrt.Network:
     spec = fastrt.load_spec(preset, ["INPUT.SIZE_TEST", [64, 32]])
     return fastrt.build_network(spec, draw_weights(spec))
 
 
+@cache
+def _table(preset: str) -> fastrt.CalibrationTable:
+    return fastrt.calibrate(_network(preset), IMAGES, "minmax")
+
+
 @pytest.mark.parametrize("preset", fastrt.preset_names())
 def test_every_convolution_of_the_backbone_runs_in_int8_on_openvino(preset: str, tmp_path: Path) -> None:
     network = _network(preset)
-    table = fastrt.calibrate(network, IMAGES, "minmax")
+    table = _table(preset)
     path = tmp_path / "engine.xml"
     fastrt.build(network, path, precision="int8", table=table)
     graph = ov.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}).get_runtime_model()
@@ -50,20 +57,20 @@ def test_every_convolution_of_the_backbone_runs_in_int8_on_openvino(preset: str,
         info: Any = node.get_rt_info()
         if info["layerType"].astype(str) == "Convolution":
             kinds[info["primitiveType"].astype(str).upper().endswith("_I8")] += (
-                1  # _i8 where AMX multiplies signed bytes
+                1  # _i8 with AMX, which multiplies signed int8
             )
     built = split_before_slices(fold_scales(network))
     chosen = list_convolutions(built)
     others = sum(tensor.operation.kind == "convolution" for tensor in built) - len(chosen)
     assert kinds[True] == len(chosen)
-    assert kinds[False] <= others  # those of non-local blocks
+    assert kinds[False] <= others  # convolutions of non-local blocks
 
 
 @pytest.mark.skipif(importlib.util.find_spec("tensorrt_rtx_bindings") is None, reason="TensorRT-RTX is not installed")
 @pytest.mark.parametrize("preset", ["kd-r18-r101_ibn", "sbs_R50-ibn"])
 def test_tensorrt_builds_int8(preset: str, tmp_path: Path) -> None:
     network = _network(preset)
-    table = fastrt.calibrate(network, IMAGES, "minmax")
+    table = _table(preset)
     sizes = {}
     for precision, given in (("fp16", None), ("int8", table)):
         path = tmp_path / f"{precision}.rtx"
@@ -71,14 +78,14 @@ def test_tensorrt_builds_int8(preset: str, tmp_path: Path) -> None:
         report = fastrt.build(network, path, precision=precision, table=given, options=options)  # type: ignore[arg-type]
         assert fastrt.describe(path) == report.info
         sizes[precision] = path.stat().st_size
-    assert sizes["int8"] < 0.9 * sizes["fp16"]  # not half of it: TensorRT-RTX keeps some weights in half
+    assert sizes["int8"] < 0.9 * sizes["fp16"]  # not half of the size: TensorRT-RTX stores some weights in FP16
 
 
 def test_onnxruntime_convolves_integers(tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     network = _network("kd-r18-r101_ibn")
     path = tmp_path / "engine.onnx"
-    fastrt.build(network, path, precision="int8", table=fastrt.calibrate(network, IMAGES, "minmax"))
+    fastrt.build(network, path, precision="int8", table=_table("kd-r18-r101_ibn"))
     options = onnxruntime.SessionOptions()
     options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
     options.log_severity_level = 4
@@ -87,15 +94,15 @@ def test_onnxruntime_convolves_integers(tmp_path: Path) -> None:
 
     kinds = Counter(node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node)
     chosen = list_convolutions(fold_scales(network))
-    # Those that an instance norm takes give floating point, and onnxruntime has no such convolution of integers.
+    # Convolutions before an instance norm return floating point; onnxruntime has no such integer convolution.
     assert kinds["QLinearConv"] >= len(chosen) - sum(name.endswith(".folded") for name in chosen) - 1, kinds
 
 
 @pytest.mark.parametrize("suffix", [".xml", ".onnx"])
 @pytest.mark.parametrize(("preset", "least"), [("kd-r18-r101_ibn", 0.99), ("sbs_r34_distill", 0.96)])
-def test_an_engine_is_its_int8_reference(preset: str, least: float, suffix: str, tmp_path: Path) -> None:
+def test_an_engine_matches_its_int8_reference(preset: str, least: float, suffix: str, tmp_path: Path) -> None:
     network = _network(preset)
-    table = fastrt.calibrate(network, IMAGES, "minmax")
+    table = _table(preset)
     path = tmp_path / f"engine{suffix}"
     fastrt.build(network, path, precision="int8", table=table)
     with fastrt.load(path) as session:
@@ -103,13 +110,13 @@ def test_an_engine_is_its_int8_reference(preset: str, least: float, suffix: str,
     placement = find_target(SUFFIXES[suffix]).placement
     pixels = session.resize(IMAGES)[..., ::-1].transpose(0, 3, 1, 2).astype(np.float32)
     want = normalize_rows(run_reference(table.quantize(fold_scales(network), placement), pixels))
-    # The same grids: what differs is what falls to another step by rounding of float32.
+    # The grids are equal. Float32 rounding moves some values by one quantization step.
     assert centred_cosines(got, want).min() >= least
 
 
 def test_the_reference_target_computes_the_grid_of_openvino(tmp_path: Path) -> None:
     network = _network("kd-r18-r101_ibn")
-    table = fastrt.calibrate(network, IMAGES, "minmax")
+    table = _table("kd-r18-r101_ibn")
     rows = {}
     for suffix in (".xml", ".npz"):
         path = tmp_path / f"engine{suffix}"
@@ -122,7 +129,7 @@ def test_the_reference_target_computes_the_grid_of_openvino(tmp_path: Path) -> N
 @pytest.mark.parametrize("target", ["openvino", "onnx"])
 @pytest.mark.parametrize(("inputs", "kernel"), [(3, 7), (8, 3), (64, 1), (64, 3)])
 def test_the_largest_sums_do_not_saturate(target: str, inputs: int, kernel: int, tmp_path: Path) -> None:
-    """The input at its largest, and weights that are all as large as can be: any 16-bit sum would overflow."""
+    """The largest input and the largest weights: any 16-bit sum would overflow."""
     chosen = find_target(target)
     weight = np.ones((16, inputs, kernel, kernel), np.float32)
     weight[8:] *= -1
@@ -132,7 +139,7 @@ def test_the_largest_sums_do_not_saturate(target: str, inputs: int, kernel: int,
     pair = make_tensor("pair", grid, [wide if inputs > 3 else image])
     quantized = quantize_weights(Convolution(weight, None, 1, kernel // 2), None, grid.scale, chosen.placement)
     plain = make_tensor("convolution", quantized, [pair])
-    # onnxruntime multiplies integers only where the result is quantized, too.
+    # onnxruntime multiplies integers only if the result is also quantized.
     out = make_tensor("out", QuantizeDequantize(765.0 * inputs * kernel**2 / 127, 128, "uint8"), [plain])
     flat = make_tensor(OUTPUT, Reshape((16 * 16 * 16,)), [out])
     network = Network((image, *((wide,) if inputs > 3 else ()), pair, plain, out, flat))
@@ -148,13 +155,13 @@ def test_the_largest_sums_do_not_saturate(target: str, inputs: int, kernel: int,
     assert np.abs(got - want).max() <= 1.01 * step
 
 
-def test_a_runtime_that_computes_otherwise_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_runtime_with_other_results_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     network = _network("kd-r18-r101_ibn")
-    table = fastrt.calibrate(network, IMAGES, "minmax")
+    table = _table("kd-r18-r101_ibn")
     build = OpenVinoTarget.build
 
     def build_saturated(self: Any, network: Network, *others: Any) -> None:
-        """As a CPU would compute whose sums saturate in the stem."""
+        """Compute like a CPU whose sums saturate in the stem."""
         stem = network["backbone.bn1"]
         assert isinstance(stem.operation, Convolution)
         weight = np.clip(stem.operation.weight, -20, 20)
@@ -179,27 +186,27 @@ def test_a_runtime_that_computes_otherwise_is_refused(tmp_path: Path, monkeypatc
 
 def test_a_table_is_for_int8_engines(tmp_path: Path) -> None:
     network = _network("kd-r18-r101_ibn")
-    table = fastrt.calibrate(network, IMAGES, "minmax")
+    table = _table("kd-r18-r101_ibn")
     fastrt.build(network, tmp_path / "engine.xml")
     with (
         fastrt.load(tmp_path / "engine.xml") as session,
-        pytest.raises(fastrt.CalibrationError, match="the engine computes in fp32; a calibration table is for"),
+        pytest.raises(fastrt.CalibrationError, match="engine: precision fp32 and a calibration table"),
     ):
         fastrt.verify(session, network, table=table)
 
 
 def test_a_table_that_the_engine_was_not_built_with_is_refused(tmp_path: Path) -> None:
     network = _network("kd-r18-r101_ibn")
-    table = fastrt.calibrate(network, IMAGES, "minmax")
+    table = _table("kd-r18-r101_ibn")
     fastrt.build(network, tmp_path / "engine.xml", precision="int8", table=table)
     other = fastrt.calibrate(network, IMAGES[:3], "minmax")
     with (
         fastrt.load(tmp_path / "engine.xml") as session,
-        pytest.raises(fastrt.CalibrationError, match="built with a table of minmax, 4 images"),
+        pytest.raises(fastrt.CalibrationError, match="expected the engine.s, minmax, 4 images"),
     ):
         fastrt.verify(session, network, table=other)
 
 
-def test_bf16_is_not_offered_where_the_cpu_is_narrowed_below_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bf16_is_not_available_if_the_instruction_set_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
     assert "bf16" not in OpenVinoTarget().precisions()

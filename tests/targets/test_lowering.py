@@ -1,4 +1,4 @@
-"""A lowering refuses what it cannot lower before it lowers anything."""
+"""A lowering refuses an unknown operation before it lowers any."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_a_lowering_has_a_method_for_each_operation(target: str) -> None:
     assert not [kind for kind in OPERATIONS if not callable(getattr(lowering, kind, None))]
 
 
-def test_an_operation_that_is_missing_is_refused_before_any_work() -> None:
+def test_a_missing_operation_is_refused_before_any_work() -> None:
     @dataclass(frozen=True, eq=False)
     class Spline(Operation):
         def infer(self, *inputs: tuple[int, ...]) -> tuple[int, ...]:
@@ -36,5 +36,5 @@ def test_an_operation_that_is_missing_is_refused_before_any_work() -> None:
     image = make_tensor(INPUT, Input((3, 4, 4)), [])
     relu = make_tensor("relu", Relu(), [image])
     network = Network((image, relu, make_tensor("curve", Spline(), [relu])))
-    with pytest.raises(fastrt.TargetError, match="reference cannot lower spline, which makes curve"):
+    with pytest.raises(fastrt.TargetError, match="reference: it cannot lower spline, which computes curve"):
         Reference(np.zeros((1, 3, 4, 4), np.float32)).lower(network)  # not iterated

@@ -1,4 +1,4 @@
-"""Every operation on every target gives what the reference gives."""
+"""Every operation has the same result on every target as in the reference."""
 
 from __future__ import annotations
 
@@ -107,13 +107,13 @@ def _finish(tensors: list[Tensor]) -> Network:
 NETWORKS = _networks()
 
 
-def test_every_operation_is_tried() -> None:
+def test_every_operation_is_tested() -> None:
     assert {tensor.operation.kind for network in NETWORKS.values() for tensor in network} == set(OPERATIONS)
 
 
 @pytest.mark.parametrize("target", ["openvino", "onnx", "reference"])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_an_operation_gives_what_the_reference_gives(name: str, target: str, tmp_path: Path) -> None:
+def test_an_operation_matches_the_reference(name: str, target: str, tmp_path: Path) -> None:
     network = NETWORKS[name]
     shape = (2, *network.input.shape)
     u8 = network.input.dtype == "uint8"

@@ -15,115 +15,118 @@ from fastrt.targets.base import BuildOptions
 from fastrt.targets.engine_info import Io, Precision, Resampler
 from fastrt.targets.registry import choose_target
 
+Output = Annotated[
+    Path,
+    typer.Option(
+        "-o",
+        "--output",
+        help="The engine: .xml (openvino), .onnx, .npz (reference), .engine (tensorrt) or .rtx (tensorrt-rtx).",
+    ),
+]
+TargetName = Annotated[
+    Literal["openvino", "onnx", "reference", "tensorrt", "tensorrt-rtx"] | None,
+    typer.Option(help="The runtime; inferred from the suffix if left out."),
+]
+InputProfile = Annotated[
+    Io, typer.Option(help="Input: uint8 BGR pixels as of OpenCV, or float32 RGB planes from 0 to 255.")
+]
+Calibration = Annotated[
+    Path | None, typer.Option(help="int8: the table of fastrt calibrate for this checkpoint.", show_default=False)
+]
+MinSimilarity = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        max=1,
+        help="int8: the least mean-centred cosine to fp32; convolutions are excluded from int8 until it holds.",
+        show_default=False,
+    ),
+]
+ComparedImages = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--images",
+        metavar="DIR",
+        help="int8: images to compare with fp32 on; by default those that calibration did not use. Repeatable.",
+        show_default=False,
+    ),
+]
+Raw = Annotated[bool, typer.Option("--raw", help="Embeddings as FastReID returns them, not of unit length.")]
+Batches = Annotated[
+    str | None,
+    typer.Option(
+        help="TensorRT: batches to tune for; 1,8,32 is for 1, 2 to 8, and 9 to 32 images.", show_default=False
+    ),
+]
+VersionCompatible = Annotated[
+    bool, typer.Option("--version-compatible", help="TensorRT: later versions may load the plan.")
+]
+HardwareCompatible = Annotated[
+    bool, typer.Option("--hardware-compatible", help="TensorRT: other GPUs, of Ampere and later, may load the plan.")
+]
+Capabilities = Annotated[
+    list[str] | None, typer.Option(help="TensorRT-RTX: a GPU to build for, sm89. Repeatable.", show_default=False)
+]
+TimingCache = Annotated[Path | None, typer.Option(help="TensorRT: file of the timing cache.", show_default=False)]
+Checked = Annotated[
+    bool | None,
+    typer.Option(
+        "--check/--no-check",
+        help="Compare the engine with the reference; by default in int8 and for tensorrt.",
+        show_default=False,
+    ),
+]
+
 
 def run(
     checkpoint: Checkpoint,
-    output: Annotated[
-        Path,
-        typer.Option(
-            "-o",
-            "--output",
-            help="The engine: .xml (openvino), .onnx, .npz (reference), .engine (tensorrt) or .rtx (tensorrt-rtx).",
-        ),
-    ],
+    output: Output,
     config: Config = None,
     overrides: Overrides = None,
-    target: Annotated[
-        Literal["openvino", "onnx", "reference", "tensorrt", "tensorrt-rtx"] | None,
-        typer.Option(help="The runtime; inferred from the suffix if left out."),
-    ] = None,
+    target: TargetName = None,
     precision: Annotated[Precision, typer.Option(help="Precision of the computation.")] = "fp32",
-    io: Annotated[
-        Io, typer.Option(help="Input: uint8 BGR pixels as of OpenCV, or float32 RGB planes from 0 to 255.")
-    ] = "u8_nhwc_bgr",
+    io: InputProfile = "u8_nhwc_bgr",
     resampler: Annotated[Resampler, typer.Option(help="Method by which images are resized.")] = "pil-bicubic",
-    calibration: Annotated[
-        Path | None,
-        typer.Option(help="int8: the table of fastrt calibrate for this checkpoint.", show_default=False),
-    ] = None,
-    min_similarity: Annotated[
-        float | None,
-        typer.Option(
-            min=0,
-            max=1,
-            help="int8: the least mean-centred cosine to fp32; convolutions are excluded from int8 until it holds.",
-            show_default=False,
-        ),
-    ] = None,
-    images: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--images",
-            metavar="DIR",
-            help="int8: images to compare with fp32 on; by default those that calibration left over. Repeatable.",
-            show_default=False,
-        ),
-    ] = None,
-    raw: Annotated[
-        bool, typer.Option("--raw", help="Embeddings as FastReID returns them, not of unit length.")
-    ] = False,
-    batch: Annotated[
-        str | None,
-        typer.Option(
-            help="TensorRT: batches to tune for; 1,8,32 is for 1, 2 to 8, and 9 to 32 images.", show_default=False
-        ),
-    ] = None,
-    version_compatible: Annotated[
-        bool, typer.Option("--version-compatible", help="TensorRT: later versions may load the plan.")
-    ] = False,
-    hardware_compatible: Annotated[
-        bool,
-        typer.Option("--hardware-compatible", help="TensorRT: other GPUs, of Ampere and later, may load the plan."),
-    ] = False,
-    capability: Annotated[
-        list[str] | None, typer.Option(help="TensorRT-RTX: a GPU to build for, sm89. Repeatable.", show_default=False)
-    ] = None,
-    timing_cache: Annotated[
-        Path | None, typer.Option(help="TensorRT: file of the timing cache.", show_default=False)
-    ] = None,
-    check: Annotated[
-        bool | None,
-        typer.Option(
-            "--check/--no-check",
-            help="Compare the engine with the reference; by default in int8 and for tensorrt.",
-            show_default=False,
-        ),
-    ] = None,
+    calibration: Calibration = None,
+    min_similarity: MinSimilarity = None,
+    images: ComparedImages = None,
+    raw: Raw = False,
+    batch: Batches = None,
+    version_compatible: VersionCompatible = False,
+    hardware_compatible: HardwareCompatible = False,
+    capability: Capabilities = None,
+    timing_cache: TimingCache = None,
+    check: Checked = None,
 ) -> None:
     """Build an engine from a checkpoint."""
     model = load_model(checkpoint, config, split_pairs(overrides))
-    network = model.network()
-    chosen = choose_target(output, target, precision)
+    measures = choose_target(output, target, precision).measures
     with progress_of_phases() as advance:
+        options = BuildOptions(
+            batches=() if batch is None else split_numbers(batch),
+            version_compatible=version_compatible,
+            hardware_compatible=hardware_compatible,
+            compute_capabilities=tuple(capability or ()),
+            timing_cache=timing_cache or (default_timing_cache() if measures else None),
+            progress=advance,
+        )
         report = build(
-            network,
+            model.network(),
             output,
             target,
             precision,
             normalize=not raw,
             io=io,
             resampler=resampler,
-            options=BuildOptions(
-                batches=() if batch is None else split_numbers(batch),
-                version_compatible=version_compatible,
-                hardware_compatible=hardware_compatible,
-                compute_capabilities=tuple(capability or ()),
-                timing_cache=timing_cache or (default_timing_cache() if chosen.measures else None),
-                progress=advance,
-            ),
+            options=options,
             check=check,
             table=None if calibration is None else read_table(calibration),
             min_similarity=min_similarity,
             images=images,
             compare=precision == "int8",
         )
-    if report.checks is not None:
-        say("\n".join(report.checks.lines()))
+    *lines, summary = str(report).splitlines()
     if report.quantization is not None:
-        files = report.quantization.save(output)
-        say(f"{report.quantization}\nwritten to {files[0]} and {files[1]}")
-    height, width = report.info.image_size
-    say(
-        f"{output}: {model.spec.title}, {height}x{width} to {report.info.embedding_dim},"
-        f" {report.info.target} {report.info.precision}"
-    )
+        data, text = report.quantization.save(output)
+        lines.append(f"written to {data} and {text}")
+    say("\n".join([*lines, f"{output}: {model.spec.title}, {summary}"]))

@@ -8,7 +8,7 @@ import typer
 from fastrt.cli.arguments import AsJson, Checkpoint, Config, Device, Engine, Overrides, split_pairs
 from fastrt.cli.output import say, say_json
 from fastrt.engine.calibration_table import read_table
-from fastrt.engine.load import describe, load, open_runner
+from fastrt.engine.load import describe, load
 from fastrt.engine.verify import verify, verify_layers
 from fastrt.errors import CalibrationError
 from fastrt.extraction import find_images
@@ -55,7 +55,7 @@ def run(
     network = model.network()
     measured_on = read_images(find_images(images).images, count=MOST) if images else None
     if layers:
-        report = verify_layers(open_runner(engine, device, taps=True), network, measured_on)
+        report = verify_layers(engine, network, measured_on, device)
     else:
         with load(engine, device) as session:
             report = verify(session, network, measured_on, table)

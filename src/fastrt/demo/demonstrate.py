@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 
+from fastrt.building import build
 from fastrt.datasets.base import DataSet
 from fastrt.datasets.people import Synthetic
-from fastrt.engine.build import build
 from fastrt.engine.calibration_table import CalibrationTable
 from fastrt.engine.checks import Report
 from fastrt.engine.load import engine_size, load

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -30,86 +30,85 @@ Checker = Callable[[Session], Report]
 
 
 @dataclass(frozen=True)
-class Built:
-    """A new engine file.
+class EngineConfig:
+    """The engine to build. `fastrt.build` documents the attributes; ``min_similarity`` is only stored here.
 
-    Attributes:
-        info: the file's metadata, as `fastrt.describe` reads it.
-        checks: the checks that the engine passed; None if it was not checked.
+    Raises:
+        CalibrationError: int8 without a table, or a table or excluded layers with another precision.
     """
 
-    info: EngineInfo
-    checks: Report | None
+    precision: Precision = "fp32"
+    normalize: bool = True
+    io: Io = "u8_nhwc_bgr"
+    resampler: Resampler = "pil-bicubic"
+    options: BuildOptions = field(default_factory=BuildOptions)
+    check: bool | None = None
+    checker: Checker | None = None
+    table: CalibrationTable | None = None
+    kept: Collection[str] = ()
+    min_similarity: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.precision == "int8" and self.table is None:
+            raise CalibrationError(
+                "precision int8: no calibration table; expected the network's. Calibrate first: fastrt calibrate."
+            )
+        if self.precision != "int8" and (self.table is not None or self.kept):
+            raise CalibrationError(
+                f"precision {self.precision}: a calibration table or excluded convolutions are given; expected them for"
+                " int8 only. Leave them out, or build int8."
+            )
 
 
-def build(
-    network: Network,
-    path: str | os.PathLike[str],
-    target: str | None = None,
-    precision: Precision = "fp32",
-    *,
-    normalize: bool = True,
-    io: Io = "u8_nhwc_bgr",
-    resampler: Resampler = "pil-bicubic",
-    options: BuildOptions | None = None,
-    check: bool | None = None,
-    checker: Checker | None = None,
-    table: CalibrationTable | None = None,
-    kept: Collection[str] = (),
-    min_similarity: float | None = None,
-) -> Built:
-    """Build an engine file with the given layers excluded from int8, and check it.
+def build(network: Network, path: str | os.PathLike[str], config: EngineConfig) -> tuple[EngineInfo, Report | None]:
+    """Build an engine file, and check it; returns its metadata, and the checks that it passed, if any were made.
 
-    `fastrt.build` documents the arguments and errors, and can find ``kept``. Here ``min_similarity`` is only stored in
-    the file.
+    The suffix determines the target. Raises as `fastrt.build` does.
     """
     path = Path(path)
-    chosen = choose_target(path, target, precision)
-    options = _settle(chosen, options or BuildOptions())
-    quantized = _quantizer(chosen, network, precision, table, kept)
+    target = choose_target(path, None, config.precision)
+    options = _complete_options(target, config.options)
+    quantized = _quantizer(target, network, config)
     info = EngineInfo(
         fastrt=__version__,
-        target=chosen.name,
-        built_with=chosen.version(),
-        precision=precision,
-        io=io,
+        target=target.name,
+        built_with=target.version(),
+        precision=config.precision,
+        io=config.io,
         image_size=(network.input.shape[1], network.input.shape[2]),
         embedding_dim=network.output.shape[0],
-        normalized=normalize,
-        resampler=resampler,
+        normalized=config.normalize,
+        resampler=config.resampler,
         fingerprint=network.fingerprint(),
-        device=chosen.built_for(options),
+        device=target.built_for(options),
         batches=options.batches or None,
         version_compatible=options.version_compatible,
-        calibration=None if table is None else table.summary,
-        kept=tuple(kept) or None,
-        min_similarity=min_similarity,
+        calibration=None if config.table is None else config.table.summary,
+        kept=tuple(config.kept) or None,
+        min_similarity=config.min_similarity,
         spec=network.spec,
     )
+    checks = None
     with written_whole(path) as temporary:
-        split = max(options.batches or (1,)) > chosen.whole_up_to
-        prepared = prepare(network, info, typed=chosen.typed, split=split, quantized=quantized)
-        chosen.build(prepared, temporary, info, options)
-        checks = None
-        if check is not False and checker is None:
-            checker = _choose_checker(chosen, network, table, min_similarity, is_asked_for=check is True)
-        if check is not False and checker is not None:
+        split = max(options.batches or (1,)) > target.whole_up_to
+        prepared = prepare(network, info, strongly_typed=target.strongly_typed, split=split, quantized=quantized)
+        target.build(prepared, temporary, info, options)
+        if checker := _choose_checker(target, network, config):
             with load(temporary) as session:
                 checks = checker(session)
             if not checks:
                 raise EngineError(f"{path}: the new engine failed its checks; no file is written.\n{checks}")
-    return Built(info, checks)
+    return info, checks
 
 
-def _choose_checker(
-    target: Target,
-    network: Network,
-    table: CalibrationTable | None,
-    min_similarity: float | None,
-    is_asked_for: bool,
-) -> Checker | None:
+def _choose_checker(target: Target, network: Network, config: EngineConfig) -> Checker | None:
     """Choose the comparison with the reference; None for no check."""
-    if is_asked_for or (target.measures and (table is None or min_similarity is not None)):
+    table = config.table
+    if config.check is False:
+        return None
+    if config.checker is not None:
+        return config.checker
+    if config.check or (target.measures and (table is None or config.min_similarity is not None)):
         return partial(verify, network=network, table=table)
     if table is None:
         return None
@@ -119,20 +118,13 @@ def _choose_checker(
     return partial(verify_int8, network=network, table=table)
 
 
-def _quantizer(
-    target: Target, network: Network, precision: str, table: CalibrationTable | None, kept: Collection[str]
-) -> Callable[[Network], Network] | None:
+def _quantizer(target: Target, network: Network, config: EngineConfig) -> Callable[[Network], Network] | None:
     """Choose the pass that quantizes a folded network; None for precisions other than int8."""
-    if precision != "int8":
-        if table is not None or kept:
-            raise CalibrationError(
-                f"a calibration table is for int8, and {precision} was asked for; leave one of them out"
-            )
-        return None
+    table = config.table
     if table is None:
-        raise CalibrationError("int8 needs to know which values the tensors take; calibrate first: fastrt calibrate")
+        return None
     table.check(network)
-    return lambda folded: table.quantize(folded, target.placement, kept)
+    return lambda folded: table.quantize(folded, target.placement, config.kept)
 
 
 def default_timing_cache() -> Path:
@@ -141,7 +133,7 @@ def default_timing_cache() -> Path:
     return Path(root) / "fastrt" / "tensorrt-timing.cache"
 
 
-def _settle(target: Target, options: BuildOptions) -> BuildOptions:
+def _complete_options(target: Target, options: BuildOptions) -> BuildOptions:
     """Fill in the target's default options.
 
     Raises:
@@ -150,11 +142,18 @@ def _settle(target: Target, options: BuildOptions) -> BuildOptions:
     if not target.batches:
         for name in ("batches", "version_compatible", "hardware_compatible", "compute_capabilities", "timing_cache"):
             if getattr(options, name):
-                raise TargetError(f"{target.name} has no {name}: its engines take any batch on any CPU; leave it out")
+                raise TargetError(
+                    f"{target.name}: {name} is set; expected no such option, as its engines take any batch on any CPU."
+                    " Leave it out."
+                )
         return options
     if options.timing_cache and not target.measures:
-        raise TargetError(f"{target.name} measures nothing when it builds, so it keeps no timing cache; leave it out")
+        raise TargetError(
+            f"{target.name}: timing_cache is set; expected none, as this target times no kernels. Leave it out."
+        )
     batches = options.batches or target.batches
     if min(batches) < 1 or list(batches) != sorted(set(batches)):
-        raise TargetError(f"batches are {batches}; numbers of images are wanted, each larger than the one before")
+        raise TargetError(
+            f"batches: {batches}; expected numbers of images from 1, each larger than the one before. Sort them."
+        )
     return replace(options, batches=batches)

@@ -83,8 +83,8 @@ class CalibrationTable(BaseModel):
         """Raise `CalibrationError` if the table belongs to another network."""
         if self.fingerprint != network.fingerprint():
             raise CalibrationError(
-                "the calibration table is of another network: another checkpoint, config, or version of fastrt;"
-                " calibrate this one"
+                "calibration table: its checkpoint, config or version of fastrt is another; expected the network's."
+                " Calibrate this network."
             )
 
     def quantize(self, folded: Network, placement: Placement, kept: Collection[str] = ()) -> Network:
@@ -114,17 +114,13 @@ def read_table(path: str | os.PathLike[str]) -> CalibrationTable:
         # pydantic's own reader does not accept file names that are not UTF-8
         return CalibrationTable.model_validate(json.loads(Path(path).read_bytes()))
     except OSError as error:
-        raise CalibrationError(f"cannot read the calibration table {path}: {error.strerror or error}") from None
+        found = f"cannot be read ({error.strerror or error})"
     except ValidationError as error:
-        fault = error.errors(include_url=False)[0]
-        where = ".".join(map(str, fault["loc"])) or "the file"
-        raise CalibrationError(
-            f"{path} is no calibration table: {where}: {fault['msg'].lower()}; calibrate again"
-        ) from None
+        first = error.errors(include_url=False)[0]
+        found = f"{'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg'].lower()}"
     except (ValueError, RecursionError) as error:
-        raise CalibrationError(
-            f"{path} is no calibration table: the file is no JSON: {error}; calibrate again"
-        ) from None
+        found = f"is not JSON ({error})"
+    raise CalibrationError(f"{path}: {found}; expected a calibration table. Make one with fastrt calibrate.")
 
 
 def _lines(value: object) -> str:

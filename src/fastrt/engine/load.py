@@ -36,15 +36,15 @@ def open_runner(
     path: str | os.PathLike[str],
     device: str | None = None,
     *,
-    taps: bool | Collection[str] = False,
+    intermediate: Collection[str] = (),
     mode: Mode = "latency",
 ) -> Runner:
-    """Open the runner below a session; ``taps`` makes intermediate outputs readable: all, or the named ones.
+    """Open the runner below a session; ``intermediate`` names the intermediate outputs to make readable.
 
     Raises as `load` does.
     """
     target, path = _find_engine(path)
-    return target.load(path, device or target.device, taps, mode)
+    return target.load(path, device or target.device, intermediate, mode)
 
 
 def describe(path: str | os.PathLike[str]) -> EngineInfo:
@@ -82,11 +82,11 @@ def _find_row(path: str | os.PathLike[str]) -> tuple[Row, Path]:
     path = Path(path)
     if not is_engine(path):
         known = ", ".join(f"{suffix} ({target})" for suffix, target in SUFFIXES.items())
-        raise EngineError(f"{path} is not named as an engine; engines are {known}: build one with fastrt build")
+        raise EngineError(f"{path}: not the suffix of an engine; expected {known}. Build one with fastrt build.")
     if not path.exists():
-        raise EngineError(f"there is no engine {path}; build one with fastrt build")
+        raise EngineError(f"{path}: no such file; expected an engine. Build one with fastrt build.")
     if not path.is_file():
-        raise EngineError(f"{path} is a folder; name the engine file in it")
+        raise EngineError(f"{path}: is a folder; expected an engine. Name the engine file in it.")
     if path.stat().st_size == 0:
-        raise EngineError(f"{path} is empty; build it again")
+        raise EngineError(f"{path}: is empty; expected an engine. Build it again.")
     return ROWS[SUFFIXES[path.suffix.lower()]], path

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from types import TracebackType
-from typing import Any
+from typing import TypeGuard
 
 import numpy as np
 
-from fastrt.arrays import Array, Embeddings, Image, Images
+from fastrt.arrays import Array, DeviceEmbeddings, Embeddings, Image, Images, ReadyArray
 from fastrt.engine.stream import Embedded, Paths, embed_files
 from fastrt.errors import EngineError, ImageError
 from fastrt.images.preprocess import check_image, find_resampler
@@ -34,7 +33,9 @@ class Session:
             EngineError: ``batch`` is less than 1.
         """
         if batch is not None and batch < 1:
-            raise EngineError(f"a batch of {batch} images cannot be run; at least 1 is wanted")
+            raise EngineError(
+                f"batch: {batch}; expected at least 1 image per run. Leave it out for the preferred size."
+            )
         self.info: EngineInfo = runner.info
         self.batch = batch or runner.batch
         self.threads = runner.threads
@@ -54,12 +55,11 @@ class Session:
             ``(n, D)`` float32, one row per image, in order; of unit length unless the engine was built raw.
 
         Raises:
-            ImageError: there is no image, or an image is not ``(h, w, 3)`` uint8 or has no pixels; its index is named.
+            ImageError: there is no image, or an image is not ``(h, w, 3)`` uint8 or has no pixels; names its index.
             EngineError: the session is closed, or the runtime failed.
         """
         if _lies_elsewhere(images):
-            rows: Embeddings = self._runner.run_on_device(images, stay=False)
-            return rows
+            return self._runner.run_array(images)
         self._check(images)  # check all images before running the first
         if len(images) <= self.batch:
             return self._runner.run(self.prepare(self._resized(images)))
@@ -115,7 +115,7 @@ class Session:
         """
         return embed_files(self, paths, advance, mirrored=mirrored)
 
-    def embed_on_device(self, images: Any) -> Any:
+    def embed_on_device(self, images: ReadyArray) -> DeviceEmbeddings:
         """Compute the embeddings of a ready batch and leave them on the GPU.
 
         Args:
@@ -127,7 +127,7 @@ class Session:
         Raises:
             ImageError: the batch does not fit the engine, or the engine does not run on a GPU.
         """
-        return self._runner.run_on_device(images, stay=True)
+        return self._runner.run_on_device(images)
 
     def pinned(self, count: int) -> Array:
         """Allocate memory for ``count`` images in the engine's input profile, for use as a session's input.
@@ -139,9 +139,7 @@ class Session:
     def __enter__(self) -> Session:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __repr__(self) -> str:
@@ -176,7 +174,7 @@ class Session:
 
     def _check(self, images: Sequence[Image] | Images) -> None:
         if len(images) == 0:
-            raise ImageError("a batch of 0 images has no embeddings; give at least one")
+            raise ImageError("images: none; expected at least one. Skip empty batches.")
         if isinstance(images, np.ndarray):
             self._check_batch(images)
         else:
@@ -187,17 +185,16 @@ class Session:
         height, width = self.info.image_size
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (height, width, 3):
             hint = (
-                "for a single image, give [image]"
+                "For a single image, give [image]."
                 if images.ndim == 3
-                else "for images of other sizes, give a list of them"
+                else "For images of other sizes, give a list of them."
             )
             raise ImageError(
-                f"a batch of shape {images.shape} {images.dtype} does not fit the engine,"
-                f" which wants (n, {height}, {width}, 3) uint8 BGR; {hint}"
+                f"images: shape {images.shape} {images.dtype}; expected (n, {height}, {width}, 3) uint8 BGR. {hint}"
             )
 
 
-def _lies_elsewhere(images: object) -> bool:
+def _lies_elsewhere(images: object) -> TypeGuard[ReadyArray]:
     """True if images are an array of another library, which may be in GPU memory."""
     if isinstance(images, np.ndarray | Sequence):
         return False

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from fastrt.arrays import Shape
 from fastrt.errors import NetworkError
@@ -44,7 +45,7 @@ def make_tensor(name: str, operation: Operation, inputs: Sequence[Tensor], *, ex
         NetworkError: the inputs do not fit the operation.
     """
     if operation.arity not in (-1, len(inputs)):
-        raise NetworkError(f"{name}: {operation.kind} takes {operation.arity} tensors, found {len(inputs)}")
+        raise NetworkError(f"{name}: {operation.kind} of {len(inputs)} tensors; expected {operation.arity}")
     try:
         shape = operation.infer(*(tensor.shape for tensor in inputs))
     except NetworkError as error:
@@ -69,9 +70,9 @@ class Network:
         seen: set[str] = set()
         for tensor in self.tensors:
             if tensor.name in seen:
-                raise NetworkError(f"two tensors are named {tensor.name}; names must differ")
+                raise NetworkError(f"{tensor.name}: two tensors have this name; expected different names")
             if unknown := [name for name in tensor.inputs if name not in seen]:
-                raise NetworkError(f"{tensor.name} is made of {unknown[0]}, which no tensor before it makes")
+                raise NetworkError(f"{tensor.name}: it reads {unknown[0]}; expected the names of earlier tensors")
             seen.add(tensor.name)
 
     def __iter__(self) -> Iterator[Tensor]:
@@ -81,13 +82,16 @@ class Network:
         return len(self.tensors)
 
     def __getitem__(self, name: str) -> Tensor:
-        for tensor in self.tensors:
-            if tensor.name == name:
-                return tensor
-        raise NetworkError(f"there is no tensor {name} in this network")
+        if name not in self._by_name:
+            raise NetworkError(f"{name}: no tensor of the network has this name")
+        return self._by_name[name]
 
     def __str__(self) -> str:
         return "\n".join(map(str, self.tensors))
+
+    @cached_property
+    def _by_name(self) -> dict[str, Tensor]:
+        return {tensor.name: tensor for tensor in self.tensors}
 
     @property
     def input(self) -> Tensor:

@@ -49,7 +49,7 @@ class Operation:
 
 def _map_shape(operation: Operation, shape: Shape) -> tuple[int, int, int]:
     if len(shape) != 3:
-        raise NetworkError(f"{operation.kind} wants a feature map (C, H, W), found a tensor of shape {shape}")
+        raise NetworkError(f"{operation.kind} of a tensor of shape {shape}; expected a feature map (C, H, W)")
     return shape[0], shape[1], shape[2]
 
 
@@ -64,7 +64,7 @@ def _windows(kind: str, size: int, kernel: int, stride: int, padding: int, ceil:
         count -= 1
     if count < 1:
         raise NetworkError(
-            f"{kind} with a window of {kernel} does not fit a feature map of {size} pixels; the image is too small"
+            f"{kind} with a window of {kernel} over a feature map of {size} pixels; expected a larger image"
         )
     return count
 
@@ -82,13 +82,16 @@ class Input(Operation):
 
 
 @dataclass(frozen=True, eq=False)
-class Cast(Operation):
+class _Elementwise(Operation):
+    def infer(self, *inputs: Shape) -> Shape:
+        return inputs[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Cast(_Elementwise):
     """The same values in another dtype."""
 
     dtype: str
-
-    def infer(self, *inputs: Shape) -> Shape:
-        return inputs[0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +102,7 @@ class Transpose(Operation):
 
     def infer(self, *inputs: Shape) -> Shape:
         if sorted(self.axes) != list(range(len(inputs[0]))):
-            raise NetworkError(f"transpose by {self.axes} does not fit a tensor of shape {inputs[0]}")
+            raise NetworkError(f"transpose of a tensor of shape {inputs[0]} by {self.axes}; expected each axis once")
         return tuple(inputs[0][axis] for axis in self.axes)
 
 
@@ -111,7 +114,7 @@ class Reshape(Operation):
 
     def infer(self, *inputs: Shape) -> Shape:
         if np.prod(self.shape) != np.prod(inputs[0]):
-            raise NetworkError(f"reshape to {self.shape} does not fit a tensor of shape {inputs[0]}")
+            raise NetworkError(f"reshape of a tensor of shape {inputs[0]} to {self.shape}; expected as many values")
         return self.shape
 
 
@@ -127,7 +130,8 @@ class Slice(Operation):
         (shape,) = inputs
         if self.axis >= len(shape) or not 0 <= self.start < self.stop <= shape[self.axis]:
             raise NetworkError(
-                f"slice {self.start}:{self.stop} of axis {self.axis} does not fit a tensor of shape {shape}"
+                f"slice {self.start}:{self.stop} of axis {self.axis} of a tensor of shape {shape};"
+                " expected a range inside the tensor"
             )
         return (*shape[: self.axis], self.stop - self.start, *shape[self.axis + 1 :])
 
@@ -140,7 +144,7 @@ class Concat(Operation):
 
     def infer(self, *inputs: Shape) -> Shape:
         if len({shape[1:] for shape in inputs}) != 1:
-            raise NetworkError(f"concat wants feature maps of one size, found {', '.join(map(str, inputs))}")
+            raise NetworkError(f"concat of {', '.join(map(str, inputs))}; expected feature maps of one size")
         return (sum(shape[0] for shape in inputs), *inputs[0][1:])
 
 
@@ -156,9 +160,7 @@ class ScaleShift(Operation):
 
     def infer(self, *inputs: Shape) -> Shape:
         if not self.scale.shape == self.shift.shape == inputs[0][:1]:
-            raise NetworkError(
-                f"scale_shift of {self.scale.shape[0]} channels does not fit a tensor of shape {inputs[0]}"
-            )
+            raise NetworkError(f"scale_shift of a tensor of shape {inputs[0]}; expected {self.scale.shape[0]} channels")
         return inputs[0]
 
 
@@ -175,7 +177,7 @@ class QuantizeDequantize(Operation):
 
     def infer(self, *inputs: Shape) -> Shape:
         if not self.scale > 0 or self.grid not in ("int8", "uint8"):
-            raise NetworkError(f"a Q/DQ pair of scale {self.scale} on {self.grid}; a scale above 0 is wanted")
+            raise NetworkError(f"Q/DQ pair of scale {self.scale} in {self.grid}; expected a scale above 0 in 8 bits")
         return inputs[0]
 
     @property
@@ -215,14 +217,14 @@ class Convolution(Operation):
                 f"convolution to {out} channels in {self.groups} groups with a dilation of {self.dilation};"
                 " expected groups that divide the channels, and a dilation of at least 1"
             )
-        wanted = each * self.groups
+        expected = each * self.groups
         kernel_height, kernel_width = (self.dilation * (size - 1) + 1 for size in kernel)
         vectors = [array for array in (self.bias, self.scale) if array is not None]
         if (self.weight.dtype == np.int8) != (self.scale is not None):
-            raise NetworkError(f"convolution with {self.weight.dtype} weights; int8 weights have a scale, others none")
-        if channels != wanted or any(array.shape != (out,) for array in vectors):
+            raise NetworkError(f"convolution with {self.weight.dtype} weights; expected a scale for int8 only")
+        if channels != expected or any(array.shape != (out,) for array in vectors):
             raise NetworkError(
-                f"convolution of {wanted} channels to {out} does not fit a feature map of shape {inputs[0]}"
+                f"convolution of a feature map of shape {inputs[0]}; expected {expected} channels, and {out} biases"
             )
         return (
             out,
@@ -266,14 +268,8 @@ class InstanceNorm(Operation):
     def infer(self, *inputs: Shape) -> Shape:
         if _map_shape(self, inputs[0])[0] != self.weight.shape[0]:
             raise NetworkError(
-                f"instance_norm of {self.weight.shape[0]} channels does not fit a tensor of shape {inputs[0]}"
+                f"instance_norm of a tensor of shape {inputs[0]}; expected {self.weight.shape[0]} channels"
             )
-        return inputs[0]
-
-
-@dataclass(frozen=True, eq=False)
-class _Elementwise(Operation):
-    def infer(self, *inputs: Shape) -> Shape:
         return inputs[0]
 
 
@@ -318,7 +314,7 @@ class _Binary(Operation):
             return tuple(np.broadcast_shapes(*inputs))
         except ValueError:
             raise NetworkError(
-                f"{self.kind} of tensors of shape {inputs[0]} and {inputs[1]}: they do not fit"
+                f"{self.kind} of tensors of shape {inputs[0]} and {inputs[1]}; expected shapes that broadcast"
             ) from None
 
 
@@ -342,11 +338,11 @@ class MatMul(Operation):
 
     def infer(self, *inputs: Shape) -> Shape:
         if any(len(shape) != 2 for shape in inputs):
-            raise NetworkError(f"mat_mul wants two matrices, found tensors of shape {inputs[0]} and {inputs[1]}")
+            raise NetworkError(f"mat_mul of tensors of shape {inputs[0]} and {inputs[1]}; expected two matrices")
         rows, inner_a = inputs[0][::-1] if self.transpose_a else inputs[0]
         inner_b, columns = inputs[1][::-1] if self.transpose_b else inputs[1]
         if inner_a != inner_b:
-            raise NetworkError(f"mat_mul of tensors of shape {inputs[0]} and {inputs[1]}: they do not fit")
+            raise NetworkError(f"mat_mul of tensors of shape {inputs[0]} and {inputs[1]}; expected equal inner sizes")
         return rows, columns
 
 
@@ -377,7 +373,7 @@ class L2Normalize(Operation):
 
     def infer(self, *inputs: Shape) -> Shape:
         if len(inputs[0]) != 1:
-            raise NetworkError(f"l2_normalize wants a vector, found a tensor of shape {inputs[0]}")
+            raise NetworkError(f"l2_normalize of a tensor of shape {inputs[0]}; expected a vector")
         return inputs[0]
 
 

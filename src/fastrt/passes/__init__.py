@@ -36,7 +36,7 @@ def prepare(
     network: Network,
     info: EngineTraits,
     *,
-    typed: bool = False,
+    strongly_typed: bool = False,
     split: bool = False,
     quantized: Callable[[Network], Network] | None = None,
 ) -> Network:
@@ -45,7 +45,7 @@ def prepare(
     Args:
         network: the network from the topology.
         info: the engine's description.
-        typed: write the precision into the network, as casts.
+        strongly_typed: write the precision into the network, as casts.
         split: use one convolution for each half of an IBN-a.
         quantized: converts the network to int8.
     """
@@ -58,7 +58,7 @@ def prepare(
         network = take_bytes(network)
     if info.normalized:
         network = normalize_embedding(network)
-    if typed and info.precision in HALVES:
+    if strongly_typed and info.precision in HALVES:
         network = compute_in_half(network, HALVES[info.precision])
     elif info.precision == "fp16":
         network = shrink_products(network)

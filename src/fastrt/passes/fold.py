@@ -26,7 +26,6 @@ def fold_scales(network: Network) -> Network:
     A name keeps its value: a convolution with a folded batch norm takes the norm's name. A convolution with only some
     scaled rows gets the suffix ``.folded``.
     """
-    tensors = {tensor.name: tensor for tensor in network}
     consumers = network.consumers()
     folded: dict[str, Convolution] = {}
     swallowed: set[str] = set()
@@ -34,12 +33,12 @@ def fold_scales(network: Network) -> Network:
     for tensor in network:
         if not isinstance(tensor.operation, ScaleShift) or tensor.exact:
             continue
-        before = tensors[tensor.inputs[0]]
+        before = network[tensor.inputs[0]]
         rows = slice(None)
         source = before
         if isinstance(before.operation, Slice) and before.operation.axis == 0:
             rows = slice(before.operation.start, before.operation.stop)
-            source = tensors[before.inputs[0]]
+            source = network[before.inputs[0]]
         convolution = folded.get(source.name, source.operation)
         if not isinstance(convolution, Convolution) or not _only(tensor, before, source, consumers):
             continue
@@ -65,21 +64,15 @@ def fold_scales(network: Network) -> Network:
 
 def _only(tensor: Tensor, before: Tensor, source: Tensor, consumers: dict[str, list[Tensor]]) -> bool:
     """Return True if only ``tensor`` reads the rows of ``source`` that it scales."""
-    if consumers[before.name] != [tensor]:
-        return False
-    if source is before:
-        return True
-    assert isinstance(before.operation, Slice)
-    start, stop = before.operation.start, before.operation.stop
-    for other in consumers[source.name]:
-        operation = other.operation
-        if other is not before and not (
-            isinstance(operation, Slice)
-            and operation.axis == 0
-            and (operation.stop <= start or stop <= operation.start)
-        ):
-            return False
-    return True
+    if consumers[before.name] != [tensor] or source is before:
+        return consumers[before.name] == [tensor]
+    rows = before.operation
+    assert isinstance(rows, Slice)
+    others = (other.operation for other in consumers[source.name] if other is not before)
+    return all(
+        isinstance(other, Slice) and other.axis == 0 and (other.stop <= rows.start or rows.stop <= other.start)
+        for other in others
+    )
 
 
 def _scale_rows(convolution: Convolution, norm: ScaleShift, rows: slice) -> Convolution:

@@ -65,7 +65,6 @@ def shrink_products(network: Network) -> Network:
     This is a non-local block's ``phi * g``: its products are the first to exceed the FP16 range. The scale is a power
     of two, about 1 / sqrt(number of pixels). The last convolution after the mean is scaled up again. Both are exact.
     """
-    tensors = {tensor.name: tensor for tensor in network}
     consumers = network.consumers()
     shrunk: dict[str, float] = {}
     rescaled: dict[str, float] = {}
@@ -75,7 +74,7 @@ def shrink_products(network: Network) -> Network:
             continue
         product = consumers[mean[0].name]
         last = consumers[product[0].name] if len(product) == 1 else []
-        factors = [tensors[name] for name in tensor.inputs]
+        factors = [network[name] for name in tensor.inputs]
         scaled = [*factors, *last]
         if len(last) != 1 or not all(isinstance(other.operation, Convolution) for other in scaled):
             continue

@@ -23,12 +23,13 @@ def take_bytes(network: Network) -> Network:
     """
     pixels, *others = network.consumers()[network.input.name]
     if others or not isinstance(pixels.operation, ScaleShift):
-        raise NetworkError(f"{network.input.name} is to be standardised first, found {pixels}")
+        raise NetworkError(f"{network.input.name}: read by {pixels}; expected its standardisation only")
     channels, height, width = network.input.shape
     image = make_tensor(network.input.name, Input((height, width, channels), "uint8"), [])
     values = make_tensor(f"{image.name}.float", Cast("float32"), [image])
     planes = make_tensor(f"{image.name}.planes", Transpose((2, 0, 1)), [values])
-    standardised = make_tensor(f"{pixels.name}_bgr", _reversed_scale(pixels.operation), [planes])
+    scale = ScaleShift(pixels.operation.scale[::-1].copy(), pixels.operation.shift[::-1].copy())
+    standardised = make_tensor(f"{pixels.name}_bgr", scale, [planes])
     result = [image, values, planes, standardised]
     renamed = {pixels.name: standardised.name}
     for tensor in network:
@@ -51,14 +52,10 @@ def normalize_embedding(network: Network) -> Network:
     return replace(network, tensors=(*tensors, raw, make_tensor(OUTPUT, L2Normalize(), [raw])))
 
 
-def _reversed_scale(operation: ScaleShift) -> ScaleShift:
-    return ScaleShift(operation.scale[::-1].copy(), operation.shift[::-1].copy())
-
-
 def _reversed_convolution(tensor: Tensor, source: str) -> Tensor:
     operation = tensor.operation
     if not isinstance(operation, Convolution):
-        raise NetworkError(f"standardised pixels go into convolutions alone, found {tensor}")
+        raise NetworkError(f"{tensor.name}: pixels read by {tensor}; expected convolutions only")
     if operation.groups != 1:
         raise NetworkError(
             f"{tensor.name}: a convolution of pixels in {operation.groups} groups; expected one without groups."

@@ -25,7 +25,10 @@ LARGEST_BIAS = 2**30
 """Largest magnitude of an int32 bias: half of the int32 range, because corrections and sums are added to it."""
 
 FEWEST_OUTPUTS = 8
-"""Smallest number of output channels for which int8 pays."""
+"""Smallest number of output channels that is quantized: one block of channels, below which int8 gains nothing.
+
+Source: oneDNN's blocked layouts, nChw8c and nChw16c.
+"""
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ def quantize(
     network: Network,
     ranges: Mapping[str, Range],
     placement: Placement,
-    kept: Collection[str] = (),
+    excluded: Collection[str] = (),
     means: Mapping[str, Array] | None = None,
 ) -> Network:
     """Convert the network's convolutions to int8.
@@ -78,40 +81,41 @@ def quantize(
         network: the network, with its scales folded.
         ranges: by tensor name, for all of `list_sites`.
         placement: the runtime's placement.
-        kept: names of the convolutions excluded from int8.
+        excluded: names of the convolutions excluded from int8.
         means: each input channel's mean, by the name of a convolution's input. If given, the bias subtracts the mean
             output error caused by weight rounding.
 
     Raises:
-        CalibrationError: a range is missing, means are of another number of channels, or ``kept`` names a tensor
+        CalibrationError: a range is missing, means are of another number of channels, or ``excluded`` names a tensor
             that is not a convolution in int8.
     """
     convolutions = list_convolutions(network)
-    if unknown := sorted(set(kept) - set(convolutions)):
-        raise CalibrationError(f"{unknown[0]} is no convolution that is computed in int8, so it cannot be excluded")
-    chosen = set(convolutions) - set(kept)
-    sites = _Sites(network, chosen, placement.both_sides)
+    if unknown := sorted(set(excluded) - set(convolutions)):
+        raise CalibrationError(f"{unknown[0]}: it cannot be excluded from int8; expected a convolution in int8")
+    chosen = set(convolutions) - set(excluded)
+    pairs = _list_pairs(network, chosen, placement.both_sides)
+    quantized = {name for _, name in pairs}
     result: list[Tensor] = []
     made: dict[str, Tensor] = {}
     for tensor in network:
-        inputs = [made[sites.names.get((tensor.name, name), name)] for name in tensor.inputs]
+        inputs = [made[_pair_name(name) if (tensor.name, name) in pairs else name] for name in tensor.inputs]
         operation = tensor.operation
         if tensor.name in chosen:
             assert isinstance(operation, Convolution)
             mean = None if means is None else means.get(tensor.inputs[0])
             if mean is not None and len(mean) != operation.weight.shape[1] * operation.groups:
                 raise CalibrationError(
-                    f"the calibration table has {len(mean)} means of {tensor.inputs[0]}; expected one for each of its"
+                    f"calibration table: it has {len(mean)} means of {tensor.inputs[0]}; expected one for each of its"
                     f" {operation.weight.shape[1] * operation.groups} channels. Calibrate again."
                 )
-            grid = made[_pair_name(sites.site(tensor.inputs[0]))].operation
+            grid = made[_pair_name(_find_site(network, tensor.inputs[0]))].operation
             assert isinstance(grid, QuantizeDequantize)
             operation = quantize_weights(operation, mean, grid.scale, placement)
         made[tensor.name] = make_tensor(tensor.name, operation, inputs, exact=tensor.exact) if inputs else tensor
         result.append(made[tensor.name])
-        if tensor.name in sites.quantized:
+        if tensor.name in quantized:
             if tensor.name not in ranges:
-                raise CalibrationError(f"the calibration table has no range of {tensor.name}; calibrate again")
+                raise CalibrationError(f"calibration table: it has no range of {tensor.name}. Calibrate again.")
             name = _pair_name(tensor.name)
             pair = make_tensor(name, place(ranges[tensor.name], placement), [made[tensor.name]])
             made[name] = pair
@@ -125,14 +129,13 @@ def list_convolutions(network: Network) -> list[str]:
     Includes every convolution of a feature map whose input, output and consumers are not marked ``exact``, as a
     non-local block's products are: int8 cannot provide float32 accuracy.
     """
-    tensors = {tensor.name: tensor for tensor in network}
     consumers = network.consumers()
     names = []
     for tensor in network:
         operation = tensor.operation
         if not isinstance(operation, Convolution) or len(operation.weight) < FEWEST_OUTPUTS:
             continue
-        source = tensors[tensor.inputs[0]]
+        source = network[tensor.inputs[0]]
         is_map = source.shape[1:] != (1, 1)
         if is_map and not any(other.exact for other in (source, tensor, *consumers[tensor.name])):
             names.append(tensor.name)
@@ -141,15 +144,14 @@ def list_convolutions(network: Network) -> list[str]:
 
 def list_sites(network: Network) -> list[str]:
     """List by name the tensors for which some placement requires a range, in order."""
-    chosen = set(list_convolutions(network))
-    quantized = _Sites(network, chosen, both_sides=True).quantized
+    pairs = _list_pairs(network, set(list_convolutions(network)), both_sides=True)
+    quantized = {name for _, name in pairs}
     return [tensor.name for tensor in network if tensor.name in quantized]
 
 
 def list_inputs(network: Network) -> list[str]:
     """List by name the inputs of the convolutions that int8 can compute, in order."""
-    chosen = set(list_convolutions(network))
-    inputs = {network[name].inputs[0] for name in chosen}
+    inputs = {network[name].inputs[0] for name in list_convolutions(network)}
     return [tensor.name for tensor in network if tensor.name in inputs]
 
 
@@ -224,30 +226,26 @@ def _largest_pair_sums(weight: Array) -> Array:
     return np.asarray(halves.reshape(2, outputs, inputs // 2, 2, -1).sum(3).max((0, 2, 3)))
 
 
-class _Sites:
-    """Positions of the pairs: the ``quantized`` tensors, and each pair's name by consumer and tensor (``names``)."""
+def _list_pairs(network: Network, chosen: set[str], both_sides: bool) -> set[tuple[str, str]]:
+    """List the Q/DQ pairs of the convolutions ``chosen``: the name of a reader, and of the tensor that it reads."""
+    pairs: set[tuple[str, str]] = set()
+    for tensor in network:
+        names: tuple[str, ...] = ()
+        if tensor.name in chosen:
+            names = tensor.inputs
+        elif isinstance(tensor.operation, Add) and tensor.inputs[0] in chosen:
+            # In all blocks the first input is the branch and the second the shortcut.
+            names = tensor.inputs if both_sides else tensor.inputs[1:]
+        for name in names:
+            site = _find_site(network, name)
+            pairs.add((tensor.name if site == name else name, site))
+    return pairs
 
-    def __init__(self, network: Network, chosen: set[str], both_sides: bool) -> None:
-        self.quantized: set[str] = set()
-        self.names: dict[tuple[str, str], str] = {}
-        self._tensors = {tensor.name: tensor for tensor in network}
-        for tensor in network:
-            if tensor.name in chosen:
-                self._quantize(tensor, tensor.inputs[0])
-            elif isinstance(tensor.operation, Add) and tensor.inputs[0] in chosen:
-                # In all blocks the first input is the branch and the second the shortcut.
-                for name in tensor.inputs if both_sides else tensor.inputs[1:]:
-                    self._quantize(tensor, name)
 
-    def site(self, name: str) -> str:
-        """Return the tensor that is quantized for the readers of ``name``."""
-        source = self._tensors[name]
-        return source.inputs[0] if isinstance(source.operation, MaxPool) else name
-
-    def _quantize(self, consumer: Tensor, name: str) -> None:
-        site = self.site(name)
-        self.quantized.add(site)
-        self.names[consumer.name if site == name else name, site] = _pair_name(site)
+def _find_site(network: Network, name: str) -> str:
+    """Return the tensor to quantize for the readers of ``name``: the input of a max pooling, which changes no value."""
+    source = network[name]
+    return source.inputs[0] if isinstance(source.operation, MaxPool) else name
 
 
 def _pair_name(name: str) -> str:

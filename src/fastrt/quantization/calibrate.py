@@ -6,13 +6,13 @@ import hashlib
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from fastrt.arrays import Array, Image
-from fastrt.engine.build import build
+from fastrt.engine.build import EngineConfig, build
 from fastrt.engine.calibration_table import CalibrationTable, Method, TensorRange
 from fastrt.engine.load import open_runner
 from fastrt.engine.session import Session
@@ -22,14 +22,12 @@ from fastrt.ir.network import Network
 from fastrt.passes.fold import fold_scales
 from fastrt.passes.quantize import list_inputs, list_sites
 from fastrt.quantization.histogram import Histogram
-from fastrt.quantization.methods import METHODS, find_method
+from fastrt.quantization.methods import METHODS
 from fastrt.targets.engine_info import Resampler
 from fastrt.version import __version__
 
 BATCH = 4
 """Images per batch, all tensors in memory: about 50 MB per image, for a ResNet-50 at 256x128."""
-
-WORKERS = 2
 
 
 def calibrate(
@@ -43,8 +41,7 @@ def calibrate(
 ) -> CalibrationTable:
     """Calibrate the ranges of a network's tensors.
 
-    The network runs in fp32 on the default target. Images are prepared by the same session code as for an engine.
-    Memory does not grow with the number of images.
+    The network runs in fp32 on the default target. Memory does not grow with the number of images.
 
     Args:
         network: the result of `fastrt.build_network`.
@@ -59,39 +56,23 @@ def calibrate(
         ImageError: an element is not an image.
     """
     if method not in METHODS:
-        raise CalibrationError(f"there is no calibration method {method}; known are {', '.join(METHODS)}")
-    folded = fold_scales(network)
-    sites, inputs = list_sites(folded), list_inputs(folded)
-    wanted = list(dict.fromkeys([*sites, *inputs]))
-    histograms = {name: Histogram() for name in sites}
-    sums = {name: np.zeros(folded[name].shape[0]) for name in inputs}
-    digest = hashlib.sha256()
-    count = 0
-
-    def look(name: str, values: Array) -> None:
-        if not np.isfinite(values.sum(dtype=np.float64)):
-            raise CalibrationError(f"{name} has NaN or infinity on the calibration images; are the weights right?")
-        if name in histograms:
-            histograms[name].add(values)
-        if name in sums:
-            sums[name] += values.mean((2, 3), dtype=np.float64).sum(0)
-
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(WORKERS) as workers:
+        raise CalibrationError(f"calibration method: {method}; expected {', '.join(METHODS)}.")
+    statistics, count, digest = _Statistics(network), 0, hashlib.sha256()
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor() as workers:
         path = Path(folder) / "fp32.xml"
-        build(network, path, normalize=False, io="f32_nchw_rgb", resampler=resampler, check=False)
-        runner = open_runner(path, taps=wanted)
+        build(network, path, EngineConfig(normalize=False, io="f32_nchw_rgb", resampler=resampler, check=False))
+        runner = open_runner(path, intermediate=statistics.names)
         with Session(runner) as session:
             for batch in _batches(images):
                 for image in batch:
                     digest.update(f"{image.shape}".encode())
                     digest.update(image.tobytes())
-                taps = runner.run_tapped(session.prepare(session.resize(batch)))
-                list(workers.map(look, wanted, (taps[name] for name in wanted)))
+                values = runner.run_intermediate(session.prepare(session.resize(batch)))
+                list(workers.map(statistics.add, statistics.names, map(values.__getitem__, statistics.names)))
                 count += len(batch)
                 advance(len(batch))
     if count == 0:
-        raise CalibrationError("no images to calibrate on; some that look like those the network will see are wanted")
-    find = find_method(method)
+        raise CalibrationError("calibration: no images; expected some like those in use. Give images.")
     sample = images if isinstance(images, ImageSample) else None
     return CalibrationTable(
         fastrt=__version__,
@@ -103,9 +84,30 @@ def calibrate(
         images=tuple(map(str, range(count)) if sample is None else sample.names),
         held_out=() if sample is None else tuple(sample.held_out),
         images_hash=digest.hexdigest(),
-        ranges={name: _range(histogram, find) for name, histogram in histograms.items()},
-        means={name: _rounded(total / count) for name, total in sums.items() if correct_bias},
+        ranges={name: _range(histogram, METHODS[method]) for name, histogram in statistics.histograms.items()},
+        means={name: _rounded(total / count) for name, total in statistics.sums.items() if correct_bias},
     )
+
+
+class _Statistics:
+    """Histograms of tensors, and channel sums of the inputs of convolutions."""
+
+    def __init__(self, network: Network) -> None:
+        folded = fold_scales(network)
+        self.histograms = {name: Histogram() for name in list_sites(folded)}
+        self.sums = {name: np.zeros(folded[name].shape[0]) for name in list_inputs(folded)}
+        self.names = list(dict.fromkeys([*self.histograms, *self.sums]))
+
+    def add(self, name: str, values: Array) -> None:
+        """Add a tensor's values ``(n, C, H, W)``. Several threads may add different tensors."""
+        if not np.isfinite(values.sum(dtype=np.float64)):
+            raise CalibrationError(
+                f"{name}: NaN or infinity on the calibration images; expected finite values. Check the weights."
+            )
+        if name in self.histograms:
+            self.histograms[name].add(values)
+        if name in self.sums:
+            self.sums[name] += values.mean((2, 3), dtype=np.float64).sum(0)
 
 
 def _rounded(values: Array) -> tuple[float, ...]:
@@ -114,14 +116,14 @@ def _rounded(values: Array) -> tuple[float, ...]:
 
 def _batches(images: Iterable[Image]) -> Iterator[list[Image]]:
     iterator = iter(images)
-    for first in iterator:
-        yield list(chain([first], islice(iterator, BATCH - 1)))
+    while batch := list(islice(iterator, BATCH)):
+        yield batch
 
 
 def _range(histogram: Histogram, find: Callable[[Array, float], float]) -> TensorRange:
-    amax = histogram.amax
-    if histogram.width:
-        amax = min(amax, find(histogram.counts, histogram.width))
-    beyond = int(histogram.counts[int(np.ceil(amax / histogram.width - 1e-6)) :].sum()) if histogram.width else 0
-    saturated = beyond / max(int(histogram.counts.sum()), 1)
-    return TensorRange(low=histogram.low, high=histogram.high, amax=amax, saturated=saturated)
+    counts, width = histogram.counts, histogram.width
+    if width == 0:  # all values are 0
+        return TensorRange(low=histogram.low, high=histogram.high, amax=0, saturated=0)
+    amax = min(histogram.amax, find(counts, width))
+    beyond = counts[int(np.ceil(amax / width - 1e-6)) :].sum()
+    return TensorRange(low=histogram.low, high=histogram.high, amax=amax, saturated=float(beyond / counts.sum()))

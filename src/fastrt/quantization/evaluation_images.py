@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from fastrt.arrays import Array, Image
@@ -19,47 +18,40 @@ logger = logging.getLogger("fastrt")
 FEWEST = 8
 """The minimum number of images, so that each has some neighbours to rank."""
 
-
-@dataclass(frozen=True)
-class EvaluationImages:
-    """Images that calibration did not use.
-
-    Attributes:
-        images: ``(h, w, 3)`` uint8 BGR arrays.
-        description: their number and origin, for the report.
-    """
-
-    images: Sequence[Image] | Array
-    description: str
+GivenImages = Sequence[str | os.PathLike[str]] | Sequence[Image] | Array
+"""Files, folders or patterns; or ``(h, w, 3)`` uint8 BGR arrays."""
 
 
-def choose_images(
-    table: CalibrationTable, images: Sequence[str | os.PathLike[str]] | Sequence[Image] | Array | None
-) -> EvaluationImages:
-    """Choose the images to evaluate int8 on.
+def choose_images(table: CalibrationTable, given: GivenImages | None) -> tuple[Sequence[Image], str]:
+    """Choose images that calibration did not use, to compare an int8 engine with fp32 on.
 
     Args:
         table: has the names of the calibration images, which are excluded.
-        images: files, folders or patterns, of which 64 images are read; or ``(h, w, 3)`` uint8 BGR arrays. None: the
-            images that calibration did not use, or drawn images if these are fewer than `FEWEST`.
+        given: images, of which up to 64 are read from files. None: the images that calibration did not use, or drawn
+            images if these are fewer than `FEWEST`.
+
+    Returns:
+        ``(h, w, 3)`` uint8 BGR arrays, and their number and origin for the report.
 
     Raises:
-        CalibrationError: there are fewer ``images`` than `FEWEST`.
+        CalibrationError: fewer images are ``given`` than `FEWEST`.
         ImageError: a path or a pattern without images.
     """
-    if images is not None:
-        paths = [image for image in images if isinstance(image, str | os.PathLike)]
-        arrays = [image for image in images if not isinstance(image, str | os.PathLike)]
-        found = [*arrays, *(read_images(find_images(paths).images, table.images) if paths else ())]
-        if len(found) < FEWEST:
+    if given is not None:
+        paths = [image for image in given if isinstance(image, str | os.PathLike)]
+        arrays = [image for image in given if not isinstance(image, str | os.PathLike)]
+        images = [*arrays, *(read_images(find_images(paths).images, table.images) if paths else ())]
+        if len(images) < FEWEST:
             raise CalibrationError(
-                f"{len(found)} images can be read that calibration has not seen; give at least {FEWEST}"
+                f"images: {len(images)} that can be read and that calibration did not use; expected at least {FEWEST}."
+                " Give more."
             )
-        described = "given images" if arrays else "images that calibration has not seen"
-        return EvaluationImages(found, f"{len(found)} {described}")
-    found = read_images([Path(name) for name in table.held_out])
-    if len(found) >= FEWEST:
-        return EvaluationImages(found, f"{len(found)} images that calibration left over")
-    logger.warning("calibration left no images over, so int8 is compared on drawn images; give images of your own")
-    drawn = draw_held_out(table.image_size)
-    return EvaluationImages(drawn, f"{len(drawn)} drawn images")
+        return images, f"{len(images)} {'given images' if arrays else 'images that calibration did not use'}"
+    images = read_images([Path(name) for name in table.held_out])
+    if len(images) >= FEWEST:
+        return images, f"{len(images)} images that calibration did not use"
+    logger.warning(
+        "calibration left fewer than %d images, so int8 is compared on drawn images; give images of your own", FEWEST
+    )
+    images = draw_held_out(table.image_size)
+    return images, f"{len(images)} drawn images"

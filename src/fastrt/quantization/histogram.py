@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from fastrt.arrays import Array
@@ -14,18 +16,17 @@ class Histogram:
     """Counts magnitudes in bins of equal width.
 
     Attributes:
-        low: minimum, 0 if there is no value yet.
-        high: maximum.
+        low: minimum; infinity if there is no value yet.
+        high: maximum; -infinity if there is no value yet.
         counts: int64 counts of magnitudes; bin ``i`` is from ``i`` to ``i + 1`` widths.
         width: width of a bin; 0 while all values are 0.
     """
 
     def __init__(self) -> None:
-        self.low = 0.0
-        self.high = 0.0
+        self.low = math.inf
+        self.high = -math.inf
         self.width = 0.0
         self.counts: Array = np.zeros(BINS, np.int64)
-        self._empty = True
 
     @property
     def amax(self) -> float:
@@ -43,8 +44,7 @@ class Histogram:
         """
         values = values.reshape(-1)
         low, high = float(values.min()), float(values.max())
-        self.low, self.high = (low, high) if self._empty else (min(self.low, low), max(self.high, high))
-        self._empty = False
+        self.low, self.high = min(self.low, low), max(self.high, high)
         self._reach(max(abs(low), abs(high)))
         if not self.width:
             self.counts[0] += values.size
@@ -56,13 +56,10 @@ class Histogram:
 
     def _reach(self, amax: float) -> None:
         """Extend the bins up to ``amax``."""
-        if amax == 0:
-            return
         if not self.width:
             self.width = amax / BINS
         while amax > self.width * len(self.counts):
-            if len(self.counts) < 2 * BINS:
-                self.counts = np.concatenate([self.counts, np.zeros(BINS, np.int64)])
-            else:
-                self.counts = np.concatenate([self.counts.reshape(-1, 2).sum(1), np.zeros(BINS, np.int64)])
+            if len(self.counts) == 2 * BINS:
+                self.counts = self.counts.reshape(-1, 2).sum(1)
                 self.width *= 2
+            self.counts = np.concatenate([self.counts, np.zeros(BINS, np.int64)])

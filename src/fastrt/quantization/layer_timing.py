@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
@@ -26,24 +26,22 @@ from fastrt.targets.registry import find_target
 from fastrt.timing.interleaved import compare_speed
 
 NOISE = 1.05
-"""Threshold: a convolution is slower if its time in int8 is more than this many times that in FP16."""
+"""Threshold: a convolution is slower if its time in int8 is more than this many times that in FP16.
+
+An estimate, not a measurement: it only selects candidates, and the speed of whole engines decides (ADR 16)."""
 
 COPY = re.compile(r"^Reformatting CopyNode for \w+ Tensor \d+ to ")
 """TensorRT's name prefix for a reformatting copy before a layer."""
 
 HALF, INT8, MIXED = "fp16", "int8", "int8, the slower ones in fp16"
 
-
-class Build(Protocol):
-    """Builds an engine of the network to be timed."""
-
-    def __call__(self, path: Path, precision: Precision, kept: Collection[str]) -> EngineInfo:
-        """Build ``path`` in a precision, with the convolutions ``kept`` excluded from int8."""
+Build = Callable[[Path, Precision, Collection[str]], EngineInfo]
+"""Builds an engine of the network to be timed: its path, its precision, and the convolutions excluded from int8."""
 
 
 @dataclass(frozen=True)
-class Pace:
-    """The measured speeds, and the resulting selection.
+class SpeedSelection:
+    """The measured speeds, and the convolutions selected by them.
 
     Attributes:
         kept: convolutions to exclude from int8.
@@ -66,13 +64,13 @@ class Pace:
         return f"slower in int8 by themselves: {', '.join(self.slower) or 'none'}; fastest is {fastest} ({rates})"
 
 
-def keep_slower(
+def exclude_slower(
     network: Network,
     target: str,
     kept: Collection[str],
     build: Build,
     advance: Callable[[str, int, int], None] = lambda *_: None,
-) -> Pace:
+) -> SpeedSelection:
     """Select the convolutions to exclude from int8 for speed.
 
     Args:
@@ -86,7 +84,7 @@ def keep_slower(
         ``kept`` with the slower convolutions, if that engine is the fastest; all convolutions, if the FP16 engine is.
     """
     names = own_names(network)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         suffix = find_target(target).suffix
         paths = {HALF: Path(folder) / f"half{suffix}", INT8: Path(folder) / f"int8{suffix}"}
         batches = build(paths[HALF], "fp16", ()).batches or ()
@@ -102,16 +100,12 @@ def keep_slower(
             build(paths[MIXED], "int8", choices[MIXED])
         choices[HALF] = tuple(list_convolutions(fold_scales(network)))
         advance("measuring layers", 3, 3)
-        sessions = {name: load(path) for name, path in paths.items()}
-        try:
-            images = np.random.default_rng(0).integers(0, 256, (1, *network.input.shape[1:], 3)).astype(np.uint8)
-            rates = compare_speed(sessions, images, advance, batches)
-        finally:
-            for session in sessions.values():
-                session.close()
+        sessions = {name: stack.enter_context(load(path)) for name, path in paths.items()}
+        images = np.random.default_rng(0).integers(0, 256, (1, *network.input.shape[1:], 3)).astype(np.uint8)
+        rates = compare_speed(sessions, images, advance, batches)
     # max() returns the first of equals: the one with the most int8 layers.
     fastest = max(choices, key=lambda name: sum(rates[name][batch] / rates[HALF][batch] for batch in batches))
-    return Pace(choices[fastest], slower, fastest, rates)
+    return SpeedSelection(choices[fastest], slower, fastest, rates)
 
 
 def own_names(network: Network) -> dict[str, str]:
@@ -149,15 +143,12 @@ def attribute(times: Mapping[str, float], names: Mapping[str, str]) -> dict[str,
     return found
 
 
-def find_slower(
-    half: Sequence[Mapping[str, float]], int8: Sequence[Mapping[str, float]], noise: float = NOISE
-) -> list[str]:
+def find_slower(half: Sequence[Mapping[str, float]], int8: Sequence[Mapping[str, float]]) -> list[str]:
     """Find the convolutions that take longer in int8 than in FP16, over all batches.
 
     Args:
         half: microseconds of each convolution in FP16, for each batch; batches have equal weight.
         int8: the same in int8.
-        noise: the ratio above which a convolution counts as slower.
 
     >>> find_slower([{"a": 10.0, "b": 10.0}], [{"a": 8.0, "b": 12.0}])
     ['b']
@@ -168,14 +159,11 @@ def find_slower(
         name
         for name in shared
         if sum(times[name] / total for times, total in zip(int8, whole, strict=True))
-        > noise * sum(times[name] / total for times, total in zip(half, whole, strict=True))
+        > NOISE * sum(times[name] / total for times, total in zip(half, whole, strict=True))
     ]
 
 
 def _time_convolutions(path: Path, batches: Sequence[int], names: Mapping[str, str]) -> list[dict[str, float]]:
-    runner = open_runner(path)
-    try:
+    with closing(open_runner(path)) as runner:
         timed = ({layer.name: layer.us for layer in runner.time_layers(batch)} for batch in batches)
         return [attribute(times, names) for times in timed]
-    finally:
-        runner.close()

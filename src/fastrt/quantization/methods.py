@@ -8,20 +8,17 @@ Source: pytorch-quantization's calib/histogram.py; Migacz, "8-bit inference with
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import get_args
 
 import numpy as np
 
 from fastrt.arrays import Array
 from fastrt.engine.calibration_table import Method
 
-METHODS: tuple[str, ...] = get_args(Method)
-
 STEPS = 128
 """Steps of the grid in `entropy` and `mse`: those of a signed int8 grid for magnitudes."""
 
-KEPT = 99.99
-"""Percentage of values that `percentile` does not clip."""
+UNCLIPPED = 99.99
+"""Percentage of values that `percentile` does not clip: one of those that arXiv 2004.09602 compares."""
 
 
 def minmax(counts: Array, width: float) -> float:
@@ -34,13 +31,13 @@ def minmax(counts: Array, width: float) -> float:
     return float((filled[-1] + 1) * width) if len(filled) else 0.0
 
 
-def percentile(counts: Array, width: float, kept: float = KEPT) -> float:
-    """The end of the first bin up to which ``kept`` percent of the values lie.
+def percentile(counts: Array, width: float, unclipped: float = UNCLIPPED) -> float:
+    """The end of the first bin up to which ``unclipped`` percent of the values lie.
 
-    >>> percentile(np.array([90, 9, 0, 1]), 0.5, kept=99)
+    >>> percentile(np.array([90, 9, 0, 1]), 0.5, unclipped=99)
     1.0
     """
-    reached = np.cumsum(counts) >= counts.sum() * kept / 100
+    reached = np.cumsum(counts) >= counts.sum() * unclipped / 100
     return float((np.argmax(reached) + 1) * width)
 
 
@@ -75,15 +72,15 @@ def _divergences(counts: Array, ends: Array, steps: int) -> Array:
     borders = np.arange(steps + 1) * ends[:, None] // steps
     in_step, bins_of_step = np.diff(mass[borders]), np.diff(bins[borders])
     spread = np.divide(in_step, bins_of_step, out=np.zeros_like(in_step), where=bins_of_step > 0)
-    kept, all_of_them = mass[ends], mass[-1]
-    beyond = all_of_them - kept
+    inside, total = mass[ends], mass[-1]
+    beyond = total - inside
     # The last non-empty bin, and its step, which is the last non-empty one.
     last = np.maximum.accumulate(np.where(filled, np.arange(len(counts)), 0))[ends - 1]
     last_spread = spread[np.arange(len(ends)), steps - 1 - np.argmax(spread[:, ::-1] > 0, axis=1)]
     of_true = _sums(_log_product(counts, counts))[ends]
     of_true += _log_product(counts[last] + beyond, counts[last] + beyond) - _log_product(counts[last], counts[last])
     of_rounded = _log_product(in_step, spread).sum(1) + _log_product(beyond, last_spread)
-    divergences: Array = (of_true - of_rounded) / all_of_them + np.log(kept / all_of_them)
+    divergences: Array = (of_true - of_rounded) / total + np.log(inside / total)
     return divergences
 
 
@@ -118,12 +115,10 @@ def _squared_error(centres: Array, numbers: Array, end: float, steps: int) -> fl
     return float((numbers * (centres - rounded) ** 2).sum())
 
 
-def find_method(name: str) -> Callable[[Array, float], float]:
-    """Look up a method by name."""
-    methods: dict[str, Callable[[Array, float], float]] = {
-        "minmax": minmax,
-        "percentile": percentile,
-        "entropy": entropy,
-        "mse": mse,
-    }
-    return methods[name]
+METHODS: dict[Method, Callable[[Array, float], float]] = {
+    "minmax": minmax,
+    "percentile": percentile,
+    "entropy": entropy,
+    "mse": mse,
+}
+"""Functions of a histogram's counts and the width of its bins, by name."""

@@ -5,25 +5,26 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from fastrt.arrays import Array, Image
-from fastrt.engine.build import build
+from fastrt.engine.build import EngineConfig, build
 from fastrt.engine.calibration_table import CalibrationTable
 from fastrt.engine.load import describe, engine_size, load
 from fastrt.files import written_whole
 from fastrt.ir.network import Network
 from fastrt.similarity import centred_cosines, nearest_agreement, rank_agreement
 from fastrt.targets.base import BuildOptions
-from fastrt.targets.engine_info import EngineInfo, Precision
+from fastrt.targets.engine_info import Precision
 from fastrt.targets.registry import find_target
 from fastrt.timing.host import find_processor
 from fastrt.timing.interleaved import BATCHES, compare_speed
 
-NOTHING_KEPT = "int8, nothing kept"
+PURE = "int8, no convolution excluded"
 
 COMPARED: tuple[Precision, ...] = ("fp32", "fp16")
 
@@ -43,7 +44,7 @@ class QuantizationReport(BaseModel):
 
     Attributes:
         target: the runtime, with its version.
-        machine: the host of the speed measurement.
+        machine: CPU or GPU, and CPU cores, of the speed measurement.
         calibration: method and images of the calibration.
         images: number and origin of the compared images.
         least_similarity: least mean-centred cosine to fp32 over all images.
@@ -72,11 +73,11 @@ class QuantizationReport(BaseModel):
     engines: tuple[EngineRow, ...]
 
     def __str__(self) -> str:
-        int8, *others = (row.images_s for row in self.engines)
+        int8, *others = self.engines
         faster = ", ".join(
-            f"{int8[batch] / row[batch]:.2f} times as fast as {name.name} at batch {batch}"
-            for name, row in zip(self.engines[1:], others, strict=True)
-            for batch in int8
+            f"{rate / other.images_s[batch]:.2f} times as fast as {other.name} at batch {batch}"
+            for other in others
+            for batch, rate in int8.images_s.items()
         )
         least, mean = self.least_similarity, self.mean_similarity
         lines = [
@@ -85,8 +86,8 @@ class QuantizationReport(BaseModel):
             faster,
         ]
         if self.kept:
-            lines.append(f"kept in floating point: {', '.join(self.kept)}")
-            lines.append(f"with nothing kept the least is {self.pure_similarity:.4f}")
+            lines.append(f"excluded from int8: {', '.join(self.kept)}")
+            lines.append(f"with no convolution excluded the least is {self.pure_similarity:.4f}")
         return "\n".join(lines)
 
     def to_markdown(self) -> str:
@@ -95,7 +96,7 @@ class QuantizationReport(BaseModel):
         rates = {row.name: " | ".join(f"{rate:.1f}" for rate in row.images_s.values()) for row in self.engines}
         worst = sorted(self.saturated.items(), key=lambda item: -item[1])[:10]
         lines = [
-            "# What int8 changed",
+            "# int8 compared with fp32",
             "",
             f"{self.target}; calibration: {self.calibration}; compared on {self.images}.",
             "",
@@ -112,13 +113,13 @@ class QuantizationReport(BaseModel):
             "",
             f"Speed was measured on {self.machine}.",
             "",
-            "| kept in floating point |",
+            "| excluded from int8 |",
             "|---|",
-            *(f"| {name} |" for name in self.kept or ("nothing",)),
+            *(f"| {name} |" for name in self.kept or ("none",)),
             "",
-            "| tensor | values cut off |",
+            "| tensor | values clipped |",
             "|---|---|",
-            *(f"| {name} | {part:.3%} |" for name, part in worst),
+            *(f"| {name} | {fraction:.3%} |" for name, fraction in worst),
             "",
         ]
         return "\n".join(lines)
@@ -148,33 +149,36 @@ def compare_int8(
 
     Args:
         engine: the engine file.
-        network: the engine's network.
-        table: the engine's calibration table.
+        network: its network.
+        table: its calibration table.
         images: ``(h, w, 3)`` uint8 BGR, at least 3, preferably not used by calibration.
         described: number and origin of the images.
         advance: called with a phase's name, steps done and steps in all.
     """
     info = describe(engine)
     target = find_target(info.target)
-    precisions = [precision for precision in COMPARED if precision in target.precisions()]
-    with tempfile.TemporaryDirectory() as folder:
+    others = [precision for precision in COMPARED if precision in target.precisions()]
+    config = EngineConfig(
+        normalize=bool(info.normalized),
+        io=info.io,
+        resampler=info.resampler,
+        options=BuildOptions(batches=info.batches or ()),
+        check=False,
+    )
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         paths = {"int8": Path(engine)}
-        for i, precision in enumerate(precisions):
+        for i, precision in enumerate(others):
             paths[precision] = Path(folder) / f"{precision}{Path(engine).suffix}"
-            _build_like(info, network, paths[precision], precision)
-            advance("building engines to compare with", i + 1, len(precisions))
+            build(network, paths[precision], replace(config, precision=precision))
+            advance("building engines to compare with", i + 1, len(others))
         if info.kept:
-            paths[NOTHING_KEPT] = Path(folder) / f"pure{Path(engine).suffix}"
-            _build_like(info, network, paths[NOTHING_KEPT], "int8", table)
-        sessions = {name: load(path) for name, path in paths.items()}
-        try:
-            batch = sessions["int8"].resize(images)
-            got, want = sessions["int8"](batch), sessions["fp32"](batch)
-            pure = centred_cosines(sessions[NOTHING_KEPT](batch), want).min() if info.kept else None
-            speeds = compare_speed(sessions, batch, advance, info.batches or BATCHES)
-        finally:
-            for session in sessions.values():
-                session.close()
+            paths[PURE] = Path(folder) / f"pure{Path(engine).suffix}"
+            build(network, paths[PURE], replace(config, precision="int8", table=table))
+        sessions = {name: stack.enter_context(load(path)) for name, path in paths.items()}
+        batch = sessions["int8"].resize(images)
+        got, want = sessions["int8"](batch), sessions["fp32"](batch)
+        pure = centred_cosines(sessions[PURE](batch), want).min() if info.kept else None
+        speeds = compare_speed(sessions, batch, advance, info.batches or BATCHES)
         rows = [EngineRow(name=name, bytes=engine_size(path), images_s=speeds[name]) for name, path in paths.items()]
     cosines = centred_cosines(got, want)
     return QuantizationReport(
@@ -191,11 +195,3 @@ def compare_int8(
         saturated={name: found.saturated for name, found in table.ranges.items()},
         engines=tuple(rows),
     )
-
-
-def _build_like(
-    info: EngineInfo, network: Network, path: Path, precision: Precision, table: CalibrationTable | None = None
-) -> None:
-    options = BuildOptions(batches=info.batches or ())
-    shared: dict[str, Any] = {"normalize": bool(info.normalized), "io": info.io, "resampler": info.resampler}
-    build(network, path, precision=precision, options=options, check=False, table=table, **shared)

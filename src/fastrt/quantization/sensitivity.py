@@ -12,17 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fastrt.arrays import Array, Image
-from fastrt.engine.build import build
+from fastrt.engine.build import EngineConfig, build
 from fastrt.engine.calibration_table import CalibrationTable
 from fastrt.engine.load import load
 from fastrt.errors import CalibrationError
 from fastrt.ir.network import Network
 from fastrt.passes import prepare
 from fastrt.passes.fold import fold_scales
-from fastrt.passes.quantize import Placement, list_convolutions
+from fastrt.passes.quantize import list_convolutions
 from fastrt.similarity import centred_cosines
 from fastrt.targets.base import BuildOptions
-from fastrt.targets.engine_info import EngineInfo
 from fastrt.targets.registry import find_target
 
 RANKED_ON = 8
@@ -58,10 +57,10 @@ def find_mix(
 
     Args:
         network: the result of `fastrt.build_network`.
-        table: the calibration table of the same network.
+        table: its calibration table.
         target: the target, whose quantization grids are tried.
         min_similarity: the bound, up to 1.
-        images: ``(h, w, 3)`` uint8 BGR, at least 2 that calibration did not use.
+        images: ``(h, w, 3)`` uint8 BGR, at least 2, preferably not used by calibration.
         advance: called with a phase's name, steps done and steps in all.
 
     Raises:
@@ -70,10 +69,10 @@ def find_mix(
     """
     table.check(network)
     if len(images) < 2:
-        raise CalibrationError(f"{len(images)} image is too few to compare embeddings on; give at least 2")
+        raise CalibrationError(f"images: {len(images)}; expected at least 2 to compare embeddings on. Give more.")
     convolutions = list_convolutions(fold_scales(network))
     with tempfile.TemporaryDirectory() as folder:
-        trial = _Trial(network, table, find_target(target).placement, images, Path(folder))
+        trial = _Trial(network, table, target, images, Path(folder) / "trial.xml")
         pure = trial.measure(())
         if pure >= min_similarity:
             return Mix((), pure, pure, {})
@@ -86,14 +85,14 @@ def find_mix(
         found = {most: trial.measure(worst)}
         if found[most] < min_similarity:
             raise CalibrationError(
-                f"with every convolution in floating point the similarity is {found[most]:.5f}, below the"
-                f" {min_similarity} that is asked for; ask for less"
+                f"similarity: {found[most]:.5f} with every convolution excluded from int8; expected {min_similarity}."
+                " Require less."
             )
         while most - fewest > 1:
             middle = (fewest + most) // 2
             found[middle] = trial.measure(worst[:middle])
             fewest, most = (fewest, middle) if found[middle] >= min_similarity else (middle, most)
-            advance("choosing how many to keep", len(found), len(worst).bit_length() + 1)
+            advance("choosing how many to exclude", len(found), len(worst).bit_length() + 1)
     return Mix(tuple(worst[:most]), found[most], pure, losses)
 
 
@@ -101,25 +100,18 @@ class _Trial:
     """Measures networks with some convolutions in int8."""
 
     def __init__(
-        self,
-        network: Network,
-        table: CalibrationTable,
-        placement: Placement,
-        images: Sequence[Image] | Array,
-        folder: Path,
+        self, network: Network, table: CalibrationTable, target: str, images: Sequence[Image] | Array, path: Path
     ) -> None:
-        self._network = network
-        self._table = table
-        self._placement = placement
-        self._path = folder / "trial.xml"
-        self._info = build(network, self._path, normalize=True, resampler=table.resampler, check=False).info
+        self._network, self._table, self._path = network, table, path
+        self._placement = find_target(target).placement
+        self._info, _ = build(network, self._path, EngineConfig(resampler=table.resampler, check=False))
         with load(self._path) as session:
             self._images = session.resize(images)
             self._wanted = session(self._images)
 
     def measure(self, kept: Collection[str], count: int | None = None) -> float:
         """Compute the least mean-centred cosine over the first ``count`` images."""
-        info = EngineInfo(**{**dict(self._info), "precision": "int8"})
+        info = self._info.model_copy(update={"precision": "int8"})
         network = prepare(
             self._network, info, quantized=lambda folded: self._table.quantize(folded, self._placement, kept)
         )

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
 
-from fastrt.arrays import Array, Embeddings, Shape
+from fastrt.arrays import Array, DeviceEmbeddings, Embeddings, ReadyArray, Shape
 from fastrt.errors import EngineError, ImageError, TargetError
 from fastrt.ir.network import Network, Tensor
 from fastrt.passes.quantize import Placement
@@ -47,22 +47,19 @@ class Lowering(Generic[Value]):
         Raises:
             TargetError: the target cannot lower an operation.
         """
-        methods = {tensor.name: self._find_method(tensor) for tensor in network}
-        return self._lower(network, methods)
+        for tensor in network:
+            kind = tensor.operation.kind
+            if not hasattr(self, kind):
+                raise TargetError(f"{self.target}: it cannot lower {kind}, which computes {tensor.name}")
+        return self._lower(network)
 
-    def _find_method(self, tensor: Tensor) -> Callable[..., Value]:
-        method: Callable[..., Value] | None = getattr(self, tensor.operation.kind, None)
-        if method is None:
-            raise TargetError(f"{self.target} cannot lower {tensor.operation.kind}, which makes {tensor.name}")
-        return method
-
-    def _lower(self, network: Network, methods: Mapping[str, Callable[..., Value]]) -> Iterator[tuple[Tensor, Value]]:
+    def _lower(self, network: Network) -> Iterator[tuple[Tensor, Value]]:
         last_use = {name: tensor.name for tensor in network for name in tensor.inputs}
         values: dict[str, Value] = {}
         for tensor in network:
             self.exact = tensor.exact
-            arguments = (values[name] for name in tensor.inputs)
-            value = self.named(tensor, methods[tensor.name](tensor.operation, *arguments))
+            method: Callable[..., Value] = getattr(self, tensor.operation.kind)
+            value = self.named(tensor, method(tensor.operation, *(values[name] for name in tensor.inputs)))
             values[tensor.name] = value
             yield tensor, value
             del value
@@ -120,9 +117,23 @@ class Runner(ABC):
         threads: number of CPU threads that compute a batch, if the runtime reports it.
     """
 
-    info: EngineInfo
     batch: int = 8  # on CPUs larger batches gain nothing and use more memory
     threads: int | None = None
+
+    def __init__(self, engine: Any, info: EngineInfo) -> None:
+        self.info = info
+        self._engine: Any | None = engine
+
+    @property
+    def engine(self) -> Any:
+        """The runtime's own object.
+
+        Raises:
+            EngineError: the runner is closed.
+        """
+        if self._engine is None:
+            raise EngineError("the session is closed; load the engine again")
+        return self._engine
 
     @abstractmethod
     def run(self, batch: Array) -> Embeddings:
@@ -132,16 +143,21 @@ class Runner(ABC):
         """Yield the embeddings of each batch, in order."""
         return map(self.run, batches)
 
-    def run_on_device(self, images: Any, *, stay: bool) -> Any:
-        """Compute the embeddings of images that may be in GPU memory; with ``stay`` the embeddings remain there."""
-        raise ImageError(f"{self.info.target} runs on the CPU and takes no arrays of a GPU; give NumPy arrays")
+    def run_array(self, images: ReadyArray) -> Embeddings:
+        """Compute the embeddings of images ``(n, ...)`` in host or GPU memory, ``n`` of any size.
+
+        Raises:
+            ImageError: the engine does not run on a GPU, or the images do not fit it.
+        """
+        raise ImageError(f"images: {self.info.target} runs on the CPU; expected NumPy arrays")
+
+    def run_on_device(self, images: ReadyArray) -> DeviceEmbeddings:
+        """Compute embeddings as `run_array` does, and leave them in GPU memory."""
+        raise ImageError(f"images: {self.info.target} runs on the CPU; expected an engine on a GPU")
 
     def pinned(self, count: int) -> Array:
         """Allocate memory for ``count`` images in the engine's input profile, with the fastest copy to the engine."""
-        height, width = self.info.image_size
-        if self.info.io == "u8_nhwc_bgr":
-            return np.empty((count, height, width, 3), np.uint8)
-        return np.empty((count, 3, height, width), np.float32)
+        return np.empty((count, *self.info.input_shape), self.info.input_dtype)
 
     def time_layers(self, size: int, runs: int = 40) -> list[LayerTime]:
         """Time each layer for a batch of ``size`` in ``runs`` runs, in order of execution.
@@ -160,12 +176,12 @@ class Runner(ABC):
         return noise
 
     @abstractmethod
-    def run_tapped(self, batch: Array) -> Mapping[str, Array]:
-        """Return the intermediate outputs for a batch by name, ``(n, ...)`` each; requires ``taps`` at load."""
+    def run_intermediate(self, batch: Array) -> Mapping[str, Array]:
+        """Return the intermediate outputs for a batch, ``(n, ...)`` each, by the names given to `Target.load`."""
 
-    @abstractmethod
     def close(self) -> None:
         """Free the runner's resources; it cannot run afterwards. A second call does nothing."""
+        self._engine = None
 
 
 class Target(ABC):
@@ -173,7 +189,7 @@ class Target(ABC):
 
     Attributes:
         row: the target's properties that are known without its runtime.
-        name, typed, batches, device: as in the row.
+        name, strongly_typed, batches, device: as in the row.
         suffix: the first of the row's suffixes.
         whole_up_to: largest batch for which one convolution before an IBN-a is faster than one per half.
         placement: the Q/DQ pairs that the runtime requires.
@@ -184,7 +200,7 @@ class Target(ABC):
     row: ClassVar[Row]
     name: ClassVar[str]
     suffix: ClassVar[str]
-    typed: ClassVar[bool]
+    strongly_typed: ClassVar[bool]
     batches: ClassVar[tuple[int, ...]]
     device: ClassVar[str]
     whole_up_to: ClassVar[float] = math.inf
@@ -195,11 +211,11 @@ class Target(ABC):
     def __init_subclass__(cls, row: Row) -> None:
         cls.row = row
         cls.name, cls.suffix = row.name, row.suffixes[0]
-        cls.typed, cls.batches, cls.device = row.typed, row.batches, row.device
+        cls.strongly_typed, cls.batches, cls.device = row.strongly_typed, row.batches, row.device
 
-    @abstractmethod
     def precisions(self) -> Sequence[str]:
         """List the precisions available on this host, widest first; raises if the runtime is not installed."""
+        return self.row.precisions
 
     @abstractmethod
     def version(self) -> str:
@@ -214,11 +230,11 @@ class Target(ABC):
         """Write an engine file with ``info``; the caller makes the file and its companions appear atomically."""
 
     @abstractmethod
-    def load(self, path: Path, device: str, taps: bool | Collection[str] = False, mode: Mode = "latency") -> Runner:
+    def load(self, path: Path, device: str, intermediate: Collection[str] = (), mode: Mode = "latency") -> Runner:
         """Load an engine file.
 
-        ``taps`` makes intermediate outputs readable, which is slower: True for all named tensors, or their names.
-        A target without modes ignores ``mode``.
+        ``intermediate`` names tensors to make readable as outputs, which is slower; names that the engine lacks are
+        ignored. A target without modes ignores ``mode``.
 
         Raises:
             EngineError: the file is not an engine of this runtime, or is damaged.
@@ -238,6 +254,4 @@ def refuse_precision(target: Target, precision: str) -> None:
     """Raise `TargetError` if ``target`` cannot compute in ``precision`` on this host."""
     if precision not in target.precisions():
         known = ", ".join(target.precisions())
-        raise TargetError(
-            f"{target.name} on this machine computes in {known}, not in {precision}; build with one of those"
-        )
+        raise TargetError(f"{target.name}: it cannot compute in {precision} on this host; expected one of {known}")

@@ -63,6 +63,16 @@ class EngineInfo(BaseModel):
     min_similarity: Annotated[float, Field(ge=-1, le=1)] | None = None
     spec: dict[str, Any] | None = None
 
+    @property
+    def input_shape(self) -> Shape:
+        """Shape of an image in the engine's input profile."""
+        return (*self.image_size, 3) if self.io == "u8_nhwc_bgr" else (3, *self.image_size)
+
+    @property
+    def input_dtype(self) -> str:
+        """Dtype of an image in the engine's input profile."""
+        return "uint8" if self.io == "u8_nhwc_bgr" else "float32"
+
     def to_text(self) -> str:
         """Return the description as JSON for the metadata slot."""
         return self.model_dump_json(exclude_none=True)
@@ -84,25 +94,34 @@ def read_info(
         EngineError: the description is not valid, or the tensors are not those of a re-identification engine.
     """
     if len(inputs) != 1 or not outputs:
-        raise EngineError(f"{path} takes {len(inputs)} inputs; an engine that takes images alone is wanted")
+        raise EngineError(f"{path}: {len(inputs)} inputs and {len(outputs)} outputs; expected images and an embedding")
     seen = _from_tensors(target, path, inputs[0], outputs[0])
     if text is None:
         return seen
-    try:
-        info = EngineInfo.model_validate_json(text)
-    except ValidationError as error:
-        fault = error.errors(include_url=False)[0]
-        where = ".".join(map(str, fault["loc"]))
-        raise EngineError(
-            f"{path} describes itself in a way this fastrt cannot read: {where} {fault['msg'].lower()}; build it again"
-        ) from None
+    info = parse_info(text, path)
     for key in ("io", "image_size", "embedding_dim"):
         if getattr(info, key) != getattr(seen, key):
             raise EngineError(
-                f"{path} says its {key} is {getattr(info, key)}, but its tensors say {getattr(seen, key)};"
-                " it was changed: build it again"
+                f"{path}: its description has the {key} {getattr(info, key)}; expected {getattr(seen, key)}, as in its"
+                " tensors. The file was changed: build it again."
             )
     return info
+
+
+def parse_info(text: str, path: object) -> EngineInfo:
+    """Parse the content of a metadata slot; ``path`` is the file, for messages.
+
+    Raises:
+        EngineError: the description is not valid.
+    """
+    try:
+        return EngineInfo.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise EngineError(
+            f"{path}: this fastrt cannot read its description ({where} {first['msg'].lower()}). Build it again."
+        ) from None
 
 
 def _from_tensors(target: str, path: object, image: tuple[str, Shape, str], output: Shape) -> EngineInfo:
@@ -113,7 +132,11 @@ def _from_tensors(target: str, path: object, image: tuple[str, Shape, str], outp
     elif len(shape) == 4 and shape[1] == 3 and dtype == "float32":
         io, size = "f32_nchw_rgb", shape[2:4]
     else:
-        raise EngineError(f"{path} takes {name} {shape} {dtype}; (n, H, W, 3) uint8 or (n, 3, H, W) float32 is wanted")
+        raise EngineError(
+            f"{path}: input {name} of shape {shape} {dtype}; expected (n, H, W, 3) uint8 or (n, 3, H, W) float32"
+        )
     if len(output) < 2 or min(*size, *output[1:]) < 1 or any(axis != 1 for axis in output[2:]):
-        raise EngineError(f"{path} gives {output} for images of {size}; fixed sizes and embeddings (n, D) are wanted")
+        raise EngineError(
+            f"{path}: images of size {size} and an output of shape {output}; expected fixed sizes and embeddings (n, D)"
+        )
     return EngineInfo(target=target, io=io, image_size=(size[0], size[1]), embedding_dim=output[1])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import os
+import pkgutil
 from pathlib import Path
 
 from fastrt.errors import TargetError
@@ -22,9 +22,8 @@ def find_target(name: str) -> Target:
         TargetError: there is no such target, or its runtime is not installed.
     """
     if name not in ROWS:
-        raise TargetError(f"there is no target {name}; known are {', '.join(ROWS)}")
-    row = ROWS[name]
-    target: Target = getattr(importlib.import_module(row.module), row.class_name)()
+        raise TargetError(f"target: unknown {name}; expected one of {', '.join(ROWS)}")
+    target: Target = pkgutil.resolve_name(ROWS[name].target)()
     return target
 
 
@@ -43,10 +42,10 @@ def choose_target(path: Path, target: str | None, precision: Precision) -> Targe
     by_suffix = SUFFIXES.get(path.suffix.lower())
     if by_suffix is None or target not in (None, by_suffix):
         wanted = [suffix for suffix, name in SUFFIXES.items() if target in (None, name)]
-        what = f"the suffix {path.suffix}" if path.suffix else "no suffix"
         if not wanted:
             find_target(str(target))
-        raise TargetError(f"{path} has {what}; name the engine file {_either(wanted)}")
+        found = f"the suffix {path.suffix}" if path.suffix else "no suffix"
+        raise TargetError(f"{path}: it has {found}; expected {' or '.join(wanted)}")
     chosen = find_target(by_suffix)
     refuse_precision(chosen, precision)
     return chosen
@@ -55,8 +54,3 @@ def choose_target(path: Path, target: str | None, precision: Precision) -> Targe
 def is_engine(path: str | os.PathLike[str]) -> bool:
     """Return True if a file has the suffix of an engine."""
     return Path(path).suffix.lower() in SUFFIXES
-
-
-def _either(words: list[str]) -> str:
-    *most, last = words
-    return f"{', '.join(most)} or {last}" if most else last

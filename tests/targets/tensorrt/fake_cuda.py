@@ -1,7 +1,7 @@
-"""A CUDA runtime and a TensorRT engine that compute on the host, so that slots and runners are tried without a GPU.
+"""A fake CUDA runtime and TensorRT engine on the host, to test execution slots and runners without a GPU.
 
-Device memory is host memory, streams do at once what they are asked, a captured graph is the list of what was asked.
-The engine's embedding of an image is the sum of its pixels, and of its first row: enough to tell images and rows apart.
+Device memory is host memory, streams execute calls immediately, and a captured graph is a list of calls. The engine's
+embedding of an image is the sum of its pixels and the sum of its first row, which distinguishes images and rows.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ SHAPE = (4, 3, 3)
 
 Graph = list[Callable[[], None]]
 Executable = dict[int, Callable[[], None]]
-"""What a graph asks for, by the identity of the graph's node."""
+"""A graph's calls by the identity of their nodes."""
 
 
 @dataclass(frozen=True, eq=False)
 class Copy:
-    """A copy of memory, as a node of a graph too."""
+    """A copy of memory, also a graph's node."""
 
     destination: int
     source: int
@@ -36,7 +36,7 @@ class Copy:
 
 
 class FakeRuntime:
-    """What `fastrt.targets.tensorrt.cuda` asks of ``cuda.bindings.runtime``."""
+    """The part of ``cuda.bindings.runtime`` that `fastrt.targets.tensorrt.cuda` uses."""
 
     def __init__(self) -> None:
         self.memory: dict[int, Any] = {}
@@ -54,7 +54,7 @@ class FakeRuntime:
         self.cudaHostAllocDefault = 0
         self.cudaStreamNonBlocking = 1
 
-    def _ask(self, work: Callable[[], None]) -> tuple[int]:
+    def _call(self, work: Callable[[], None]) -> tuple[int]:
         if self.capturing is not None:
             self.capturing.append(work)
         else:
@@ -98,7 +98,7 @@ class FakeRuntime:
         return (0,)
 
     def cudaMemcpyAsync(self, destination: int, source: int, size: int, _kind: int, _stream: int) -> tuple[int]:
-        return self._ask(Copy(destination, source, size))
+        return self._call(Copy(destination, source, size))
 
     def cudaStreamBeginCapture(self, _stream: int, _mode: int) -> tuple[int]:
         self.capturing = []
@@ -149,7 +149,7 @@ class FakeRuntime:
 
 
 class FakeEngine:
-    """An engine with profiles; its contexts remember which sizes they ran."""
+    """An engine with profiles; its contexts store the batch sizes that they ran."""
 
     def __init__(self, runtime: FakeRuntime, profiles: list[tuple[int, int, int]]) -> None:
         self.runtime = runtime
@@ -196,12 +196,12 @@ class FakeContext:
             embeddings = _at(self.addresses["embedding"], np.float32, self.size * 2).reshape(self.size, 2)
             embeddings[:] = embed(images)
 
-        self.engine.runtime._ask(work)
+        self.engine.runtime._call(work)
         return True
 
 
 def embed(images: Array) -> Array:
-    """What the engine computes."""
+    """Compute the engine's embeddings."""
     return np.stack([images.sum((1, 2, 3)), images[:, 0].sum((1, 2))], 1).astype(np.float32)
 
 

@@ -1,6 +1,6 @@
-"""TensorRT's network definition, computed on the host in float64: what a lowering means, without a GPU.
+"""A fake of TensorRT's network definition that computes on the host in float64.
 
-Casts leave values as they are, so that nothing but the layers' own meaning shows.
+Casts do not change values, so a result has no rounding errors.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _REDUCE: dict[str, Callable[..., Array]] = {"AVG": np.mean, "MAX": np.max, "SUM"
 
 
 class _Names:
-    """An enumeration of which every name is a member: itself."""
+    """An enumeration in which every name is a member with the value of its name."""
 
     def __getattr__(self, name: str) -> str:
         return name
@@ -56,7 +56,7 @@ TRT = SimpleNamespace(
 
 
 def make_capabilities(*, strongly_typed: bool) -> Any:
-    """What the lowering wants to know of a TensorRT."""
+    """Make the capabilities that the lowering reads."""
     names = {"float32": "FLOAT", "float16": "HALF", "uint8": "UINT8"}
     return SimpleNamespace(
         trt=TRT,
@@ -68,7 +68,7 @@ def make_capabilities(*, strongly_typed: bool) -> Any:
 
 
 class Tensor:
-    """A layer's output. Its value is computed when it is asked for, as attributes of layers are set late."""
+    """A layer's output. Computes its value at first access, because layers' attributes are set late."""
 
     def __init__(self, compute: Callable[[], Array], dtype: str, *, open_batch: bool) -> None:
         self.name = ""
@@ -86,7 +86,7 @@ class Tensor:
 
 
 class Layer:
-    """One layer; what is set on it is read when its output is computed."""
+    """One layer; reads its attributes when it computes its output."""
 
     def __init__(self, type_: str, compute: Callable[[Layer], Array], inputs: Sequence[Tensor], dtype: str) -> None:
         self.type = type_
@@ -117,7 +117,7 @@ def _axes(mask: int) -> tuple[int, ...]:
 
 
 class Definition:
-    """``INetworkDefinition``, of a batch of images."""
+    """``INetworkDefinition`` for a batch of images."""
 
     def __init__(self, batch: Array) -> None:
         self._batch = batch
@@ -164,7 +164,7 @@ class Definition:
         return self._add("CONCATENATION", lambda layer: np.concatenate([x.value for x in xs], layer.axis), *xs)  # type: ignore[attr-defined]
 
     def add_elementwise(self, a: Tensor, b: Tensor, operation: str) -> Layer:
-        assert len(a.value.shape) == len(b.value.shape), "TensorRT broadcasts tensors of one rank alone"
+        assert len(a.value.shape) == len(b.value.shape), "TensorRT broadcasts only tensors of equal rank"
         dtype = "BOOL" if operation in ("GREATER", "LESS") else "FLOAT"
         return self._add("ELEMENTWISE", lambda _: _BINARY[operation](a.value, b.value), a, b, dtype=dtype)
 
@@ -242,6 +242,6 @@ class Definition:
 
 
 def _along(scale: Array, value: Array, layer: Layer) -> Array:
-    """A scale for each slice of an axis, or one for all."""
+    """Shape one scale per slice of an axis, or one for all, for broadcasting."""
     axis = getattr(layer, "axis", None)
     return scale if axis is None else scale.reshape([-1 if i == axis else 1 for i in range(value.ndim)])

@@ -1,4 +1,4 @@
-"""Which formats layers are said to have, by an inspector that tells as TensorRT 8.6's does."""
+"""Layer formats, read from a fake inspector that behaves like TensorRT 8.6's."""
 
 from __future__ import annotations
 
@@ -43,23 +43,23 @@ class Inspector:
     execution_context: Context | None = None
 
     def get_engine_information(self, _kind: str) -> str:
-        """Nothing at all where there are several profiles, once it has a context."""
-        return "" if self.execution_context else _write({"Layers": [_tell(name, None) for name in NAMES]})
+        """Return nothing if there are several profiles and a context is set."""
+        return "" if self.execution_context else _write({"Layers": [_report(name, None) for name in NAMES]})
 
     def get_layer_information(self, index: int, _kind: str) -> str:
-        """Nothing of another profile than the context's."""
+        """Return nothing for layers of profiles other than the context's."""
         context, name = self.execution_context, NAMES[index]
         if context is None or name.endswith("[profile 1]") != (context.profile == 1):
             return ""
-        return _write(_tell(name, context.batch if context.inferred else None))
+        return _write(_report(name, context.batch if context.inferred else None))
 
 
-def _write(told: dict[str, Any]) -> str:
-    """JSON, but that control characters stand in it as they are, as TensorRT 8.6 writes it."""
-    return json.dumps(told).replace("\\u001e", "\x1e")
+def _write(report: dict[str, Any]) -> str:
+    """Return JSON with unescaped control characters, as TensorRT 8.6 writes it."""
+    return json.dumps(report).replace("\\u001e", "\x1e")
 
 
-def _tell(name: str, batch: int | None) -> dict[str, Any]:
+def _report(name: str, batch: int | None) -> dict[str, Any]:
     known = "N/A due to dynamic shapes" if batch is None else "Channel major FP16"
     return {
         "Name": name,
@@ -92,7 +92,7 @@ class Engine:
         return [(size, 16, 8, 3) for size in (1, LARGEST[profile], LARGEST[profile])]
 
 
-def test_each_layer_is_told_of_in_its_own_profile(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_layer_is_read_in_its_own_profile(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = SimpleNamespace(handle=1, wait=lambda: None, close=lambda: None)
     monkeypatch.setattr(cuda, "Stream", lambda: stream)
     layers = list_layers(Capabilities(TRT, "tensorrt"), Engine())

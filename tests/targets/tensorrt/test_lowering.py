@@ -1,4 +1,4 @@
-"""What TensorRT 8 is asked for."""
+"""The layers and precisions that the lowering requests from TensorRT 8."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from fastrt.targets.engine_info import EngineInfo
 from fastrt.targets.tensorrt.lowering import TensorRtLowering
 from fastrt.targets.tensorrt.target import TensorRtTarget
 from fastrt.testing.untrained import draw_weights
+from shapes import make_shapes
 from targets.tensorrt.fake_definition import Definition, make_capabilities
 
 SPEC = fastrt.load_spec(None, ["MODEL.BACKBONE.DEPTH", "18x", "INPUT.SIZE_TEST", [64, 32]])
@@ -35,7 +36,7 @@ def _network() -> Network:
 
 
 def _lower(network: Network, *, quantized: bool = False, batch: int = 1) -> tuple[Definition, TensorRtLowering]:
-    """As TensorRT 8 is given it."""
+    """Lower a network for TensorRT 8."""
     images = np.zeros((1, *network.input.shape), network.input.dtype)
     definition = Definition(images)
     capabilities = make_capabilities(strongly_typed=False)
@@ -45,11 +46,11 @@ def _lower(network: Network, *, quantized: bool = False, batch: int = 1) -> tupl
     return definition, lowering
 
 
-@pytest.mark.parametrize(("quantized", "asked"), [(True, {"floats", "product"}), (False, set())])
-def test_beside_int8_what_stayed_in_floating_point_is_asked_for_in_half(quantized: bool, asked: set[str]) -> None:
+@pytest.mark.parametrize(("quantized", "requested"), [(True, {"floats", "product"}), (False, set())])
+def test_next_to_int8_other_layers_request_fp16(quantized: bool, requested: set[str]) -> None:
     definition, lowering = _lower(_network(), quantized=quantized)
-    assert {layer.name for layer in definition.layers if getattr(layer, "precision", None) == "HALF"} == asked
-    assert lowering.bound == bool(asked)
+    assert {layer.name for layer in definition.layers if getattr(layer, "precision", None) == "HALF"} == requested
+    assert lowering.bound == bool(requested)
 
 
 @pytest.mark.parametrize(("batch", "by_groups"), [(4, False), (8, True)])
@@ -61,28 +62,28 @@ def test_instance_norms_are_group_norms_for_many_images(batch: int, by_groups: b
     assert (layer.num_groups == 3) == by_groups
 
 
-def test_a_choice_makes_one_kernel_of_what_stands_around_it() -> None:
-    """The bytes' way in, up to its cast to half; and an embedding's length."""
-    network = prepare(fastrt.build_network(SPEC, draw_weights(SPEC)), INFO, typed=True)
+def test_select_layers_join_their_surroundings() -> None:
+    """The input stage up to its cast to FP16, and an embedding's length."""
+    network = prepare(fastrt.build_network(SPEC, make_shapes(SPEC)), INFO, strongly_typed=True)
     definition, _ = _lower(network)
-    chosen = [layer for layer in definition.layers if layer.type == "SELECT"]
-    assert [layer.name.partition(".")[0] for layer in chosen] == ["images", "embedding"]
+    selects = [layer for layer in definition.layers if layer.type == "SELECT"]
+    assert [layer.name.partition(".")[0] for layer in selects] == ["images", "embedding"]
     kinds = [layer.type for layer in definition.layers]
     first = kinds[: kinds.index("CONVOLUTION")]
     assert first.count("CAST") == 2
     assert first[-1] == "CAST"
 
 
-def test_all_between_the_convolutions_of_a_non_local_block_is_one_kernel() -> None:
+def test_select_layers_join_the_middle_of_non_local_blocks() -> None:
     spec = fastrt.load_spec("sbs_R50-ibn", ["INPUT.SIZE_TEST", [64, 32]])
-    network = prepare(fastrt.build_network(spec, draw_weights(spec)), INFO, typed=True)
+    network = prepare(fastrt.build_network(spec, draw_weights(spec)), INFO, strongly_typed=True)
     definition, _ = _lower(network)
-    chosen = [layer.name for layer in definition.layers if layer.type == "SELECT" and "NL" in layer.name]
-    assert chosen == [f"backbone.NL_{block}.f" for block in ("2.0", "2.1", "3.0", "3.1", "3.2")]
+    selects = [layer.name for layer in definition.layers if layer.type == "SELECT" and "NL" in layer.name]
+    assert selects == [f"backbone.NL_{block}.f" for block in ("2.0", "2.1", "3.0", "3.1", "3.2")]
 
 
-@pytest.mark.parametrize(("channels", "quantized", "fences"), [(512, False, 0), (2048, False, 1), (2048, True, 0)])
-def test_a_wide_map_is_kept_from_the_kernel_of_gem(channels: int, quantized: bool, fences: int) -> None:
+@pytest.mark.parametrize(("channels", "quantized", "barriers"), [(512, False, 0), (2048, False, 1), (2048, True, 0)])
+def test_a_barrier_separates_a_wide_map_from_gem(channels: int, quantized: bool, barriers: int) -> None:
     image = make_tensor(INPUT, Input((channels, 4, 4)), [])
     relu = make_tensor("relu", Relu(), [image])
     clamp = make_tensor("clamp", Clamp(low=1e-6), [relu], exact=True)
@@ -90,7 +91,7 @@ def test_a_wide_map_is_kept_from_the_kernel_of_gem(channels: int, quantized: boo
     network = compute_in_half(Network((image, relu, clamp, power)), "float16")
     definition, _ = _lower(network, quantized=quantized)
     kinds = [layer.type for layer in definition.layers]
-    assert kinds.count("POOLING") == fences
-    pool = ["CAST", *["POOLING"] * fences, "CAST"]
+    assert kinds.count("POOLING") == barriers
+    pool = ["CAST", *["POOLING"] * barriers, "CAST"]
     first = kinds.index("ACTIVATION") + 1
     assert kinds[first : first + len(pool)] == pool

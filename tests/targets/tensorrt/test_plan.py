@@ -1,4 +1,4 @@
-"""What needs no TensorRT: what a plan says of itself, believed only so far, and what a builder is told."""
+"""Parts of plans that need no TensorRT: the description, and the builder's configuration."""
 
 from __future__ import annotations
 
@@ -38,34 +38,34 @@ def test_a_description_is_found_among_bytes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", '{"format"', '{"format":1', "{" * 100_000, '{"format":' + "[" * 60_000])
-def test_what_is_no_description_is_none(text: str) -> None:
+def test_other_bytes_are_no_description(text: str) -> None:
     assert find_description(_plan(text)) is None
 
 
 @pytest.mark.parametrize("text", ['{"format":2}', '{"format":1}', '{"format":1,"batches":[0]}'])
-def test_a_description_of_another_kind_is_refused(text: str, tmp_path: Path) -> None:
+def test_an_invalid_description_is_refused(text: str, tmp_path: Path) -> None:
     path = tmp_path / "r50.engine"
     path.write_bytes(_plan(text))
-    with pytest.raises(fastrt.EngineError, match="describes itself in a way this fastrt cannot read"):
+    with pytest.raises(fastrt.EngineError, match="this fastrt cannot read its description"):
         fastrt.describe(path)
 
 
-def test_a_plan_wants_a_gpu(tmp_path: Path) -> None:
+def test_a_plan_requires_a_gpu(tmp_path: Path) -> None:
     path = tmp_path / "r50.engine"
     path.write_bytes(_plan(INFO.to_text()))
-    with pytest.raises(fastrt.TargetError, match="tensorrt runs on cuda:0, cuda:1 and so on, not on cpu"):
+    with pytest.raises(fastrt.TargetError, match="tensorrt: device cpu; expected cuda:0"):
         fastrt.load(path, "cpu")
 
 
 @pytest.mark.parametrize(
-    ("quantized", "wanted"),
+    ("quantized", "expected"),
     [(True, {"FP16", "INT8", "PREFER_PRECISION_CONSTRAINTS"}), (False, {"FP16", "OBEY_PRECISION_CONSTRAINTS"})],
 )
-def test_tensorrt_8_is_told_of_int8_only_if_something_is_in_it(quantized: bool, wanted: set[str]) -> None:
-    """All convolutions may be kept from it, and TensorRT 8 would then look for scales that are nowhere."""
+def test_tensorrt_8_gets_the_int8_flag_only_with_int8_layers(quantized: bool, expected: set[str]) -> None:
+    """If all convolutions are excluded from int8, TensorRT 8 would look for missing scales."""
     names = {"FP16", "INT8", "TF32", "PREFER_PRECISION_CONSTRAINTS", "OBEY_PRECISION_CONSTRAINTS"}
-    told: set[str] = set()
-    config = SimpleNamespace(set_memory_pool_limit=lambda *_: None, set_flag=told.add, clear_flag=told.discard)
+    flags: set[str] = set()
+    config = SimpleNamespace(set_memory_pool_limit=lambda *_: None, set_flag=flags.add, clear_flag=flags.discard)
     trt: Any = SimpleNamespace(
         BuilderFlag=SimpleNamespace(**{name: name for name in names}),
         MemoryPoolType=SimpleNamespace(WORKSPACE=0),
@@ -76,7 +76,7 @@ def test_tensorrt_8_is_told_of_int8_only_if_something_is_in_it(quantized: bool, 
     builder: Any = SimpleNamespace(create_builder_config=lambda: config)
     info = INFO.model_copy(update={"precision": "int8"})
     configure(Capabilities(trt, "tensorrt"), builder, info, BuildOptions(), bound=True, quantized=quantized)
-    assert told == wanted
+    assert flags == expected
 
 
 def test_ranges_of_batches() -> None:

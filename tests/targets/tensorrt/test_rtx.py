@@ -1,4 +1,4 @@
-"""TensorRT-RTX builds without a GPU: the whole lowering is executed, and what a plan says of itself is read back."""
+"""TensorRT-RTX builds without a GPU: lowers every network, and reads plans' descriptions."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if importlib.util.find_spec("tensorrt_rtx_bindings") is None:
     [*((name, "fp16") for name in NAMES), ("kd-r18-r101_ibn", "fp32"), ("sbs_R50-ibn", "fp32")],
 )
 def test_every_golden_case_is_built(name: str, precision: Precision, tmp_path: Path) -> None:
-    """Numbers are another test's."""
+    """`test_numbers` checks values."""
     network = load_golden(name).network
     path = tmp_path / "golden.rtx"
     built = fastrt.build(network, path, precision=precision, options=BuildOptions(batches=(1, 8))).info
@@ -42,7 +42,7 @@ def test_every_golden_case_is_built(name: str, precision: Precision, tmp_path: P
 def _lower(network: Network, precision: Precision, folder: Path) -> bytes:
     target = find_target("tensorrt-rtx")
     info = EngineInfo(target=target.name, precision=precision, io="f32_nchw_rgb", image_size=(13, 10), embedding_dim=1)
-    target.build(prepare(network, info, typed=True), folder / "op.rtx", info, BuildOptions(batches=(4,)))
+    target.build(prepare(network, info, strongly_typed=True), folder / "op.rtx", info, BuildOptions(batches=(4,)))
     return (folder / "op.rtx").read_bytes()
 
 
@@ -52,12 +52,12 @@ def test_every_operation_is_lowered(name: str, precision: Precision, tmp_path: P
     assert _lower(NETWORKS[name], precision, tmp_path).startswith(b"vtrt")
 
 
-def test_what_tensorrt_refuses_is_said_with_the_tensors_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_layer_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     image = make_tensor(INPUT, Input((3, 8, 8)), [])
     relu = make_tensor("relu", Relu(), [image])
     network = Network((image, relu, make_tensor("embedding", Reshape((192,)), [relu])))
     monkeypatch.setattr(Relu, "kind", "spline")
-    with pytest.raises(fastrt.TargetError, match="tensorrt cannot lower spline, which makes relu"):
+    with pytest.raises(fastrt.TargetError, match="tensorrt: it cannot lower spline, which computes relu"):
         _lower(network, "fp32", tmp_path)
     monkeypatch.undo()
     wrong = Convolution(np.zeros((4, 5, 3, 3), np.float32))
@@ -68,7 +68,7 @@ def test_what_tensorrt_refuses_is_said_with_the_tensors_name(tmp_path: Path, mon
         _lower(network, "fp32", tmp_path)
 
 
-def test_progress_is_told(tmp_path: Path) -> None:
+def test_progress_is_reported(tmp_path: Path) -> None:
     told: list[tuple[str, int, int]] = []
     options = BuildOptions(batches=(1,), progress=lambda *step: told.append(step))
     fastrt.build(load_golden("kd-r18-r101_ibn").network, tmp_path / "a.rtx", options=options)
@@ -79,15 +79,15 @@ def test_progress_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (["--batch", "8,1"], "batches are (8, 1); numbers of images are wanted, each larger than the one before"),
-        (["--batch", "0,1"], "batches are (0, 1); numbers of images are wanted"),
+        (["--batch", "8,1"], "batches: (8, 1); expected numbers of images from 1, each larger than the one before"),
+        (["--batch", "0,1"], "batches: (0, 1); expected numbers of images from 1"),
         (
             ["--batch", "many"],
             "--batch many: not a list of numbers; expected numbers with commas. Write --batch 1,8,32.",
         ),
-        (["--capability", "sm1"], "knows no compute capability sm1"),
-        (["--check"], "there is no CUDA device here"),
-        (["--version-compatible"], "makes no version-compatible plans without its lean runtime"),
+        (["--capability", "sm1"], "unknown compute capability sm1"),
+        (["--check"], "no CUDA device or no driver on this host"),
+        (["--version-compatible"], "no lean runtime for a version-compatible plan; expected one"),
     ],
 )
 def test_wrong_options_are_refused(
@@ -110,16 +110,16 @@ def test_a_leaky_relu_keeps_its_slope(tmp_path: Path) -> None:
     assert _lower(network, "fp16", tmp_path)
 
 
-def test_a_plan_without_a_gpu_says_what_is_missing(tmp_path: Path) -> None:
+def test_a_plan_without_a_gpu_is_refused(tmp_path: Path) -> None:
     fastrt.build(load_golden("kd-r18-r101_ibn").network, tmp_path / "a.rtx", options=BuildOptions(batches=(1,)))
-    with pytest.raises(fastrt.TargetError, match="there is no CUDA device here, or no driver for it"):
+    with pytest.raises(fastrt.TargetError, match="no CUDA device or no driver on this host"):
         fastrt.load(tmp_path / "a.rtx")
-    with pytest.raises(fastrt.TargetError, match="tensorrt runs on cuda:0"):
+    with pytest.raises(fastrt.TargetError, match="tensorrt: device .*; expected cuda:0"):
         fastrt.load(tmp_path / "a.rtx", "cpu")
 
 
 def test_there_is_no_timing_cache(tmp_path: Path) -> None:
     options = BuildOptions(batches=(1,), timing_cache=tmp_path / "timing.cache")
-    with pytest.raises(fastrt.TargetError, match="tensorrt-rtx measures nothing when it builds"):
+    with pytest.raises(fastrt.TargetError, match="tensorrt-rtx: timing_cache is set; expected none"):
         fastrt.build(load_golden("kd-r18-r101_ibn").network, tmp_path / "a.rtx", options=options)
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""Execution slots, profiles, padding and threads, on a CUDA that runs on the host."""
+"""Execution slots, profiles, padding and threads, on a fake CUDA on the host."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeRuntime]:
     runtime = FakeRuntime()
     monkeypatch.setattr(cuda, "_runtime", lambda: runtime)
     yield runtime
-    gc.collect()  # memory is given back to the runtime that it came from
+    gc.collect()  # the objects free their memory while this runtime is set
 
 
 def _open(runtime: FakeRuntime, profiles: list[tuple[int, int, int]] = PROFILES) -> tuple[Session, FakeEngine]:
     engine = FakeEngine(runtime, profiles)
     trt: Any = SimpleNamespace(ExecutionContextAllocationStrategy=SimpleNamespace(USER_MANAGED=2))
     info = EngineInfo(target="tensorrt", io="u8_nhwc_bgr", image_size=SHAPE[:2], embedding_dim=2)
-    ports = Ports("images", "embedding", int(np.prod(SHAPE)), 2, SHAPE)
+    ports = Ports("images", "embedding", info)
     return Session(TensorRtRunner(Capabilities(trt, "tensorrt"), engine, info, ports, 0)), engine
 
 
@@ -74,14 +74,14 @@ def test_everything_is_freed(runtime: FakeRuntime) -> None:
     assert runtime.streams == 0
     assert not runtime.graphs
     assert not runtime.executables
-    pinned[:] = 1  # still the caller's
+    pinned[:] = 1  # belongs to the caller
     del pinned
-    assert not runtime.memory  # at once, and not when the garbage is collected
+    assert not runtime.memory  # freed immediately, without garbage collection
     with pytest.raises(fastrt.EngineError, match="the session is closed"):
         session(IMAGES)
 
 
-def test_pinned_memory_is_copied_from_where_it_lies(runtime: FakeRuntime) -> None:
+def test_pinned_memory_is_copied_directly(runtime: FakeRuntime) -> None:
     session, _ = _open(runtime)
     with session:
         session(IMAGES)
@@ -111,12 +111,12 @@ def test_one_graph_copies_from_anywhere_in_pinned_memory(runtime: FakeRuntime) -
         assert runtime.pointed == 4
         assert len(runtime.graphs) == len(engine.contexts) == 1
         images: Any = OnDevice(IMAGES[24:36])
-        assert np.array_equal(session(images), want[24:36])  # copied before a graph that does not copy
+        assert np.array_equal(session(images), want[24:36])  # copied before a graph without a copy
         assert np.array_equal(session(first), want[:12])
         assert (len(runtime.graphs), len(engine.contexts)) == (2, 1)
 
 
-def test_what_cannot_be_captured_runs_without_a_graph(runtime: FakeRuntime) -> None:
+def test_a_batch_that_cannot_be_captured_runs_without_a_graph(runtime: FakeRuntime) -> None:
     runtime.capturable = False
     session, _ = _open(runtime)
     with session:
@@ -126,7 +126,7 @@ def test_what_cannot_be_captured_runs_without_a_graph(runtime: FakeRuntime) -> N
 
 
 class OnDevice:
-    """An array with CUDA's interface, as other libraries have them."""
+    """An array with ``__cuda_array_interface__``."""
 
     def __init__(self, array: Array, strides: tuple[int, ...] | None = None) -> None:
         self.array = array
@@ -140,7 +140,7 @@ class OnDevice:
         }
 
 
-def test_arrays_of_a_gpu_are_taken_and_left(runtime: FakeRuntime) -> None:
+def test_device_arrays_are_inputs_and_outputs(runtime: FakeRuntime) -> None:
     session, _ = _open(runtime)
     want = embed(IMAGES.astype(np.float32))
     with session:
@@ -148,19 +148,20 @@ def test_arrays_of_a_gpu_are_taken_and_left(runtime: FakeRuntime) -> None:
         assert np.array_equal(session(images), want)
         left = session.embed_on_device(images)
         assert left.__cuda_array_interface__["shape"] == want.shape
-        view = np.ctypeslib.as_array((ctypes.c_float * want.size).from_address(left.pointer))
+        address = left.__cuda_array_interface__["data"][0]
+        view = np.ctypeslib.as_array((ctypes.c_float * want.size).from_address(address))
         assert np.array_equal(view.reshape(want.shape), want)
         del left
-        with pytest.raises(fastrt.ImageError, match="does not fit the engine, which wants"):
+        with pytest.raises(fastrt.ImageError, match=r"expected \(n, 4, 3, 3\) uint8, as the engine takes"):
             session(OnDevice(IMAGES[:, 1:].copy()))  # type: ignore[arg-type]
-        with pytest.raises(fastrt.ImageError, match="has gaps"):
+        with pytest.raises(fastrt.ImageError, match="gaps between elements"):
             session(OnDevice(IMAGES[:, ::2], IMAGES[:, ::2].strides))  # type: ignore[arg-type]
         with pytest.raises(fastrt.ImageError, match="a batch of 0 images"):
             session(OnDevice(IMAGES[:0]))  # type: ignore[arg-type]
 
 
 class ByDlpack:
-    """An array of a GPU, as libraries give them that know DLPack alone."""
+    """A device array that supports only DLPack."""
 
     def __init__(self, array: Array) -> None:
         self.array = array
@@ -172,12 +173,12 @@ class ByDlpack:
         return self.array.__dlpack__()
 
 
-def test_arrays_of_the_host_may_be_embedded_to_the_gpu(runtime: FakeRuntime) -> None:
+def test_embeddings_of_host_arrays_stay_on_the_gpu(runtime: FakeRuntime) -> None:
     session, _ = _open(runtime)
     with session:
-        assert len(session.embed_on_device(IMAGES[::2])) == 25
-        with pytest.raises(fastrt.ImageError, match="a list is no ready batch"):
-            session.embed_on_device(list(IMAGES))
+        assert session.embed_on_device(IMAGES[::2]).shape == (25, 2)
+        with pytest.raises(fastrt.ImageError, match="images: a list; expected an array"):
+            session.embed_on_device(list(IMAGES))  # type: ignore[arg-type]
 
 
 def test_dlpack_is_read(runtime: FakeRuntime) -> None:
@@ -186,7 +187,7 @@ def test_dlpack_is_read(runtime: FakeRuntime) -> None:
         images: Any = ByDlpack(IMAGES[:11])
         assert np.array_equal(session(images), embed(IMAGES[:11].astype(np.float32)))
         wrong: Any = ByDlpack(IMAGES[:3].astype(np.float32))
-        with pytest.raises(fastrt.ImageError, match=r"shape \(3, 4, 3, 3\) float32 does not fit"):
+        with pytest.raises(fastrt.ImageError, match=r"shape \(3, 4, 3, 3\) float32; expected"):
             session(wrong)
 
 
@@ -195,10 +196,10 @@ def test_threads_share_two_slots(runtime: FakeRuntime) -> None:
     want = embed(IMAGES.astype(np.float32))
     wrong: list[int] = []
     lock = threading.Lock()
-    ask = runtime._ask
-    runtime._ask = lambda work: _locked(lock, ask, work)  # type: ignore[method-assign]
+    call = runtime._call
+    runtime._call = lambda work: _locked(lock, call, work)  # type: ignore[method-assign]
     with session:
-        session(IMAGES)  # captures: the fake captures for all threads at once
+        session(IMAGES)  # captures before the threads start: the fake captures the calls of all threads
 
         def work(i: int) -> None:
             equal = [np.array_equal(session(IMAGES[: 40 + i]), want[: 40 + i]) for _ in range(20)]
@@ -214,20 +215,20 @@ def test_threads_share_two_slots(runtime: FakeRuntime) -> None:
     assert len(engine.contexts) <= 8
 
 
-def _locked(lock: threading.Lock, ask: Any, work: Any) -> Any:
+def _locked(lock: threading.Lock, call: Any, work: Any) -> Any:
     with lock:
-        return ask(work)
+        return call(work)
 
 
-def test_what_cuda_refuses_is_said(runtime: FakeRuntime) -> None:
-    with pytest.raises(fastrt.EngineError, match="CUDA failed in cudaMalloc: out of memory"):
+def test_errors_of_cuda_are_reported(runtime: FakeRuntime) -> None:
+    with pytest.raises(fastrt.EngineError, match="cudaMalloc of CUDA failed: out of memory"):
         cuda.Buffer(1 << 50)
 
 
 @pytest.mark.parametrize("name", ["cpu", "cuda:", "cuda:x", "cuda:-1"])
 def test_names_of_devices(runtime: FakeRuntime, name: str) -> None:
     assert cuda.find_device("cuda") == cuda.find_device("cuda:0") == 0
-    with pytest.raises(fastrt.TargetError, match="tensorrt runs on cuda:0"):
+    with pytest.raises(fastrt.TargetError, match="tensorrt: device .*; expected cuda:0"):
         cuda.find_device(name)
-    with pytest.raises(fastrt.TargetError, match="there is no cuda:7; this machine has cuda:0"):
+    with pytest.raises(fastrt.TargetError, match="no cuda:7 on this host; expected one of cuda:0"):
         cuda.find_device("cuda:7")

@@ -1,4 +1,4 @@
-"""The timing cache on disk, with a builder's configuration that only keeps what it is given."""
+"""The timing cache on disk, with a fake builder configuration."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fastrt.targets.tensorrt.plan import _save_timing_cache, open_timing_cache
 
 
 class Cache:
-    """Measured kernels, a line each, below a line that says whose they are."""
+    """Kernel timings, one per line, after a line with their owner."""
 
     def __init__(self, content: bytes) -> None:
         self.owner, *self.kernels = content.split() or [b"mine"]
@@ -26,7 +26,7 @@ class Cache:
 
 
 class Config:
-    """Takes only a cache that is ``mine``, as TensorRT takes only those of its own version and GPU."""
+    """Accepts only a cache of ``mine``, as TensorRT accepts only caches of its version and GPU."""
 
     def __init__(self) -> None:
         self.cache = Cache(b"")
@@ -62,7 +62,7 @@ def test_a_cache_is_read_if_it_fits_and_written_whole(stored: bytes | None, used
     assert [file.name for file in path.parent.iterdir()] == ["timing.cache"]
 
 
-def test_builds_at_the_same_time_keep_what_the_others_measured(tmp_path: Path) -> None:
+def test_simultaneous_builds_merge_their_timings(tmp_path: Path) -> None:
     path = tmp_path / "timing.cache"
     builds = [Config(), Config()]
     for config, kernel in zip(builds, (b"a", b"b"), strict=True):
@@ -73,5 +73,5 @@ def test_builds_at_the_same_time_keep_what_the_others_measured(tmp_path: Path) -
     assert sorted(Cache(path.read_bytes()).kernels) == [b"a", b"b", b"shared"]
 
 
-def test_without_a_place_there_is_none() -> None:
+def test_without_a_path_there_is_no_cache() -> None:
     assert open_timing_cache(Config(), None) is None

@@ -60,7 +60,7 @@ def test_a_cut_engine_is_refused(suffix: str, small: Small, tmp_path: Path) -> N
         data = part.read_bytes()
         for length in (0, 1, 5, 100, len(data) // 2, len(data) - 100, len(data) - 2):
             part.write_bytes(data[:length])
-            with pytest.raises(fastrt.EngineError, match=r"build it again|is damaged"):
+            with pytest.raises(fastrt.EngineError, match=r"[bB]uild it again"):
                 fastrt.load(path)
         part.write_bytes(data)
     fastrt.load(path).close()
@@ -71,11 +71,11 @@ def test_a_cut_engine_is_refused(suffix: str, small: Small, tmp_path: Path) -> N
     [
         (
             "engine.pth",
-            "engine.pth is not named as an engine; engines are .xml (openvino), .onnx (onnx), .npz (reference)",
+            "engine.pth: not the suffix of an engine; expected .xml (openvino), .onnx (onnx), .npz (reference)",
         ),
-        ("nowhere.xml", "there is no engine"),
-        ("folder.xml", "folder.xml is a folder; name the engine file in it"),
-        ("alone.xml", "alone.xml has no alone.bin beside it; both files of an OpenVINO engine are needed"),
+        ("nowhere.xml", "nowhere.xml: no such file; expected an engine"),
+        ("folder.xml", "folder.xml: is a folder; expected an engine. Name the engine file in it."),
+        ("alone.xml", "alone.xml: no alone.bin in its folder; expected both files of an OpenVINO engine"),
     ],
 )
 def test_what_is_no_engine_is_refused(name: str, sentence: str, small: Small, tmp_path: Path) -> None:
@@ -111,14 +111,14 @@ def test_an_engine_of_somebody_elses_making_loads_from_its_tensors(small: Small,
         (
             "engine.foo",
             None,
-            "engine.foo has the suffix .foo; name the engine file .xml, .onnx, .npz, .engine, .plan, .trt or .rtx",
+            "engine.foo: it has the suffix .foo; expected .xml or .onnx or .npz or .engine or .plan or .trt or .rtx",
         ),
-        ("engine", "onnx", "engine has no suffix; name the engine file .onnx"),
-        ("engine.xml", "onnx", "engine.xml has the suffix .xml; name the engine file .onnx"),
+        ("engine", "onnx", "engine: it has no suffix; expected .onnx"),
+        ("engine.xml", "onnx", "engine.xml: it has the suffix .xml; expected .onnx"),
         (
             "engine.xml",
             "tensorflow",
-            "there is no target tensorflow; known are openvino, onnx, reference, tensorrt, tensorrt-rtx",
+            "target: unknown tensorflow; expected one of openvino, onnx, reference, tensorrt, tensorrt-rtx",
         ),
     ],
 )
@@ -130,9 +130,9 @@ def test_a_wrong_target_is_refused(path: str, target: str | None, sentence: str,
 
 def test_a_device_that_is_not_there_is_refused(small: Small, tmp_path: Path) -> None:
     fastrt.build(small.network, tmp_path / "engine.onnx")
-    with pytest.raises(fastrt.TargetError, match=r"^onnx runs on cpu, not on cuda:0"):
+    with pytest.raises(fastrt.TargetError, match="^onnx: device cuda:0; expected cpu"):
         fastrt.load(tmp_path / "engine.onnx", "cuda:0")
-    with pytest.raises(fastrt.TargetError, match=r"^openvino finds no device npu:7 here; it finds .*cpu"):
+    with pytest.raises(fastrt.TargetError, match="^openvino: no device npu:7 on this host; expected one of .*cpu"):
         fastrt.load(small.engine, "npu:7")
 
 
@@ -146,7 +146,7 @@ def test_a_folder_that_is_not_there_is_refused(small: Small, tmp_path: Path) -> 
 def test_lower_precisions_work_or_are_refused(precision: Precision, small: Small, tmp_path: Path) -> None:
     path = tmp_path / "engine.xml"
     if precision not in find_target("openvino").precisions():
-        with pytest.raises(fastrt.TargetError, match=f"not in {precision}"):
+        with pytest.raises(fastrt.TargetError, match=f"openvino: it cannot compute in {precision}"):
             fastrt.build(small.network, path, precision=precision)
         return
     fastrt.build(small.network, path, precision=precision)
@@ -159,7 +159,9 @@ def test_lower_precisions_work_or_are_refused(precision: Precision, small: Small
 
 def test_onnx_and_reference_have_no_half(small: Small, tmp_path: Path) -> None:
     for suffix in (".onnx", ".npz"):
-        with pytest.raises(fastrt.TargetError, match="computes in fp32, int8, not in fp16"):
+        with pytest.raises(
+            fastrt.TargetError, match="it cannot compute in fp16 on this host; expected one of fp32, int8"
+        ):
             fastrt.build(small.network, tmp_path / f"engine{suffix}", precision="fp16")
 
 
@@ -185,7 +187,7 @@ def test_an_engine_that_fails_its_checks_is_not_written(small: Small, tmp_path: 
 
 
 def test_options_that_a_target_lacks_are_refused(small: Small, tmp_path: Path) -> None:
-    with pytest.raises(fastrt.TargetError, match="openvino has no version_compatible: its engines take any batch"):
+    with pytest.raises(fastrt.TargetError, match="openvino: version_compatible is set; expected no such option"):
         fastrt.build(small.network, tmp_path / "engine.xml", options=BuildOptions(version_compatible=True))
-    with pytest.raises(fastrt.TargetError, match="openvino has no batches"):
+    with pytest.raises(fastrt.TargetError, match="openvino: batches is set"):
         fastrt.build(small.network, tmp_path / "engine.xml", options=BuildOptions(batches=(1, 8)))

@@ -96,8 +96,8 @@ GREY = np.zeros((20, 10), np.uint8)
 @pytest.mark.parametrize(
     ("images", "sentence"),
     [
-        ([], "a batch of 0 images has no embeddings; give at least one"),
-        (np.zeros((0, 64, 32, 3), np.uint8), "a batch of 0 images has no embeddings; give at least one"),
+        ([], "images: none; expected at least one. Skip empty batches."),
+        (np.zeros((0, 64, 32, 3), np.uint8), "images: none; expected at least one. Skip empty batches."),
         (
             [IMAGES[0], GREY],
             "image 1: shape (20, 10); expected (h, w, 3) BGR. Repeat a grey image: image[..., None].repeat(3, 2).",
@@ -125,16 +125,13 @@ GREY = np.zeros((20, 10), np.uint8)
         (["person.jpg"], "image 0: str; expected an (h, w, 3) uint8 BGR array. Read files with read_image."),
         (
             np.zeros((64, 32, 3), np.uint8),
-            (
-                "a batch of shape (64, 32, 3) uint8 does not fit the engine, which wants (n, 64, 32, 3) uint8 BGR;"
-                " for a single image, give [image]"
-            ),
+            ("images: shape (64, 32, 3) uint8; expected (n, 64, 32, 3) uint8 BGR. For a single image, give [image]."),
         ),
         (
             np.zeros((2, 32, 64, 3), np.uint8),
             (
-                "a batch of shape (2, 32, 64, 3) uint8 does not fit the engine, which wants (n, 64, 32, 3) uint8 BGR;"
-                " for images of other sizes, give a list of them"
+                "images: shape (2, 32, 64, 3) uint8; expected (n, 64, 32, 3) uint8 BGR."
+                " For images of other sizes, give a list of them."
             ),
         ),
     ],
@@ -146,5 +143,5 @@ def test_what_is_no_image_is_refused_in_a_sentence(images: list[Image], sentence
 
 
 def test_a_batch_of_no_images_cannot_be_asked_for(small: Small) -> None:
-    with pytest.raises(fastrt.EngineError, match="a batch of 0 images cannot be run; at least 1 is wanted"):
+    with pytest.raises(fastrt.EngineError, match="batch: 0; expected at least 1 image per run"):
         fastrt.load(small.engine, batch=0)

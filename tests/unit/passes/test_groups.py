@@ -54,7 +54,7 @@ GROUPED = Convolution(_floats(8, 4, 3, 3), _floats(8), 1, 2, groups=4, dilation=
 DEPTHWISE = Convolution(_floats(16, 1, 3, 3), _floats(16), 1, 1, groups=16)
 
 
-def test_a_group_sees_its_own_channels() -> None:
+def test_a_group_reads_its_own_channels() -> None:
     apart = []
     for group in range(4):
         rows = slice(2 * group, 2 * group + 2)
@@ -66,7 +66,7 @@ def test_a_group_sees_its_own_channels() -> None:
     np.testing.assert_allclose(together, np.concatenate(apart, 1), rtol=1e-12)
 
 
-def test_a_dilated_kernel_is_one_with_zeros_between() -> None:
+def test_a_dilated_kernel_equals_a_kernel_with_zeros() -> None:
     spread = np.zeros((8, 4, 5, 5), np.float32)
     spread[:, :, ::2, ::2] = GROUPED.weight
     same = Convolution(spread, GROUPED.bias, 1, 2, groups=4)
@@ -80,7 +80,7 @@ def test_groups_that_do_not_divide_the_channels_are_refused(groups: int, dilatio
 
 
 def test_groups_of_other_channels_are_refused() -> None:
-    with pytest.raises(fastrt.NetworkError, match="convolution of 8 channels to 8 does not fit a feature map"):
+    with pytest.raises(fastrt.NetworkError, match="convolution of a feature map of shape .*; expected 8 channels"):
         _chain(Convolution(_floats(8, 4, 3, 3), groups=2))
 
 
@@ -122,7 +122,7 @@ def test_single_channels_of_another_dilation_are_not_joined() -> None:
     np.testing.assert_allclose(_compute(joined), _compute(network), rtol=1e-12)
 
 
-def test_bytes_do_not_go_into_groups() -> None:
+def test_the_input_stage_refuses_groups() -> None:
     network = _chain(
         ScaleShift(np.ones(3), np.zeros(3)), Convolution(_floats(3, 1, 3, 3), None, 1, 1, groups=3), shape=(3, 9, 7)
     )
@@ -130,7 +130,7 @@ def test_bytes_do_not_go_into_groups() -> None:
         take_bytes(network)
 
 
-def test_bytes_go_into_a_dilated_convolution() -> None:
+def test_the_input_stage_accepts_a_dilated_convolution() -> None:
     network = _chain(
         ScaleShift(np.arange(1, 4), np.arange(3)), Convolution(_floats(4, 3, 3, 3), None, 1, 2, dilation=2),
         shape=(3, 9, 7),
@@ -141,8 +141,8 @@ def test_bytes_go_into_a_dilated_convolution() -> None:
 
 
 @pytest.mark.parametrize("operation", [GROUPED, DEPTHWISE])
-def test_means_and_sums_are_those_of_a_group(operation: Convolution) -> None:
-    """A constant map is convolved without a mean error, whatever rounding the weights does."""
+def test_means_and_sums_are_within_a_group(operation: Convolution) -> None:
+    """The convolution of a constant map has no mean error from weight rounding."""
     mean = RNG.normal(0, 1, 16)
     quantized = quantize_weights(operation, mean, 0.1, PAIRS)
     constant = np.broadcast_to(mean[None, :, None, None], (1, 16, 15, 15))
@@ -152,9 +152,9 @@ def test_means_and_sums_are_those_of_a_group(operation: Convolution) -> None:
     )
     np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
     outputs, inputs = quantized.weight.shape[:2]
-    taps = quantized.weight.astype(int).reshape(outputs, inputs, -1)
-    # Of a depthwise filter, neighbours in the window are added.
-    sums = taps[..., 1:] + taps[..., :-1] if inputs == 1 else taps[:, ::2] + taps[:, 1::2]
+    pixels = quantized.weight.astype(int).reshape(outputs, inputs, -1)
+    # A depthwise filter adds neighbours in its window.
+    sums = pixels[..., 1:] + pixels[..., :-1] if inputs == 1 else pixels[:, ::2] + pixels[:, 1::2]
     assert np.abs(sums).max() * 255 < 2**15
 
 
@@ -172,13 +172,13 @@ def test_a_network_with_groups_is_quantized() -> None:
 
 
 @pytest.mark.parametrize("operation", [GROUPED, DEPTHWISE])
-def test_sums_in_half_are_those_of_a_group(operation: Convolution) -> None:
+def test_fp16_sums_are_within_a_group(operation: Convolution) -> None:
     network = _chain(operation)
     *_, (_, got) = HalfSumsReference(BATCH).lower(compute_in_half(network, "float16"))
     np.testing.assert_allclose(got, _compute(network), atol=0.05)
 
 
-def test_files_keep_groups_and_need_none(tmp_path: Path) -> None:
+def test_files_store_groups_if_there_are_any(tmp_path: Path) -> None:
     network = _chain(DEPTHWISE, GROUPED, Convolution(_floats(2, 8, 1, 1)))
     path = tmp_path / "network.npz"
     write_network(network, path, "")
@@ -190,7 +190,7 @@ def test_files_keep_groups_and_need_none(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-def test_files_keep_marks(tmp_path: Path) -> None:
+def test_files_store_marks(tmp_path: Path) -> None:
     image = make_tensor(INPUT, Input((16, 9, 7)), [])
     network = _finish([image, make_tensor("relu", Relu(), [image], exact=True)])
     path = tmp_path / "network.npz"
@@ -198,7 +198,7 @@ def test_files_keep_marks(tmp_path: Path) -> None:
     assert [tensor.exact for tensor in read_network(path)] == [False, True, False]
 
 
-def test_a_convolution_beside_a_mark_is_not_quantized() -> None:
+def test_a_convolution_next_to_an_exact_tensor_is_not_quantized() -> None:
     image = make_tensor(INPUT, Input((16, 9, 7)), [])
     for exact in (False, True):
         convolution = make_tensor("conv", GROUPED, [image])
@@ -206,7 +206,7 @@ def test_a_convolution_beside_a_mark_is_not_quantized() -> None:
         assert list_convolutions(_finish([image, convolution, relu])) == ([] if exact else ["conv"])
 
 
-def test_products_of_groups_are_shrunk_for_half() -> None:
+def test_products_of_groups_are_scaled_down_for_fp16() -> None:
     image = make_tensor(INPUT, Input((16, 9, 7)), [])
     one, two = (make_tensor(name, DEPTHWISE, [image]) for name in ("one", "two"))
     mean = make_tensor("mean", ReduceMean(), [make_tensor("product", Multiply(), [one, two])])

@@ -1,4 +1,4 @@
-"""What stays in float32 when a network is computed in half, and that nothing changes but rounding."""
+"""Half precision: the tensors that stay in float32, and equal results except for rounding."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from fastrt.targets.engine_info import EngineInfo
 from fastrt.targets.reference import Reference
 from fastrt.targets.registry import find_target
 from fastrt.testing.untrained import draw_weights
+from shapes import make_shapes
 from unrounded import UnroundedReference
 
 SPEC = fastrt.load_spec("sbs_R50-ibn", ["INPUT.SIZE_TEST", [64, 32]])
@@ -43,7 +44,7 @@ def _run(network: Network) -> Array:
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_only_what_half_can_hold_is_in_half(network: Network, dtype: str) -> None:
+def test_tensors_that_exceed_fp16_stay_in_float32(network: Network, dtype: str) -> None:
     half = compute_in_half(network, dtype)
     assert half.output.dtype == "float32"
     assert half["embedding.raw"].dtype == "float32"
@@ -66,15 +67,15 @@ def test_squeeze_and_excitation_is_half_without_casts() -> None:
     spec = fastrt.load_spec(
         "sbs_R50", ["INPUT.SIZE_TEST", [64, 32], "MODEL.BACKBONE.WITH_SE", True, "MODEL.BACKBONE.WITH_NL", False]
     )
-    half = compute_in_half(fold_scales(fastrt.build_network(spec, draw_weights(spec))), "float16")
+    half = compute_in_half(fold_scales(fastrt.build_network(spec, make_shapes(spec))), "float16")
     assert half["backbone.layer1.0.se.avg_pool"].dtype == half["backbone.layer1.0.se"].dtype == "float16"
     casts = [tensor.name for tensor in half if isinstance(tensor.operation, Cast)]
-    assert len(casts) == 2, casts  # of the standardised pixels, and before GeM
+    assert len(casts) == 2, casts  # after the standardisation, and before GeM
     assert casts[0] == "images.standardised.float16"
     assert {other.name for other in half.consumers()[casts[1]]} == {"heads.pool_layer.clamp"}
 
 
-def test_a_tensor_that_is_marked_stays_in_float32() -> None:
+def test_an_exact_tensor_stays_in_float32() -> None:
     image = make_tensor(INPUT, Input((3, 8, 4)), [])
     pixels = make_tensor("pixels", ScaleShift(np.ones(3), np.zeros(3)), [image])
     for exact in (False, True):
@@ -92,20 +93,20 @@ def test_a_mark_changes_neither_text_nor_fingerprint() -> None:
     assert (str(plain), plain.fingerprint()) == (str(marked), marked.fingerprint())
 
 
-def test_half_changes_nothing_but_rounding(network: Network) -> None:
+def test_half_changes_only_rounding(network: Network) -> None:
     want = _run(network)
     *_, (_, got) = UnroundedReference(IMAGES).lower(compute_in_half(network, "float16"))
     assert np.allclose(got, want, rtol=0, atol=1e-9)
 
 
-def test_pixels_are_standardised_before_they_are_half(network: Network) -> None:
+def test_pixels_are_standardised_in_float32(network: Network) -> None:
     half = compute_in_half(network, "float16")
     assert {half[name].dtype for name in ("images.float", "images.planes", "images.standardised_bgr")} == {"float32"}
     assert half["images.standardised_bgr.float16"].operation.attributes() == {"dtype": "float16"}
 
 
 def test_products_of_a_non_local_block_stay_in_range(network: Network) -> None:
-    """Scaled down by a power of two before the product and up after it, exactly."""
+    """A power of two scales down before the product and up after it, exactly."""
     half = compute_in_half(network, "float16")
     before, after = (net["backbone.NL_2.0.phi"].operation.arrays() for net in (network, half))
     pixels = 8 * 4
@@ -117,7 +118,7 @@ def test_products_of_a_non_local_block_stay_in_range(network: Network) -> None:
     assert np.array_equal(last, first * scale.flat[0] ** 2)
 
 
-def test_a_convolution_is_split_where_its_halves_part(network: Network) -> None:
+def test_a_convolution_before_ibn_is_split(network: Network) -> None:
     split = split_before_slices(network)
     assert not [tensor for tensor in split if tensor.operation.kind == "slice"]
     assert np.array_equal(_run(split), _run(network))
@@ -132,10 +133,8 @@ def test_a_convolution_is_split_where_its_halves_part(network: Network) -> None:
         ("onnx", (), "slice"),
     ],
 )
-def test_each_target_says_from_which_batch_on_halves_have_their_own(
-    target: str, batches: tuple[int, ...], kind: str
-) -> None:
-    described = fastrt.build_network(SPEC, draw_weights(SPEC))
+def test_each_target_has_a_smallest_batch_for_the_split(target: str, batches: tuple[int, ...], kind: str) -> None:
+    described = fastrt.build_network(SPEC, make_shapes(SPEC))
     split = max(batches or (1,)) > find_target(target).whole_up_to
-    prepared = prepare(described, INFO, typed=True, split=split)
+    prepared = prepare(described, INFO, strongly_typed=True, split=split)
     assert prepared["backbone.layer1.0.bn1.IN.slice"].operation.kind == kind

@@ -1,4 +1,4 @@
-"""The convolutions of a non-local block become one, which changes no bit."""
+"""Joining the convolutions of a non-local block changes no bit."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_three_maps_are_slices_of_one_convolution(network: Network) -> None:
     assert sum(isinstance(tensor.operation, Convolution) for tensor in joined) == convolutions - 2 * 5
 
 
-def test_nothing_changes(network: Network) -> None:
+def test_joining_changes_no_value(network: Network) -> None:
     images = np.random.default_rng(0).standard_normal((2, 3, 64, 32))
     (*_, (_, want)), (*_, (_, got)) = (
         Reference(images).lower(some) for some in (network, join_single_channels(network))
@@ -46,7 +46,7 @@ def test_nothing_changes(network: Network) -> None:
 
 
 @pytest.mark.parametrize("differ", ["channels", "stride", "eight bits"])
-def test_what_is_not_alike_stays_apart(differ: str) -> None:
+def test_different_convolutions_are_not_joined(differ: str) -> None:
     image = make_tensor(INPUT, Input((4, 8, 8)), [])
     one = Convolution(np.ones((1, 4, 1, 1), np.float32))
     other = {

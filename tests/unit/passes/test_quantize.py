@@ -1,4 +1,4 @@
-"""Where Q/DQ pairs stand, and what rounding weights does."""
+"""Positions of Q/DQ pairs, and effects of weight rounding."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ from fastrt.targets.openvino.target import OpenVinoTarget
 from fastrt.targets.reference import Reference, run_reference
 from fastrt.targets.tensorrt.target import TensorRtTarget
 from fastrt.testing.untrained import draw_weights
+from shapes import make_shapes
 
 PLACEMENTS = {target.name: target.placement for target in (OpenVinoTarget, OnnxTarget, TensorRtTarget)}
 SIZE: list[object] = ["INPUT.SIZE_TEST", [64, 32]]
@@ -36,7 +37,7 @@ SIZE: list[object] = ["INPUT.SIZE_TEST", [64, 32]]
 
 def _network(preset: str, *overrides: object) -> Network:
     spec = fastrt.load_spec(preset, [*SIZE, *overrides])
-    return fold_scales(fastrt.build_network(spec, draw_weights(spec)))
+    return fold_scales(fastrt.build_network(spec, make_shapes(spec)))
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +63,7 @@ def _quantize_weights(operation: Convolution, mean: Array | None = None, target:
 
 
 @pytest.mark.parametrize("target", PLACEMENTS)
-def test_each_tensor_has_one_pair_which_all_convolutions_share(target: str, network: Network) -> None:
+def test_all_convolutions_of_a_tensor_share_one_pair(target: str, network: Network) -> None:
     quantized = quantize(network, _ranges(network), PLACEMENTS[target])
     pairs = [tensor for tensor in quantized if isinstance(tensor.operation, QuantizeDequantize)]
     assert len({tensor.inputs for tensor in pairs}) == len(pairs)
@@ -77,7 +78,7 @@ def test_each_tensor_has_one_pair_which_all_convolutions_share(target: str, netw
         assert source.name.endswith(".quantized")
 
 
-def test_every_convolution_of_the_backbone_is_chosen_but_those_of_non_local_blocks(network: Network) -> None:
+def test_all_convolutions_except_non_local_ones_are_quantized(network: Network) -> None:
     chosen = list_convolutions(network)
     assert len(chosen) == 53
     others = {tensor.name for tensor in network if isinstance(tensor.operation, Convolution)} - set(chosen)
@@ -89,16 +90,16 @@ def test_every_convolution_of_the_backbone_is_chosen_but_those_of_non_local_bloc
     }
 
 
-def test_wide_non_local_blocks_and_heads_are_left_alone() -> None:
+def test_wide_non_local_blocks_and_heads_are_not_quantized() -> None:
     spec = fastrt.load_spec("sbs_R50", [*SIZE, "MODEL.BACKBONE.WITH_NL", True, "MODEL.HEADS.EMBEDDING_DIM", 256])
-    arrays = draw_weights(spec)
+    arrays = make_shapes(spec)
     network = fold_scales(fastrt.build_network(spec, arrays))
     assert not [name for name in list_convolutions(network) if "NL" in name or "heads" in name]
 
 
-def test_non_local_blocks_of_many_inner_channels_are_left_alone() -> None:
+def test_non_local_blocks_of_many_inner_channels_are_not_quantized() -> None:
     spec = fastrt.load_spec("sbs_R50", [*SIZE, "MODEL.BACKBONE.WITH_NL", True])
-    arrays = draw_weights(spec)
+    arrays = make_shapes(spec)
     for name in [name for name in arrays if "NL_" in name]:
         if name.endswith("W.0.weight"):
             arrays[name] = np.repeat(arrays[name], 16, 1)
@@ -113,14 +114,14 @@ def test_non_local_blocks_of_many_inner_channels_are_left_alone() -> None:
     assert {half[f"backbone.NL_2.0.{part}"].dtype for part in ("g", "W.1")} == {"float16"}
 
 
-def test_squeeze_and_excitation_is_left_alone_and_the_rest_of_its_block_is_not() -> None:
+def test_squeeze_and_excitation_is_not_quantized_but_its_block_is() -> None:
     network = _network("sbs_R50", "MODEL.BACKBONE.WITH_SE", True, "MODEL.BACKBONE.WITH_NL", False)
     chosen = list_convolutions(network)
     assert len(chosen) == 53
     assert not [name for name in chosen if ".se." in name]
 
 
-def test_a_shortcut_is_quantized_and_the_branch_only_where_the_runtime_wants_it(network: Network) -> None:
+def test_a_shortcut_is_quantized_and_the_branch_if_the_runtime_requires_it(network: Network) -> None:
     for target, both in (("openvino", False), ("tensorrt", False), ("onnx", True)):
         quantized = quantize(network, _ranges(network), PLACEMENTS[target])
         first, other = quantized["backbone.layer1.0.add"].inputs
@@ -133,7 +134,7 @@ def test_a_shortcut_is_quantized_and_the_branch_only_where_the_runtime_wants_it(
         assert "backbone.maxpool" not in _pairs(quantized)
 
 
-def test_grids_are_the_runtimes(network: Network) -> None:
+def test_grids_depend_on_the_runtime(network: Network) -> None:
     for target, positive, signed in (
         ("openvino", ("uint8", 0, 255), ("int8", 0, 127)),
         ("onnx", ("uint8", 0, 255), ("uint8", 128, 127)),
@@ -146,16 +147,16 @@ def test_grids_are_the_runtimes(network: Network) -> None:
             assert pair.scale == pytest.approx(2.0 / steps)
 
 
-def test_what_is_kept_stays_and_so_do_tensors_that_nothing_else_reads(network: Network) -> None:
+def test_excluded_convolutions_and_their_own_inputs_stay_in_floating_point(network: Network) -> None:
     kept = ["backbone.layer1.0.bn2"]
     quantized = quantize(network, _ranges(network), PLACEMENTS["openvino"], kept)
     assert quantized[kept[0]].operation is network[kept[0]].operation
     assert "backbone.layer1.0.relu1" not in _pairs(quantized)
-    with pytest.raises(fastrt.CalibrationError, match="nonsense is no convolution that is computed in int8"):
+    with pytest.raises(fastrt.CalibrationError, match="nonsense: it cannot be excluded from int8"):
         quantize(network, _ranges(network), PLACEMENTS["openvino"], ["nonsense"])
 
 
-def test_a_missing_range_is_said(network: Network) -> None:
+def test_a_missing_range_is_refused(network: Network) -> None:
     ranges = _ranges(network)
     del ranges["backbone.layer2.0.relu"]
     with pytest.raises(fastrt.CalibrationError, match=r"no range of backbone\.layer2\.0\.relu"):
@@ -168,8 +169,9 @@ def test_means_of_another_number_of_channels_are_refused(network: Network) -> No
         quantize(network, _ranges(network), PLACEMENTS["openvino"], (), {name: np.zeros(3)})
 
 
-def test_bytes_are_taken_by_a_quantized_network_as_well() -> None:
-    network = _network("kd-r18-r101_ibn")
+def test_a_quantized_network_has_an_input_stage() -> None:
+    spec = fastrt.load_spec("kd-r18-r101_ibn", SIZE)
+    network = fold_scales(fastrt.build_network(spec, draw_weights(spec)))
     quantized = quantize(network, _ranges(network), PLACEMENTS["openvino"])
     images = np.random.default_rng(0).integers(0, 256, (2, 64, 32, 3)).astype(np.uint8)
     planes = images[..., ::-1].transpose(0, 3, 1, 2).astype(np.float32)
@@ -195,7 +197,7 @@ def test_weights_are_rounded_by_half_a_step_at_most(seed: int, size: float, dead
     assert (error <= 0.501 * quantized.scale[:, None, None, None]).all()
 
 
-def test_the_bias_takes_back_what_rounding_weights_moves_an_output_by() -> None:
+def test_the_bias_subtracts_the_mean_error_of_weight_rounding() -> None:
     rng = np.random.default_rng(3)
     operation = Convolution(rng.normal(0, 1, (8, 16, 1, 1)).astype(np.float32), None)
     mean = rng.normal(2, 1, 16)
@@ -214,19 +216,19 @@ def test_the_bias_takes_back_what_rounding_weights_moves_an_output_by() -> None:
 def test_no_pair_of_products_overflows_16_bits(seed: int, inputs: int, kernel: int) -> None:
     weight = np.random.default_rng(seed).normal(0, 1, (16, inputs, kernel, kernel)).astype(np.float32)
     rounded = _quantize_weights(Convolution(weight, None), target="openvino").weight.astype(int)
-    # The order in which onnxruntime multiplies, and OpenVINO where the number of channels is even.
+    # The order of onnxruntime, and of OpenVINO for an even number of channels.
     for order in (rounded, rounded[:, ::-1]) if inputs % 2 else (rounded,):
         row = order.transpose(0, 2, 3, 1).reshape(16, -1)
         first, second = row[:, 0 : row.shape[1] // 2 * 2 : 2], row[:, 1::2]
         for sign in (1, -1):
             assert (255 * (np.maximum(sign * first, 0) + np.maximum(sign * second, 0))).max(initial=0) <= 32767
-    assert np.abs(rounded).max() > 63  # more than 7 bits alone would leave
+    assert np.abs(rounded).max() > 63  # larger than with 7 bits for all weights
 
 
 def test_biases_of_onnx_are_multiples_of_its_int32_step_and_fit() -> None:
     rng = np.random.default_rng(5)
     weight = rng.normal(0, 1, (8, 4, 1, 1)).astype(np.float32)
-    weight[3] *= np.float32(1e-25)  # as a batch norm leaves of a channel that it has switched off
+    weight[3] *= np.float32(1e-25)  # like a channel that its batch norm has switched off
     operation = Convolution(weight, rng.normal(0, 1, 8).astype(np.float32))
     quantized = _quantize_weights(operation, target="onnx")
     assert quantized.scale is not None
@@ -238,7 +240,7 @@ def test_biases_of_onnx_are_multiples_of_its_int32_step_and_fit() -> None:
     assert np.allclose(quantized.bias, operation.bias, atol=quantized.scale.max())
 
 
-def test_sites_are_what_convolutions_and_additions_take(network: Network) -> None:
+def test_sites_are_inputs_of_convolutions_and_additions(network: Network) -> None:
     sites, inputs = list_sites(network), list_inputs(network)
     assert "backbone.maxpool" in inputs
     assert set(inputs) - {"backbone.maxpool"} <= set(sites)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from fastrt.arrays import Array
-from fastrt.quantization.methods import METHODS, entropy, find_method, minmax, mse, percentile
+from fastrt.engine.calibration_table import Method
+from fastrt.quantization.methods import METHODS, entropy, minmax, mse, percentile
 
 
 def _counts(values: Array, width: float) -> Array:
@@ -14,26 +15,26 @@ def _counts(values: Array, width: float) -> Array:
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_no_method_reaches_beyond_the_largest_value(name: str) -> None:
+def test_no_method_reaches_beyond_the_largest_value(name: Method) -> None:
     values = np.random.default_rng(0).normal(0, 1, 100_000)
     width = np.abs(values).max() / 2047
-    amax = find_method(name)(_counts(values, width), width)
+    amax = METHODS[name](_counts(values, width), width)
     assert 0 < amax <= np.abs(values).max() + width
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_dead_tensors_and_few_bins_are_no_trouble(name: str) -> None:
-    find = find_method(name)
+def test_dead_tensors_and_few_bins_are_no_trouble(name: Method) -> None:
+    find = METHODS[name]
     assert find(np.zeros(2048, np.int64), 0.1) in (0.0, 0.1)
     assert find(np.array([5, *[0] * 2047]), 0.1) == pytest.approx(0.1)
     assert find(np.array([5, 0, 7, *[0] * 2045]), 0.1) == pytest.approx(0.3)
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_values_that_are_all_alike_are_kept(name: str) -> None:
+def test_values_that_are_all_alike_are_kept(name: Method) -> None:
     counts = np.zeros(2048, np.int64)
     counts[2000] = 9
-    assert find_method(name)(counts, 0.1) == pytest.approx(200.1, rel=1e-2)
+    assert METHODS[name](counts, 0.1) == pytest.approx(200.1, rel=1e-2)
 
 
 def test_entropy_loses_the_least_of_all_ends() -> None:

@@ -1,4 +1,4 @@
-"""Which convolutions stay in half for the sake of speed: what is decided of what a device measures."""
+"""Convolutions that are excluded from int8 for speed, by the times that a device measures."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fastrt.passes import prepare
 from fastrt.passes.fold import fold_scales
 from fastrt.passes.quantize import list_convolutions
 from fastrt.quantization import layer_timing
-from fastrt.quantization.layer_timing import Pace, attribute, find_slower, keep_slower, own_names
+from fastrt.quantization.layer_timing import SpeedSelection, attribute, exclude_slower, find_slower, own_names
 from fastrt.targets.base import LayerTime
 from fastrt.targets.engine_info import EngineInfo, Precision
 from fastrt.testing.untrained import draw_weights
@@ -65,6 +65,12 @@ def plugged(monkeypatch: pytest.MonkeyPatch) -> list[Device]:
             assert size in BATCHES
             return [LayerTime(name, "", us) for name, us in devices[0].time_layers(self.precision).items()]
 
+        def __enter__(self) -> Runner:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
         def close(self) -> None:
             pass
 
@@ -78,20 +84,20 @@ def plugged(monkeypatch: pytest.MonkeyPatch) -> list[Device]:
     return devices
 
 
-def measure(plugged: list[Device], device: Device, kept: Sequence[str] = ()) -> Pace:
+def measure(plugged: list[Device], device: Device, kept: Sequence[str] = ()) -> SpeedSelection:
     plugged.append(device)
-    return keep_slower(device.network, "tensorrt", kept, device.build)
+    return exclude_slower(device.network, "tensorrt", kept, device.build)
 
 
-def test_those_that_are_slower_stay_in_half_if_that_is_faster(network: fastrt.Network, plugged: list[Device]) -> None:
+def test_slower_layers_are_excluded_if_the_engine_gets_faster(network: fastrt.Network, plugged: list[Device]) -> None:
     one, two, *_ = list_convolutions(fold_scales(network))
     device = Device(network, [two], {layer_timing.HALF: 100, layer_timing.INT8: 110, layer_timing.MIXED: 120})
-    pace = measure(plugged, device, [one])
-    assert pace.slower == (two,)
-    assert pace.kept == (one, two)
+    selection = measure(plugged, device, [one])
+    assert selection.slower == (two,)
+    assert selection.kept == (one, two)
     assert device.built["mixed"] == ("int8", (one, two))
-    assert f"slower in int8 by themselves: {two}; fastest is int8, the slower ones in fp16" in str(pace)
-    assert "120 images/s at batch 8" in str(pace)
+    assert f"slower in int8 by themselves: {two}; fastest is int8, the slower ones in fp16" in str(selection)
+    assert "120 images/s at batch 8" in str(selection)
 
 
 def test_a_mix_that_is_no_faster_is_not_taken(network: fastrt.Network, plugged: list[Device]) -> None:
@@ -100,22 +106,22 @@ def test_a_mix_that_is_no_faster_is_not_taken(network: fastrt.Network, plugged: 
     assert measure(plugged, device).kept == ()
 
 
-def test_all_stay_in_half_where_int8_gains_nothing(network: fastrt.Network, plugged: list[Device]) -> None:
+def test_all_layers_are_excluded_where_int8_gains_nothing(network: fastrt.Network, plugged: list[Device]) -> None:
     names = list_convolutions(fold_scales(network))
     device = Device(network, names[:1], {layer_timing.HALF: 100, layer_timing.INT8: 90, layer_timing.MIXED: 95})
-    pace = measure(plugged, device)
-    assert pace.kept == tuple(names)
-    assert "fastest is fp16, so no convolution is in int8" in str(pace)
+    selection = measure(plugged, device)
+    assert selection.kept == tuple(names)
+    assert "fastest is fp16, so no convolution is in int8" in str(selection)
 
 
 def test_nothing_more_is_built_if_none_is_slower(network: fastrt.Network, plugged: list[Device]) -> None:
     device = Device(network, [], {layer_timing.HALF: 100, layer_timing.INT8: 130})
-    pace = measure(plugged, device)
-    assert (pace.slower, pace.kept) == ((), ())
+    selection = measure(plugged, device)
+    assert (selection.slower, selection.kept) == ((), ())
     assert set(device.built) == {"half", "int8"}
 
 
-def test_a_convolution_is_found_in_both_forms_of_an_ibn(network: fastrt.Network) -> None:
+def test_a_convolution_is_found_in_both_variants_of_an_ibn(network: fastrt.Network) -> None:
     names = own_names(network)
     for split in (False, True):
         made = {tensor.name for tensor in prepare(network, INFO, split=split)}
@@ -129,4 +135,4 @@ def test_batches_count_alike() -> None:
     half = [{"a": 1.0, "b": 9.0}, {"a": 100.0, "b": 900.0}]
     assert find_slower(half, [{"a": 2.0, "b": 9.0}, {"a": 90.0, "b": 900.0}]) == ["a"]
     assert find_slower(half, [{"a": 1.2, "b": 9.0}, {"a": 70.0, "b": 900.0}]) == []
-    assert find_slower(half, [{"b": 9.0}, {"a": 200.0, "b": 900.0}]) == []  # not to be seen everywhere
+    assert find_slower(half, [{"b": 9.0}, {"a": 200.0, "b": 900.0}]) == []  # timed for one batch only

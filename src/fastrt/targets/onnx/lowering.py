@@ -7,31 +7,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fastrt.arrays import Array
+from fastrt.ir import ops
 from fastrt.ir.network import Tensor
-from fastrt.ir.ops import (
-    Add,
-    Cast,
-    Clamp,
-    Concat,
-    Convolution,
-    Input,
-    InstanceNorm,
-    L2Normalize,
-    LeakyRelu,
-    MatMul,
-    MaxPool,
-    Multiply,
-    Power,
-    QuantizeDequantize,
-    ReduceMax,
-    ReduceMean,
-    Relu,
-    Reshape,
-    ScaleShift,
-    Sigmoid,
-    Slice,
-    Transpose,
-)
 from fastrt.targets.base import Lowering
 
 PIXELS = (2, 3)
@@ -72,32 +49,30 @@ class OnnxLowering(Lowering[str]):
     def _float(self, value: float) -> str:
         return self._constant(np.asarray(value, np.float32))
 
-    def _scale_shift(self, scale: Array, shift: Array, x: str, rank: int) -> str:
-        scale, shift = (array.astype(np.float32).reshape(1, -1, *(1,) * (rank - 2)) for array in (scale, shift))
-        return self._node("Add", self._node("Mul", x, self._constant(scale)), self._constant(shift))
-
-    def input(self, _: Input) -> str:
+    def input(self, _: ops.Input) -> str:
         return ""  # `named` returns the tensor's name; a graph's input has no node
 
-    def cast(self, op: Cast, x: str) -> str:
+    def cast(self, op: ops.Cast, x: str) -> str:
         return self._node("Cast", x, to=self._onnx.helper.np_dtype_to_tensor_dtype(np.dtype(op.dtype)))
 
-    def transpose(self, op: Transpose, x: str) -> str:
+    def transpose(self, op: ops.Transpose, x: str) -> str:
         return self._node("Transpose", x, perm=[0, *(axis + 1 for axis in op.axes)])
 
-    def reshape(self, op: Reshape, x: str) -> str:
+    def reshape(self, op: ops.Reshape, x: str) -> str:
         return self._node("Reshape", x, self._integers(-1, *op.shape))
 
-    def slice(self, op: Slice, x: str) -> str:
+    def slice(self, op: ops.Slice, x: str) -> str:
         return self._node("Slice", x, *(self._integers(value) for value in (op.start, op.stop, op.axis + 1)))
 
-    def concat(self, _: Concat, *xs: str) -> str:
+    def concat(self, _: ops.Concat, *xs: str) -> str:
         return self._node("Concat", *xs, axis=1)
 
-    def scale_shift(self, op: ScaleShift, x: str) -> str:
-        return self._scale_shift(op.scale, op.shift, x, self.ranks[x])
+    def scale_shift(self, op: ops.ScaleShift, x: str) -> str:
+        shape = (1, -1, *(1,) * (self.ranks[x] - 2))
+        scale, shift = (array.astype(np.float32).reshape(shape) for array in (op.scale, op.shift))
+        return self._node("Add", self._node("Mul", x, self._constant(scale)), self._constant(shift))
 
-    def convolution(self, op: Convolution, x: str) -> str:
+    def convolution(self, op: ops.Convolution, x: str) -> str:
         weight = self._constant(op.weight)
         if op.scale is not None:
             zero = self._constant(np.zeros(len(op.scale), np.int8))
@@ -116,11 +91,11 @@ class OnnxLowering(Lowering[str]):
             **attributes,
         )
 
-    def quantize_dequantize(self, op: QuantizeDequantize, x: str) -> str:
+    def quantize_dequantize(self, op: ops.QuantizeDequantize, x: str) -> str:
         grid = self._float(op.scale), self._constant(np.asarray(op.zero_point, op.grid))
         return self._node("DequantizeLinear", self._node("QuantizeLinear", x, *grid), *grid)
 
-    def max_pool(self, op: MaxPool, x: str) -> str:
+    def max_pool(self, op: ops.MaxPool, x: str) -> str:
         return self._node(
             "MaxPool",
             x,
@@ -130,43 +105,43 @@ class OnnxLowering(Lowering[str]):
             ceil_mode=int(op.ceil),
         )
 
-    def instance_norm(self, op: InstanceNorm, x: str) -> str:
+    def instance_norm(self, op: ops.InstanceNorm, x: str) -> str:
         return self._node(
             "InstanceNormalization", x, self._constant(op.weight), self._constant(op.bias), epsilon=op.eps
         )
 
-    def relu(self, _: Relu, x: str) -> str:
+    def relu(self, _: ops.Relu, x: str) -> str:
         return self._node("Relu", x)
 
-    def leaky_relu(self, op: LeakyRelu, x: str) -> str:
+    def leaky_relu(self, op: ops.LeakyRelu, x: str) -> str:
         return self._node("LeakyRelu", x, alpha=op.slope)
 
-    def sigmoid(self, _: Sigmoid, x: str) -> str:
+    def sigmoid(self, _: ops.Sigmoid, x: str) -> str:
         return self._node("Sigmoid", x)
 
-    def clamp(self, op: Clamp, x: str) -> str:
+    def clamp(self, op: ops.Clamp, x: str) -> str:
         return self._node("Clip", x, *("" if value is None else self._float(value) for value in (op.low, op.high)))
 
-    def power(self, op: Power, x: str) -> str:
+    def power(self, op: ops.Power, x: str) -> str:
         return self._node("Pow", x, self._float(op.exponent))
 
-    def add(self, _: Add, a: str, b: str) -> str:
+    def add(self, _: ops.Add, a: str, b: str) -> str:
         return self._node("Add", a, b)
 
-    def multiply(self, _: Multiply, a: str, b: str) -> str:
+    def multiply(self, _: ops.Multiply, a: str, b: str) -> str:
         return self._node("Mul", a, b)
 
-    def mat_mul(self, op: MatMul, a: str, b: str) -> str:
+    def mat_mul(self, op: ops.MatMul, a: str, b: str) -> str:
         a = self._node("Transpose", a, perm=[0, 2, 1]) if op.transpose_a else a
         b = self._node("Transpose", b, perm=[0, 2, 1]) if op.transpose_b else b
         return self._node("MatMul", a, b)
 
-    def reduce_mean(self, _: ReduceMean, x: str) -> str:
+    def reduce_mean(self, _: ops.ReduceMean, x: str) -> str:
         return self._node("ReduceMean", x, axes=PIXELS, keepdims=1)
 
-    def reduce_max(self, _: ReduceMax, x: str) -> str:
+    def reduce_max(self, _: ops.ReduceMax, x: str) -> str:
         return self._node("ReduceMax", x, axes=PIXELS, keepdims=1)
 
-    def l2_normalize(self, op: L2Normalize, x: str) -> str:
+    def l2_normalize(self, op: ops.L2Normalize, x: str) -> str:
         length = self._node("ReduceL2", x, axes=[1], keepdims=1)
         return self._node("Div", x, self._node("Max", length, self._float(op.eps)))

@@ -22,17 +22,16 @@ class OnnxRunner(Runner):
     """An onnxruntime session that any number of threads may share."""
 
     def __init__(self, session: Any, info: EngineInfo, names: list[str], open_profiled: Callable[[str], Any]) -> None:
-        self.info = info
-        self._session: Any | None = session
+        super().__init__(session, info)
         self._names = names
         self._open_profiled = open_profiled
         self._input = session.get_inputs()[0].name
 
     def run(self, batch: Array) -> Embeddings:
-        embeddings: Embeddings = self._run(batch, [self._open().get_outputs()[0].name])[0]
+        embeddings: Embeddings = self._run(batch, [self.engine.get_outputs()[0].name])[0]
         return embeddings.reshape(len(batch), -1)
 
-    def run_tapped(self, batch: Array) -> Mapping[str, Array]:
+    def run_intermediate(self, batch: Array) -> Mapping[str, Array]:
         return dict(zip(self._names, self._run(batch, self._names), strict=True))
 
     def time_layers(self, size: int, runs: int = 40) -> list[LayerTime]:
@@ -55,21 +54,12 @@ class OnnxRunner(Runner):
         ]
 
     def _run(self, batch: Array, names: list[str]) -> list[Array]:
+        session = self.engine
         try:
-            results: list[Array] = self._open().run(names, {self._input: batch})
-        except EngineError:
-            raise
+            results: list[Array] = session.run(names, {self._input: batch})
         except Exception as error:  # onnxruntime's exceptions share no other base class
-            raise EngineError(f"onnxruntime failed on a batch of shape {batch.shape}: {error}") from error
+            raise EngineError(f"onnx: onnxruntime failed on a batch of shape {batch.shape} ({error})") from error
         return results
-
-    def _open(self) -> Any:
-        if self._session is None:
-            raise EngineError("the session is closed; load the engine again")
-        return self._session
-
-    def close(self) -> None:
-        self._session = None
 
 
 def open_session(model: str | bytes, path: Path, profile: str | None = None) -> Any:
@@ -77,7 +67,7 @@ def open_session(model: str | bytes, path: Path, profile: str | None = None) -> 
     try:
         import onnxruntime
     except ImportError:
-        raise TargetError("onnxruntime is not installed; to run ONNX files: pip install 'fastrt[onnx]'") from None
+        raise TargetError("onnx: onnxruntime is not installed. Run pip install 'fastrt[onnx]'.") from None
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     if profile is not None:
@@ -86,4 +76,5 @@ def open_session(model: str | bytes, path: Path, profile: str | None = None) -> 
     try:
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exceptions share no other base class
-        raise EngineError(f"{path} is not an ONNX engine, or is damaged: {str(error).splitlines()[0]}") from None
+        reason = str(error).splitlines()[0]
+        raise EngineError(f"{path}: not an ONNX engine, or damaged ({reason}). Build it again.") from None

@@ -32,9 +32,6 @@ class OnnxTarget(Target, row=ROWS["onnx"]):
         unsigned=True, signed="uint8", both_sides=True, pairs_in_int16=True, bias_in_int32=True
     )
 
-    def precisions(self) -> tuple[str, ...]:
-        return self.row.precisions
-
     def version(self) -> str:
         return f"onnx {_import_onnx().__version__} opset {OPSET}"
 
@@ -57,20 +54,19 @@ class OnnxTarget(Target, row=ROWS["onnx"]):
         onnx.checker.check_model(model)
         path.write_bytes(model.SerializeToString())
 
-    def load(self, path: Path, device: str, taps: bool | Collection[str] = False, mode: Mode = "latency") -> Runner:
+    def load(self, path: Path, device: str, intermediate: Collection[str] = (), mode: Mode = "latency") -> Runner:
         if device != "cpu":
-            raise TargetError(f"onnx runs on cpu, not on {device}; build an engine for that device instead")
+            raise TargetError(f"onnx: device {device}; expected cpu. Build an engine of another target for it.")
         open_profiled = partial(open_session, str(path), path)
-        if not taps:
+        if not intermediate:
             session = open_session(str(path), path)
             return OnnxRunner(session, _describe(session, path), [], open_profiled)
         onnx = _import_onnx()
         info = self.describe(path)
         model = _load_proto(onnx, path)
         output = model.graph.output[0].name
-        names = [node.name for node in model.graph.node if [node.name] == list(node.output) and node.name != output]
-        if taps is not True:
-            names = [name for name in names if name in taps]
+        made = (node.name for node in model.graph.node if [node.name] == list(node.output))
+        names = [name for name in made if name in intermediate and name != output]
         model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names)
         return OnnxRunner(open_session(model.SerializeToString(), path), info, [output, *names], open_profiled)
 
@@ -100,7 +96,7 @@ def _import_onnx() -> Any:
         import onnx.numpy_helper
         import onnx.shape_inference
     except ImportError:
-        raise TargetError("onnx is not installed; to write ONNX files: pip install 'fastrt[onnx]'") from None
+        raise TargetError("onnx: it is not installed. To write ONNX files, run pip install 'fastrt[onnx]'.") from None
     return onnx
 
 
@@ -108,7 +104,7 @@ def _load_proto(onnx: Any, path: Path) -> Any:
     try:
         return onnx.load(path)
     except Exception as error:  # protobuf's errors share no other base class
-        raise EngineError(f"{path} is not an ONNX engine, or is damaged: {error}") from None
+        raise EngineError(f"{path}: not an ONNX engine, or damaged ({error}). Build it again.") from None
 
 
 def _describe(session: Any, path: Path) -> EngineInfo:

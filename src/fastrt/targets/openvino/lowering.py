@@ -10,31 +10,8 @@ from openvino import opset1 as op1
 from openvino import opset14 as op14
 
 from fastrt.arrays import Array
+from fastrt.ir import ops
 from fastrt.ir.network import Tensor
-from fastrt.ir.ops import (
-    Add,
-    Cast,
-    Clamp,
-    Concat,
-    Convolution,
-    Input,
-    InstanceNorm,
-    L2Normalize,
-    LeakyRelu,
-    MatMul,
-    MaxPool,
-    Multiply,
-    Power,
-    QuantizeDequantize,
-    ReduceMax,
-    ReduceMean,
-    Relu,
-    Reshape,
-    ScaleShift,
-    Sigmoid,
-    Slice,
-    Transpose,
-)
 from fastrt.targets.base import Lowering
 
 Node = Any
@@ -53,28 +30,28 @@ class OpenVinoLowering(Lowering[Node]):
         value.output(0).get_tensor().set_names({tensor.name})
         return value
 
-    def input(self, op: Input) -> Node:
+    def input(self, op: ops.Input) -> Node:
         return op14.parameter(ov.PartialShape([-1, *op.shape]), ov.Type(np.dtype(op.dtype)))
 
-    def cast(self, op: Cast, x: Node) -> Node:
+    def cast(self, op: ops.Cast, x: Node) -> Node:
         return op14.convert(x, op.dtype.replace("float", "f"))
 
-    def transpose(self, op: Transpose, x: Node) -> Node:
+    def transpose(self, op: ops.Transpose, x: Node) -> Node:
         return op14.transpose(x, _integers(0, *(axis + 1 for axis in op.axes)))
 
-    def reshape(self, op: Reshape, x: Node) -> Node:
+    def reshape(self, op: ops.Reshape, x: Node) -> Node:
         return op14.reshape(x, _integers(-1, *op.shape), special_zero=False)
 
-    def slice(self, op: Slice, x: Node) -> Node:
+    def slice(self, op: ops.Slice, x: Node) -> Node:
         return op14.slice(x, *(_integers(value) for value in (op.start, op.stop, 1, op.axis + 1)))
 
-    def concat(self, _: Concat, *xs: Node) -> Node:
+    def concat(self, _: ops.Concat, *xs: Node) -> Node:
         return op14.concat(list(xs), 1)
 
-    def scale_shift(self, op: ScaleShift, x: Node) -> Node:
+    def scale_shift(self, op: ops.ScaleShift, x: Node) -> Node:
         return op14.add(op14.multiply(x, _per_channel(op.scale, x)), _per_channel(op.shift, x))
 
-    def convolution(self, op: Convolution, x: Node) -> Node:
+    def convolution(self, op: ops.Convolution, x: Node) -> Node:
         convolve = op14.convolution if op.groups == 1 else op14.group_convolution
         by_group = () if op.groups == 1 else (op.groups,)
         padding = [op.padding, op.padding]
@@ -85,53 +62,53 @@ class OpenVinoLowering(Lowering[Node]):
         y = convolve(x, weight, [op.stride, op.stride], padding, padding, [op.dilation, op.dilation])
         return y if op.bias is None else op14.add(y, _per_channel(op.bias, y))
 
-    def quantize_dequantize(self, op: QuantizeDequantize, x: Node) -> Node:
+    def quantize_dequantize(self, op: ops.QuantizeDequantize, x: Node) -> Node:
         low, high = (op14.constant(np.float32(limit)) for limit in op.limits)
         return op14.fake_quantize(x, low, high, low, high, 256)
 
-    def max_pool(self, op: MaxPool, x: Node) -> Node:
+    def max_pool(self, op: ops.MaxPool, x: Node) -> Node:
         height, width = (op.padding_after(axis.get_length()) for axis in list(x.get_output_partial_shape(0))[2:])
         # Explicit padding for the last window replaces OpenVINO's rounding rule.
         return op1.max_pool(x, [op.stride] * 2, [op.padding] * 2, [height, width], [op.kernel] * 2, "floor", "explicit")
 
-    def instance_norm(self, op: InstanceNorm, x: Node) -> Node:
+    def instance_norm(self, op: ops.InstanceNorm, x: Node) -> Node:
         normed = op14.mvn(x, _integers(2, 3), True, op.eps, "inside_sqrt")
         return op14.add(op14.multiply(normed, _per_channel(op.weight, x)), _per_channel(op.bias, x))
 
-    def relu(self, _: Relu, x: Node) -> Node:
+    def relu(self, _: ops.Relu, x: Node) -> Node:
         return op14.relu(x)
 
-    def leaky_relu(self, op: LeakyRelu, x: Node) -> Node:
+    def leaky_relu(self, op: ops.LeakyRelu, x: Node) -> Node:
         return op14.prelu(x, op14.constant(np.array([op.slope], np.float32)))
 
-    def sigmoid(self, _: Sigmoid, x: Node) -> Node:
+    def sigmoid(self, _: ops.Sigmoid, x: Node) -> Node:
         return op14.sigmoid(x)
 
-    def clamp(self, op: Clamp, x: Node) -> Node:
+    def clamp(self, op: ops.Clamp, x: Node) -> Node:
         low, high = (
             default if value is None else value for value, default in ((op.low, -FLOAT_MAX), (op.high, FLOAT_MAX))
         )
         return op14.clamp(x, low, high)
 
-    def power(self, op: Power, x: Node) -> Node:
+    def power(self, op: ops.Power, x: Node) -> Node:
         return op14.power(x, op14.constant(np.float32(op.exponent)))
 
-    def add(self, _: Add, a: Node, b: Node) -> Node:
+    def add(self, _: ops.Add, a: Node, b: Node) -> Node:
         return op14.add(a, b)
 
-    def multiply(self, _: Multiply, a: Node, b: Node) -> Node:
+    def multiply(self, _: ops.Multiply, a: Node, b: Node) -> Node:
         return op14.multiply(a, b)
 
-    def mat_mul(self, op: MatMul, a: Node, b: Node) -> Node:
+    def mat_mul(self, op: ops.MatMul, a: Node, b: Node) -> Node:
         return op14.matmul(a, b, op.transpose_a, op.transpose_b)
 
-    def reduce_mean(self, _: ReduceMean, x: Node) -> Node:
+    def reduce_mean(self, _: ops.ReduceMean, x: Node) -> Node:
         return op14.reduce_mean(x, _integers(2, 3), keep_dims=True)
 
-    def reduce_max(self, _: ReduceMax, x: Node) -> Node:
+    def reduce_max(self, _: ops.ReduceMax, x: Node) -> Node:
         return op14.reduce_max(x, _integers(2, 3), keep_dims=True)
 
-    def l2_normalize(self, op: L2Normalize, x: Node) -> Node:
+    def l2_normalize(self, op: ops.L2Normalize, x: Node) -> Node:
         # OpenVINO applies eps inside the square root, the operation outside it
         return op14.normalize_l2(x, _integers(1), op.eps**2, "max")
 

@@ -22,8 +22,7 @@ class OpenVinoRunner(Runner):
     """A compiled model; each calling thread takes its own inference request from a pool."""
 
     def __init__(self, compiled: Any, info: EngineInfo, names: list[str], compile_counting: Callable[[], Any]) -> None:
-        self.info = info
-        self._compiled: Any | None = compiled
+        super().__init__(compiled, info)
         self._names = names
         self._compile_counting = compile_counting
         self._idle: LifoQueue[Any] = LifoQueue()
@@ -34,7 +33,7 @@ class OpenVinoRunner(Runner):
     def run(self, batch: Array) -> Embeddings:
         return self._infer(batch)[0].reshape(len(batch), -1)
 
-    def run_tapped(self, batch: Array) -> Mapping[str, Array]:
+    def run_intermediate(self, batch: Array) -> Mapping[str, Array]:
         return dict(zip(self._names, self._infer(batch), strict=True))
 
     def run_all(self, batches: Iterable[Array]) -> Iterator[Embeddings]:
@@ -95,23 +94,22 @@ class OpenVinoRunner(Runner):
             self._idle.put(request)
 
     def _take(self) -> Any:
-        if self._compiled is None:
-            raise EngineError("the session is closed; load the engine again")
+        compiled = self.engine
         try:
             return self._idle.get_nowait()
         except Empty:
-            return self._compiled.create_infer_request()
+            return compiled.create_infer_request()
 
     def close(self) -> None:
-        self._compiled = None
+        super().close()
         self._idle = LifoQueue()
 
 
 def _failed(batch: Array, error: Exception) -> EngineError:
-    return EngineError(f"openvino failed on a batch of shape {batch.shape}: {first_line(error)}")
+    return EngineError(f"openvino: it failed on a batch of shape {batch.shape} ({find_reason(error)})")
 
 
-def first_line(error: Exception) -> str:
-    """Return the last line of an openvino error, which states the cause."""
+def find_reason(error: Exception) -> str:
+    """Return the last line of an openvino error, which states the reason."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__

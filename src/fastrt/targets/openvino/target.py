@@ -19,7 +19,7 @@ from fastrt.passes.quantize import Placement
 from fastrt.targets.base import BuildOptions, Layer, Mode, Runner, Target, refuse_precision
 from fastrt.targets.engine_info import KEY, EngineInfo, read_info
 from fastrt.targets.openvino.lowering import OpenVinoLowering
-from fastrt.targets.openvino.runner import OpenVinoRunner, first_line
+from fastrt.targets.openvino.runner import OpenVinoRunner, find_reason
 from fastrt.targets.table import ROWS
 
 HINTS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16", "int8": "f32"}
@@ -55,27 +55,27 @@ class OpenVinoTarget(Target, row=ROWS["openvino"]):
         try:
             ov.save_model(model, path, compress_to_fp16=False)
         except RuntimeError as error:
-            raise OutputError(f"cannot write {path}: {first_line(error)}") from error
+            raise OutputError(f"{path}: it cannot be written ({find_reason(error)})") from error
         if info.precision == "fp16":
             _mark_float32(path, list_float32(network))
 
-    def load(self, path: Path, device: str, taps: bool | Collection[str] = False, mode: Mode = "latency") -> Runner:
+    def load(self, path: Path, device: str, intermediate: Collection[str] = (), mode: Mode = "latency") -> Runner:
         model = _read(path)
         info = _describe(model, path)
         core = ov.Core()
         name = device.upper()
         if name.split(":")[0].split(".")[0] not in {*(found.split(".")[0] for found in core.available_devices), "AUTO"}:
             known = ", ".join(found.lower() for found in core.available_devices)
-            raise TargetError(f"openvino finds no device {device} here; it finds {known}")
+            raise TargetError(f"openvino: no device {device} on this host; expected one of {known}")
         if name == "CPU" and info.precision is not None:
             refuse_precision(self, info.precision)
-        names = _tap(model, None if taps is True else taps) if taps else []
+        names = _add_outputs(model, intermediate)
         # By default OpenVINO computes in bfloat16 if the CPU supports it.
         config = {"INFERENCE_PRECISION_HINT": HINTS[info.precision or "fp32"], "PERFORMANCE_HINT": mode.upper()}
         try:
             compiled = core.compile_model(model, name, config)
         except RuntimeError as error:
-            raise EngineError(f"openvino cannot compile {path} for {device}: {first_line(error)}") from error
+            raise EngineError(f"{path}: openvino cannot compile it for {device} ({find_reason(error)})") from error
         counting = partial(core.compile_model, path, name, {**config, "PERF_COUNT": True})
         return OpenVinoRunner(compiled, info, names, counting)
 
@@ -93,14 +93,16 @@ class OpenVinoTarget(Target, row=ROWS["openvino"]):
 def _read(path: Path) -> Any:
     weights = path.with_suffix(".bin")
     if not weights.is_file():
-        raise EngineError(f"{path} has no {weights.name} beside it; both files of an OpenVINO engine are needed")
+        raise EngineError(f"{path}: no {weights.name} in its folder; expected both files of an OpenVINO engine")
     with path.open("rb") as file:
         if b"<net" not in file.read(1024):  # else OpenVINO tries all its other formats and prints messages
-            raise EngineError(f"{path} is not an OpenVINO engine, or is damaged; build it again")
+            raise EngineError(f"{path}: not an OpenVINO engine, or damaged. Build it again.")
     try:
         model = ov.Core().read_model(path)
     except RuntimeError as error:
-        raise EngineError(f"{path} is not an OpenVINO engine, or is damaged: {first_line(error)}") from None
+        raise EngineError(
+            f"{path}: not an OpenVINO engine, or damaged ({find_reason(error)}). Build it again."
+        ) from None
     return model
 
 
@@ -139,16 +141,14 @@ def _dtype(port: Any) -> str:
     return str(np.dtype(port.get_element_type().to_dtype()))
 
 
-def _tap(model: Any, wanted: Collection[str] | None) -> list[str]:
-    """Add an output for every node with a (wanted) tensor's name; return the names of all outputs, in order."""
-    output = model.output(0)
-    taps = {}
+def _add_outputs(model: Any, names: Collection[str]) -> list[str]:
+    """Add the tensors of these names as outputs, those that exist; return the names of all outputs, in order."""
+    embedding = _name(model.output(0))
+    added = {}
     for op in model.get_ordered_ops():
         name = op.get_friendly_name()
-        if op.get_type_name() not in ("Result", "Constant", "Parameter") and name in op.output(0).get_names():
-            if wanted is not None and name not in wanted:
-                continue
-            taps[name] = op.output(0)
-    taps.pop(output.get_any_name(), None)
-    model.add_outputs(list(taps.values()))
-    return [output.get_any_name(), *taps]
+        is_computed = op.get_type_name() not in ("Result", "Constant", "Parameter")
+        if is_computed and name in names and name != embedding and name in op.output(0).get_names():
+            added[name] = op.output(0)
+    model.add_outputs(list(added.values()))
+    return [embedding, *added]

@@ -7,31 +7,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fastrt.arrays import Array, Embeddings
+from fastrt.ir import ops
 from fastrt.ir.network import Network
-from fastrt.ir.ops import (
-    Add,
-    Cast,
-    Clamp,
-    Concat,
-    Convolution,
-    Input,
-    InstanceNorm,
-    L2Normalize,
-    LeakyRelu,
-    MatMul,
-    MaxPool,
-    Multiply,
-    Power,
-    QuantizeDequantize,
-    ReduceMax,
-    ReduceMean,
-    Relu,
-    Reshape,
-    ScaleShift,
-    Sigmoid,
-    Slice,
-    Transpose,
-)
 from fastrt.targets.base import Lowering
 
 PIXELS = (2, 3)
@@ -60,28 +37,28 @@ class Reference(Lowering[Array]):
         self.batch = batch
         self.dtype = dtype
 
-    def input(self, op: Input) -> Array:
+    def input(self, op: ops.Input) -> Array:
         return self._compute(np.asarray(self.batch, op.dtype))
 
-    def cast(self, op: Cast, x: Array) -> Array:
+    def cast(self, op: ops.Cast, x: Array) -> Array:
         return self._compute(x.astype(op.dtype))
 
-    def transpose(self, op: Transpose, x: Array) -> Array:
+    def transpose(self, op: ops.Transpose, x: Array) -> Array:
         return x.transpose(0, *(axis + 1 for axis in op.axes))
 
-    def reshape(self, op: Reshape, x: Array) -> Array:
+    def reshape(self, op: ops.Reshape, x: Array) -> Array:
         return x.reshape(len(x), *op.shape)
 
-    def slice(self, op: Slice, x: Array) -> Array:
+    def slice(self, op: ops.Slice, x: Array) -> Array:
         return np.asarray(np.take(x, range(op.start, op.stop), op.axis + 1))
 
-    def concat(self, _: Concat, *xs: Array) -> Array:
+    def concat(self, _: ops.Concat, *xs: Array) -> Array:
         return np.concatenate(xs, axis=1)
 
-    def scale_shift(self, op: ScaleShift, x: Array) -> Array:
+    def scale_shift(self, op: ops.ScaleShift, x: Array) -> Array:
         return x * self._per_channel(op.scale, x) + self._per_channel(op.shift, x)
 
-    def convolution(self, op: Convolution, x: Array) -> Array:
+    def convolution(self, op: ops.Convolution, x: Array) -> Array:
         windows = cut_windows(op, x)
         height, width = windows.shape[2:4]
         outputs = len(op.weight)
@@ -94,53 +71,53 @@ class Reference(Lowering[Array]):
         y = y.reshape(len(x), outputs, height, width)
         return y if op.bias is None else y + self._per_channel(op.bias, y)
 
-    def quantize_dequantize(self, op: QuantizeDequantize, x: Array) -> Array:
+    def quantize_dequantize(self, op: ops.QuantizeDequantize, x: Array) -> Array:
         return np.asarray(np.clip(np.rint(x / op.scale) * op.scale, *op.limits))
 
-    def max_pool(self, op: MaxPool, x: Array) -> Array:
+    def max_pool(self, op: ops.MaxPool, x: Array) -> Array:
         after = [(op.padding, op.padding_after(size)) for size in x.shape[2:]]
         x = np.pad(x, ((0, 0), (0, 0), *after), constant_values=-np.inf)
         windows = np.lib.stride_tricks.sliding_window_view(x, (op.kernel, op.kernel), PIXELS)
         return np.asarray(windows[:, :, :: op.stride, :: op.stride].max((4, 5)))
 
-    def instance_norm(self, op: InstanceNorm, x: Array) -> Array:
+    def instance_norm(self, op: ops.InstanceNorm, x: Array) -> Array:
         centred = x - x.mean(PIXELS, keepdims=True)
         normed = centred / np.sqrt(np.square(centred).mean(PIXELS, keepdims=True) + op.eps)
         return np.asarray(normed * self._per_channel(op.weight, x) + self._per_channel(op.bias, x))
 
-    def relu(self, _: Relu, x: Array) -> Array:
+    def relu(self, _: ops.Relu, x: Array) -> Array:
         return np.maximum(x, 0)
 
-    def leaky_relu(self, op: LeakyRelu, x: Array) -> Array:
+    def leaky_relu(self, op: ops.LeakyRelu, x: Array) -> Array:
         return np.where(x > 0, x, x * op.slope)
 
-    def sigmoid(self, _: Sigmoid, x: Array) -> Array:
+    def sigmoid(self, _: ops.Sigmoid, x: Array) -> Array:
         return 0.5 * (np.tanh(0.5 * x) + 1)
 
-    def clamp(self, op: Clamp, x: Array) -> Array:
+    def clamp(self, op: ops.Clamp, x: Array) -> Array:
         return np.asarray(np.clip(x, op.low, op.high))
 
-    def power(self, op: Power, x: Array) -> Array:
+    def power(self, op: ops.Power, x: Array) -> Array:
         return np.asarray(np.power(x, op.exponent))
 
-    def add(self, _: Add, a: Array, b: Array) -> Array:
+    def add(self, _: ops.Add, a: Array, b: Array) -> Array:
         return np.asarray(a + b)
 
-    def multiply(self, _: Multiply, a: Array, b: Array) -> Array:
+    def multiply(self, _: ops.Multiply, a: Array, b: Array) -> Array:
         return np.asarray(a * b)
 
-    def mat_mul(self, op: MatMul, a: Array, b: Array) -> Array:
+    def mat_mul(self, op: ops.MatMul, a: Array, b: Array) -> Array:
         return np.asarray(
             np.matmul(a.swapaxes(1, 2) if op.transpose_a else a, b.swapaxes(1, 2) if op.transpose_b else b)
         )
 
-    def reduce_mean(self, _: ReduceMean, x: Array) -> Array:
+    def reduce_mean(self, _: ops.ReduceMean, x: Array) -> Array:
         return np.asarray(x.mean(PIXELS, keepdims=True))
 
-    def reduce_max(self, _: ReduceMax, x: Array) -> Array:
+    def reduce_max(self, _: ops.ReduceMax, x: Array) -> Array:
         return np.asarray(x.max(PIXELS, keepdims=True))
 
-    def l2_normalize(self, op: L2Normalize, x: Array) -> Array:
+    def l2_normalize(self, op: ops.L2Normalize, x: Array) -> Array:
         return np.asarray(x / np.maximum(np.sqrt(np.square(x).sum(1, keepdims=True)), op.eps))
 
     def _compute(self, x: Array) -> Array:
@@ -150,7 +127,7 @@ class Reference(Lowering[Array]):
         return array.astype(self.dtype).reshape(1, -1, *(1,) * (x.ndim - 2))
 
 
-def cut_windows(op: Convolution, x: Array) -> Array:
+def cut_windows(op: ops.Convolution, x: Array) -> Array:
     """Return the pixels under each element of a convolution's kernel: ``(n, C, H, W, kh, kw)``, a view."""
     x = np.pad(x, ((0, 0), (0, 0), (op.padding, op.padding), (op.padding, op.padding)))
     spans = [op.dilation * (size - 1) + 1 for size in op.weight.shape[2:]]

@@ -30,7 +30,7 @@ def write_network(network: Network, path: Path, info: str) -> None:
                 "kind": operation.kind,
                 "inputs": tensor.inputs,
                 **({"exact": True} if tensor.exact else {}),
-                **_prefixed(operation.attributes()),
+                **{f"@{key}": value for key, value in operation.attributes().items()},
             }
         )
         entries |= {f"{i}.{field}": array for field, array in operation.arrays().items()}
@@ -69,7 +69,7 @@ def read_network(path: Path) -> Network:
         return Network(tuple(tensors.values()))
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, FastrtError, RecursionError) as error:
         raise EngineError(
-            f"{path} holds no network that fastrt can read ({type(error).__name__}: {error}); build it again"
+            f"{path}: it has no network that this fastrt can read ({type(error).__name__}: {error}). Build it again."
         ) from None
 
 
@@ -77,7 +77,7 @@ def _read(path: Path, only: tuple[str, ...] = ()) -> dict[str, Array]:
     try:
         with path.open("rb") as file:
             if file.read(2) != b"PK":
-                raise EngineError(f"{path} is not a reference engine, or is damaged; build it again")
+                raise EngineError(f"{path}: not a reference engine, or damaged. Build it again.")
             file.seek(0)
             with np.load(file, allow_pickle=False) as entries:
                 return {name: entries[name] for name in (only or entries.files)}
@@ -91,11 +91,7 @@ def _read(path: Path, only: tuple[str, ...] = ()) -> dict[str, Array]:
         zipfile.BadZipFile,
         NotImplementedError,
     ) as error:
-        raise EngineError(f"{path} is not a reference engine, or is damaged ({error}); build it again") from None
-
-
-def _prefixed(attributes: dict[str, object]) -> dict[str, object]:
-    return {f"@{key}": value for key, value in attributes.items()}
+        raise EngineError(f"{path}: not a reference engine, or damaged ({error}). Build it again.") from None
 
 
 def _tuples(value: object) -> object:

@@ -25,18 +25,15 @@ class ReferenceTarget(Target, row=ROWS["reference"]):
         unsigned=True, signed="int8", both_sides=False, pairs_in_int16=True, bias_in_int32=False
     )
 
-    def precisions(self) -> tuple[str, ...]:
-        return self.row.precisions
-
     def version(self) -> str:
         return f"numpy {np.__version__}"
 
     def build(self, network: Network, path: Path, info: EngineInfo, options: BuildOptions) -> None:
         write_network(network, path, info.to_text())
 
-    def load(self, path: Path, device: str, taps: bool | Collection[str] = False, mode: Mode = "latency") -> Runner:
+    def load(self, path: Path, device: str, intermediate: Collection[str] = (), mode: Mode = "latency") -> Runner:
         if device != "cpu":
-            raise TargetError(f"reference runs on cpu, not on {device}")
+            raise TargetError(f"reference: device {device}; expected cpu")
         return ReferenceRunner(read_network(path), self.describe(path))
 
     def describe(self, path: Path) -> EngineInfo:

@@ -24,8 +24,6 @@ MODULES = {
 }
 """Modules of each target, best first. The lean and dispatch runtimes run version-compatible plans but build none."""
 
-INSTALL = {"tensorrt": "pip install 'fastrt[tensorrt]'", "tensorrt-rtx": "pip install 'fastrt[tensorrt-rtx]'"}
-
 
 @dataclass(frozen=True)
 class Capabilities:
@@ -91,8 +89,8 @@ def find_capabilities(target: str) -> Capabilities:
     """
     name = next((name for name in MODULES[target] if importlib.util.find_spec(name)), None)
     if name is None:
-        raise TargetError(f"{target} is not installed; {INSTALL[target]}")
+        raise TargetError(f"{target}: it is not installed. Run pip install 'fastrt[{target}]'.")
     try:
         return Capabilities(importlib.import_module(name), target)
     except (ImportError, OSError) as error:
-        raise TargetError(f"{target} is installed but does not load: {error}") from error
+        raise TargetError(f"{target}: it is installed, but its import failed ({error})") from error

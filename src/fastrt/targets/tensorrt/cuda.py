@@ -21,7 +21,7 @@ def _runtime() -> Any:
     try:
         from cuda.bindings import runtime
     except ImportError:
-        raise TargetError("cuda-bindings is not installed; pip install 'fastrt[tensorrt]'") from None
+        raise TargetError("tensorrt: cuda-bindings is not installed. Run pip install 'fastrt[tensorrt]'.") from None
     return runtime
 
 
@@ -35,7 +35,7 @@ def call(name: str, *arguments: Any) -> Any:
     error, *results = getattr(runtime, name)(*arguments)
     if error != runtime.cudaError_t.cudaSuccess:
         _, text = runtime.cudaGetErrorString(error)
-        raise EngineError(f"CUDA failed in {name}: {text.decode() if isinstance(text, bytes) else text}")
+        raise EngineError(f"{name} of CUDA failed: {_decode(text)}")
     return results[0] if len(results) == 1 else results
 
 
@@ -61,20 +61,24 @@ def find_device(name: str) -> int:
     """
     kind, _, index = name.partition(":")
     if kind != "cuda" or (index and not index.isdigit()) or name.endswith(":"):
-        raise TargetError(f"tensorrt runs on cuda:0, cuda:1 and so on, not on {name}")
+        raise TargetError(f"tensorrt: device {name}; expected cuda:0, cuda:1 and so on")
     count = count_devices()
     if count == 0:
-        raise TargetError("there is no CUDA device here, or no driver for it; a TensorRT engine needs an NVIDIA GPU")
+        raise TargetError("tensorrt: no CUDA device or no driver on this host; expected an NVIDIA GPU")
     if int(index or 0) >= count:
-        raise TargetError(f"there is no {name}; this machine has {', '.join(f'cuda:{i}' for i in range(count))}")
+        raise TargetError(f"tensorrt: no {name} on this host; expected one of cuda:0 to cuda:{count - 1}")
     return int(index or 0)
 
 
 def describe_device(index: int) -> str:
     """Return a GPU's name and compute capability: ``NVIDIA H100 80GB HBM3, sm90``."""
     properties = call("cudaGetDeviceProperties", index)
-    name = properties.name.decode() if isinstance(properties.name, bytes) else str(properties.name)
-    return f"{name.strip(chr(0))}, sm{properties.major}{properties.minor}"
+    return f"{_decode(properties.name)}, sm{properties.major}{properties.minor}"
+
+
+def _decode(text: bytes | str) -> str:
+    """Decode text of cuda-bindings, whose versions return bytes or strings."""
+    return (text.decode() if isinstance(text, bytes) else text).strip("\0")
 
 
 def set_device(index: int) -> None:
@@ -136,7 +140,7 @@ class Graph:
     """A captured graph, instantiated for `Stream.launch`."""
 
     def __init__(self, captured: Handle) -> None:
-        self._captured = captured  # kept: its nodes identify the executable's nodes
+        self._captured = captured  # its nodes identify the executable's nodes
         self._copy: Handle | None = None
         self.executable: Handle = call("cudaGraphInstantiate", captured, 0)
 
@@ -161,7 +165,7 @@ class Graph:
         for node in roots:  # TensorRT may add other copies, but not as roots
             if call("cudaGraphNodeGetType", node) == copy:
                 return node
-        raise EngineError("a captured CUDA graph does not begin with the copy that was captured first")
+        raise EngineError("internal error: a captured CUDA graph does not begin with its first copy")
 
 
 class Stream:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastrt.arrays import Shape
+from fastrt.arrays import DlpackArray, ReadyArray, Shape
 from fastrt.errors import ImageError
 from fastrt.targets.tensorrt import cuda
 
@@ -36,7 +36,7 @@ class DeviceView:
 class DeviceArray:
     """Embeddings in GPU memory: ``(n, D)`` float32. torch, CuPy and JAX read it without a copy."""
 
-    def __init__(self, shape: Shape, device: int) -> None:
+    def __init__(self, shape: tuple[int, int], device: int) -> None:
         self.shape = shape
         self.device = device
         self.dtype = np.dtype(np.float32)
@@ -65,43 +65,26 @@ class DeviceArray:
         return f"DeviceArray({self.shape} float32 on cuda:{self.device})"
 
 
-def is_on_device(value: object) -> bool:
-    """Return True if a value is an array in GPU memory."""
-    if isinstance(value, np.ndarray | list | tuple):
-        return False
-    if hasattr(value, "__cuda_array_interface__"):
-        return True
-    kind = getattr(value, "__dlpack_device__", None)
-    return kind is not None and int(kind()[0]) in CUDA_KINDS
+def view_array(value: ReadyArray) -> DeviceView:
+    """Return a view of an array of any library.
 
-
-def view_device_array(value: Any) -> DeviceView:
-    """Return a view of an array in GPU memory, after the work on its stream is done.
+    Work on the stream of an array in GPU memory is done when this returns. A host array that is not contiguous is
+    copied.
 
     Raises:
-        ImageError: the array is not contiguous.
+        ImageError: the value is not an array, or it is in GPU memory and not contiguous.
     """
     if hasattr(value, "__cuda_array_interface__"):
-        return _view_interface(value)
-    return _view_dlpack(value)
-
-
-def view_host_array(value: Any) -> DeviceView:
-    """Return a view of a host array, from NumPy or by DLPack; an array that is not contiguous is copied.
-
-    Raises:
-        ImageError: the value is not an array.
-    """
-    if not isinstance(value, np.ndarray):
-        if not hasattr(value, "__dlpack__"):
-            raise ImageError(f"a {type(value).__name__} is no ready batch; give an array (n, ...) of the engine's size")
-        value = np.from_dlpack(value)
-    array = np.ascontiguousarray(value)
+        return _view_interface(value.__cuda_array_interface__, value)
+    if not hasattr(value, "__dlpack__"):
+        raise ImageError(f"images: a {type(value).__name__}; expected an array (n, ...) of the engine's size")
+    if value.__dlpack_device__()[0] in CUDA_KINDS:
+        return _view_dlpack(value)
+    array = np.ascontiguousarray(value if isinstance(value, np.ndarray) else np.from_dlpack(value))
     return DeviceView(array.ctypes.data, array.shape, array.dtype.name, array)
 
 
-def _view_interface(value: Any) -> DeviceView:
-    interface = value.__cuda_array_interface__
+def _view_interface(interface: dict[str, Any], owner: object) -> DeviceView:
     shape = tuple(map(int, interface["shape"]))
     dtype = np.dtype(interface["typestr"])
     strides = interface.get("strides")
@@ -111,14 +94,14 @@ def _view_interface(value: Any) -> DeviceView:
         cuda.wait_for_stream(int(interface["stream"]))
     elif interface.get("version", 0) < 3:
         cuda.wait_for_stream(0)  # before version 3, objects do not name their stream
-    return DeviceView(int(interface["data"][0]), shape, dtype.name, value)
+    return DeviceView(int(interface["data"][0]), shape, dtype.name, owner)
 
 
 def _check_strides(shape: Shape, strides: Shape) -> None:
     expected = 1
     for size, stride in zip(reversed(shape), reversed(strides), strict=True):
         if size > 1 and stride != expected:
-            raise ImageError("an array on the GPU has gaps between its elements; make it contiguous first")
+            raise ImageError("images: gaps between elements in GPU memory; expected a contiguous array. Copy it first.")
         expected *= size
 
 
@@ -142,7 +125,7 @@ class _DlTensor(ctypes.Structure):
 _CODES = {0: "int", 1: "uint", 2: "float", 4: "bfloat"}
 
 
-def _view_dlpack(value: Any) -> DeviceView:
+def _view_dlpack(value: DlpackArray) -> DeviceView:
     # Stream 1 is the legacy default stream: the producer makes it wait, then this function waits for it.
     capsule = value.__dlpack__(stream=1)
     cuda.wait_for_stream(1)

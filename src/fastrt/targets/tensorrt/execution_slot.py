@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,26 +11,23 @@ import numpy as np
 
 from fastrt.arrays import Array, Embeddings
 from fastrt.errors import EngineError
+from fastrt.targets.engine_info import EngineInfo
 from fastrt.targets.tensorrt import cuda
 from fastrt.targets.tensorrt.capabilities import Trt
 
 logger = logging.getLogger("fastrt")
 
 
-@dataclass(frozen=True)
 class Ports:
     """An engine's input and output: names, bytes per image, and the embedding's dimension."""
 
-    input_name: str
-    output_name: str
-    input_bytes: int
-    dimension: int
-    input_shape: tuple[int, ...]
-
-    @property
-    def output_bytes(self) -> int:
-        """Bytes of one float32 embedding."""
-        return 4 * self.dimension
+    def __init__(self, input_name: str, output_name: str, info: EngineInfo) -> None:
+        self.input_name = input_name
+        self.output_name = output_name
+        self.input_shape = info.input_shape
+        self.input_bytes = math.prod(info.input_shape) * np.dtype(info.input_dtype).itemsize
+        self.dimension = info.embedding_dim
+        self.output_bytes = info.embedding_dim * np.dtype(np.float32).itemsize
 
 
 @dataclass
@@ -136,11 +134,11 @@ class ExecutionSlot:
 
         graph = self.stream.capture(work)
         if graph is None:
-            logger.warning("a batch of %d cannot be captured as a CUDA graph; it runs without, somewhat slower", size)
+            logger.warning("a batch of %d cannot be captured as a CUDA graph; it runs slower without one", size)
         self._captured[size, stay, pinned] = Captured(context, graph, copied)
         return self._captured[size, stay, pinned]
 
 
 def _run(context: Trt, stream: cuda.Stream, size: int) -> None:
     if not context.execute_async_v3(int(stream.handle)):
-        raise EngineError(f"tensorrt cannot run a batch of {size}")
+        raise EngineError(f"tensorrt: it failed to run a batch of {size}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from typing import Any
 
 from fastrt.errors import EngineError
@@ -25,16 +24,16 @@ def list_layers(capabilities: Capabilities, engine: Trt) -> list[Layer]:
         inspector.execution_context = context = _create_context(capabilities, engine, profile)
         for i, layer in enumerate(layers):
             # The inspector reports nothing about layers of profiles other than the context's.
-            if _profile_of(layer.name) == profile and (told := inspector.get_layer_information(i, kind)):
-                layers[i] = _read(_parse(told))
+            if _profile_of(layer.name) == profile and (text := inspector.get_layer_information(i, kind)):
+                layers[i] = _read(_parse(text))
         inspector.execution_context = None
         del context
     return layers
 
 
-def _parse(told: str) -> dict[str, Any]:
+def _parse(text: str) -> dict[str, Any]:
     """Parse the inspector's JSON, which has control characters for layers from an ONNX parser."""
-    found: dict[str, Any] = json.loads(told, strict=False)
+    found: dict[str, Any] = json.loads(text, strict=False)
     return found
 
 
@@ -45,9 +44,11 @@ def _create_context(capabilities: Capabilities, engine: Trt, profile: int) -> Tr
     stream.wait()
     stream.close()
     if not chosen:
-        raise EngineError("tensorrt makes no context to tell of the layers: is the GPU's memory full?")
-    for name, shape in _list_largest_inputs(capabilities, engine, profile):
-        context.set_input_shape(name, shape)
+        raise EngineError("tensorrt: it cannot create a context to list layers. Check that the GPU has free memory.")
+    for name in map(engine.get_tensor_name, range(engine.num_io_tensors)):
+        is_input = engine.get_tensor_mode(name) == capabilities.trt.TensorIOMode.INPUT
+        if is_input and -1 in tuple(engine.get_tensor_shape(name)):
+            context.set_input_shape(name, tuple(engine.get_tensor_profile_shape(name, profile)[2]))
     context.infer_shapes()
     return context
 
@@ -60,16 +61,6 @@ def _profile_of(name: str) -> int:
     """
     found = OF_PROFILE.search(name)
     return int(found[1]) if found else 0
-
-
-def _list_largest_inputs(
-    capabilities: Capabilities, engine: Trt, profile: int
-) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """List the inputs with dynamic shape, each with the largest shape that a profile allows."""
-    for name in map(engine.get_tensor_name, range(engine.num_io_tensors)):
-        is_input = engine.get_tensor_mode(name) == capabilities.trt.TensorIOMode.INPUT
-        if is_input and -1 in tuple(engine.get_tensor_shape(name)):
-            yield name, tuple(engine.get_tensor_profile_shape(name, profile)[2])
 
 
 def _read(layer: str | dict[str, Any]) -> Layer:

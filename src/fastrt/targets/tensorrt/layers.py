@@ -11,7 +11,7 @@ from fastrt.errors import EngineError
 from fastrt.ir.ops import Convolution
 from fastrt.targets.base import Lowering
 from fastrt.targets.tensorrt.capabilities import Capabilities, Trt
-from fastrt.targets.tensorrt.messages import last_fault
+from fastrt.targets.tensorrt.messages import describe_error
 
 PIXELS = 1 << 2 | 1 << 3
 """Axes 2 and 3, as a bit mask."""
@@ -44,12 +44,16 @@ class LayerWriter(Lowering[Trt]):
     def _layer(self, add: str, *arguments: Any) -> Trt:
         layer = getattr(self._network, add)(*arguments)
         if layer is None:
-            raise EngineError(f"tensorrt refuses a layer: {last_fault(self._errors)}")
+            raise EngineError(f"tensorrt: it refuses a layer ({describe_error(self._errors)}). Use another precision.")
         self._layers.append(layer)
         return layer
 
-    def _add(self, add: str, *arguments: Any) -> Trt:
-        return self._layer(add, *arguments).get_output(0)
+    def _add(self, add: str, *arguments: Any, **attributes: Any) -> Trt:
+        """Add a layer, set its attributes and return its output."""
+        layer = self._layer(add, *arguments)
+        for name, value in attributes.items():
+            setattr(layer, name, value)
+        return layer.get_output(0)
 
     def _elementwise(self, operation: str, a: Trt, b: Trt) -> Trt:
         return self._add("add_elementwise", a, b, getattr(self._trt.ElementWiseOperation, operation))
@@ -63,7 +67,7 @@ class LayerWriter(Lowering[Trt]):
         bound = self._scalar(low, x)
         return self._add("add_select", self._elementwise("GREATER", x, bound), x, bound)
 
-    def _fence(self, x: Trt) -> Trt:
+    def _add_barrier(self, x: Trt) -> Trt:
         """Add a fusion barrier: an identity pooling, because Myelin in TensorRT 8 does not fuse poolings.
 
         A pooling of single pixels costs nothing: the builder removes it later.
@@ -76,24 +80,17 @@ class LayerWriter(Lowering[Trt]):
         # TensorRT 8 accepts no int8 constants. It rounds these float32 weights to the same integers.
         weight = op.dequantized().astype(np.float32)
         constant = self._add("add_constant", weight.shape, self._weights(weight))
-        return self._dequantize(self._quantize(constant, scale, axis=0), scale, like, axis=0)
+        return self._quantized_pair(constant, scale, like, axis=0)
 
     def _scale(self, scale: Array) -> Trt:
         return self._add("add_constant", scale.shape, self._weights(scale.astype(np.float32)))
 
-    def _quantize(self, x: Trt, scale: Trt, axis: int | None = None) -> Trt:
-        int8 = (self._trt.DataType.INT8,) if self._capabilities.strongly_typed else ()
-        layer = self._layer("add_quantize", x, scale, *int8)
-        if axis is not None:
-            layer.axis = axis
-        return layer.get_output(0)
-
-    def _dequantize(self, x: Trt, scale: Trt, like: Trt, axis: int | None = None) -> Trt:
-        dtype = (like.dtype,) if self._capabilities.strongly_typed else ()
-        layer = self._layer("add_dequantize", x, scale, *dtype)
-        if axis is not None:
-            layer.axis = axis
-        return layer.get_output(0)
+    def _quantized_pair(self, x: Trt, scale: Trt, like: Trt, **axis: int) -> Trt:
+        """Add a Q/DQ pair that returns the type of ``like``; ``axis`` is the axis of several scales."""
+        is_typed = self._capabilities.strongly_typed
+        int8, dtype = ((self._trt.DataType.INT8,), (like.dtype,)) if is_typed else ((), ())
+        integers = self._add("add_quantize", x, scale, *int8, **axis)
+        return self._add("add_dequantize", integers, scale, *dtype, **axis)
 
     def _numpy_dtype(self, x: Trt) -> Any:
         if x.dtype == getattr(self._trt.DataType, "BF16", None):
@@ -122,6 +119,4 @@ class LayerWriter(Lowering[Trt]):
         batch = self._add("add_slice", shape, [0], [1], [1])
         fixed = np.asarray(rest, self._capabilities.shape_dtype())
         constant = self._add("add_constant", fixed.shape, self._weights(fixed))
-        layer = self._layer("add_concatenation", [batch, constant])
-        layer.axis = 0
-        return layer.get_output(0)
+        return self._add("add_concatenation", [batch, constant], axis=0)

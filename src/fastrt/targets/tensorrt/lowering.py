@@ -14,32 +14,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastrt.ir import ops
 from fastrt.ir.network import Tensor
-from fastrt.ir.ops import (
-    Add,
-    Cast,
-    Clamp,
-    Concat,
-    Convolution,
-    Input,
-    InstanceNorm,
-    L2Normalize,
-    LeakyRelu,
-    MatMul,
-    MaxPool,
-    Multiply,
-    Operation,
-    Power,
-    QuantizeDequantize,
-    ReduceMax,
-    ReduceMean,
-    Relu,
-    Reshape,
-    ScaleShift,
-    Sigmoid,
-    Slice,
-    Transpose,
-)
 from fastrt.targets.tensorrt.capabilities import Trt
 from fastrt.targets.tensorrt.layers import PIXELS, LayerWriter
 
@@ -57,7 +33,7 @@ class TensorRtLowering(LayerWriter):
     """Adds a network's operations to ``network``; values are its `ITensor`s."""
 
     def named(self, tensor: Tensor, value: Trt) -> Trt:
-        if isinstance(tensor.operation, Cast) and not self._layers:
+        if isinstance(tensor.operation, ops.Cast) and not self._layers:
             self._borders.add(tensor.name)
         bind = (
             self._half and tensor.dtype == "float32" and not self._borders.intersection((tensor.name, *tensor.inputs))
@@ -83,10 +59,10 @@ class TensorRtLowering(LayerWriter):
         self._layers = []
         return value
 
-    def input(self, op: Input) -> Trt:
+    def input(self, op: ops.Input) -> Trt:
         return self._network.add_input("images", self._capabilities.data_type(op.dtype), (-1, *op.shape))
 
-    def cast(self, op: Cast, x: Trt) -> Trt:
+    def cast(self, op: ops.Cast, x: Trt) -> Trt:
         kinds = self._trt.DataType
         if self._capabilities.strongly_typed:
             return self._add("add_cast", x, self._capabilities.data_type(op.dtype))
@@ -94,17 +70,14 @@ class TensorRtLowering(LayerWriter):
             return self._at_least(0.0, self._add("add_cast", x, kinds.FLOAT))
         return x if op.dtype == "float32" else self._add("add_cast", x, kinds.HALF)
 
-    def transpose(self, op: Transpose, x: Trt) -> Trt:
-        layer = self._layer("add_shuffle", x)
-        layer.first_transpose = self._trt.Permutation([0, *(axis + 1 for axis in op.axes)])
-        return layer.get_output(0)
+    def transpose(self, op: ops.Transpose, x: Trt) -> Trt:
+        order = self._trt.Permutation([0, *(axis + 1 for axis in op.axes)])
+        return self._add("add_shuffle", x, first_transpose=order)
 
-    def reshape(self, op: Reshape, x: Trt) -> Trt:
-        layer = self._layer("add_shuffle", x)
-        layer.reshape_dims = (0, *op.shape)  # 0 keeps the batch axis
-        return layer.get_output(0)
+    def reshape(self, op: ops.Reshape, x: Trt) -> Trt:
+        return self._add("add_shuffle", x, reshape_dims=(0, *op.shape))  # 0 keeps the batch axis
 
-    def slice(self, op: Slice, x: Trt) -> Trt:
+    def slice(self, op: ops.Slice, x: Trt) -> Trt:
         rank = len(x.shape)
         start, ones, size = [0] * rank, [1] * rank, list(x.shape)
         start[op.axis + 1] = op.start
@@ -115,17 +88,15 @@ class TensorRtLowering(LayerWriter):
         self._layers.append(self._layers.pop(self._layers.index(layer)))
         return layer.get_output(0)
 
-    def concat(self, _: Concat, *xs: Trt) -> Trt:
-        layer = self._layer("add_concatenation", list(xs))
-        layer.axis = 1
-        return layer.get_output(0)
+    def concat(self, _: ops.Concat, *xs: Trt) -> Trt:
+        return self._add("add_concatenation", list(xs), axis=1)
 
-    def scale_shift(self, op: ScaleShift, x: Trt) -> Trt:
+    def scale_shift(self, op: ops.ScaleShift, x: Trt) -> Trt:
         shape = (1, -1, *(1,) * (len(x.shape) - 2))
         scale, shift = (self._constant(array.reshape(shape), x) for array in (op.scale, op.shift))
         return self._elementwise("SUM", self._elementwise("PROD", x, scale), shift)
 
-    def convolution(self, op: Convolution, x: Trt) -> Trt:
+    def convolution(self, op: ops.Convolution, x: Trt) -> Trt:
         dtype = self._numpy_dtype(x)
         bias = self._weights((np.zeros(len(op.weight)) if op.bias is None else op.bias).astype(dtype))
         # int8 weights are a second input tensor.
@@ -142,87 +113,86 @@ class TensorRtLowering(LayerWriter):
             layer.dilation_nd = (op.dilation, op.dilation)
         return layer.get_output(0)
 
-    def quantize_dequantize(self, op: QuantizeDequantize, x: Trt) -> Trt:
+    def quantize_dequantize(self, op: ops.QuantizeDequantize, x: Trt) -> Trt:
         scale = self._scale(np.full((), op.scale))
-        return self._dequantize(self._quantize(x, scale), scale, x)
+        return self._quantized_pair(x, scale, x)
 
-    def max_pool(self, op: MaxPool, x: Trt) -> Trt:
-        layer = self._layer("add_pooling_nd", x, self._trt.PoolingType.MAX, (op.kernel, op.kernel))
-        layer.stride_nd = (op.stride, op.stride)
-        layer.pre_padding = (op.padding, op.padding)
-        # Explicit padding for the last window, so that no rounding rule applies.
-        layer.post_padding = tuple(op.padding_after(size) for size in tuple(x.shape)[2:])
-        return layer.get_output(0)
+    def max_pool(self, op: ops.MaxPool, x: Trt) -> Trt:
+        return self._add(
+            "add_pooling_nd",
+            x,
+            self._trt.PoolingType.MAX,
+            (op.kernel, op.kernel),
+            stride_nd=(op.stride, op.stride),
+            pre_padding=(op.padding, op.padding),
+            # Explicit padding for the last window, so that no rounding rule applies.
+            post_padding=tuple(op.padding_after(size) for size in tuple(x.shape)[2:]),
+        )
 
-    def instance_norm(self, op: InstanceNorm, x: Trt) -> Trt:
+    def instance_norm(self, op: ops.InstanceNorm, x: Trt) -> Trt:
         scale, bias = (self._constant(array.reshape(1, -1, 1, 1), x) for array in (op.weight, op.bias))
         add = "add_normalization_v2" if hasattr(self._network, "add_normalization_v2") else "add_normalization"
-        layer = self._layer(add, x, scale, bias, PIXELS)
-        layer.epsilon = op.eps
-        if (self._batch > FEW or self._quantized) and not self._capabilities.strongly_typed:
-            # The equivalent group norm has a faster kernel, except for few images in FP16.
-            layer.num_groups = len(op.weight)
-        return layer.get_output(0)
+        # Before TensorRT 10 the equivalent group norm has a faster kernel, except for few images in FP16.
+        is_faster = (self._batch > FEW or self._quantized) and not self._capabilities.strongly_typed
+        groups = {"num_groups": len(op.weight)} if is_faster else {}
+        return self._add(add, x, scale, bias, PIXELS, epsilon=op.eps, **groups)
 
-    def relu(self, _: Relu, x: Trt) -> Trt:
+    def relu(self, _: ops.Relu, x: Trt) -> Trt:
         return self._add("add_activation", x, self._trt.ActivationType.RELU)
 
-    def leaky_relu(self, op: LeakyRelu, x: Trt) -> Trt:
-        layer = self._layer("add_activation", x, self._trt.ActivationType.LEAKY_RELU)
-        layer.alpha = op.slope
-        return layer.get_output(0)
+    def leaky_relu(self, op: ops.LeakyRelu, x: Trt) -> Trt:
+        return self._add("add_activation", x, self._trt.ActivationType.LEAKY_RELU, alpha=op.slope)
 
-    def sigmoid(self, _: Sigmoid, x: Trt) -> Trt:
+    def sigmoid(self, _: ops.Sigmoid, x: Trt) -> Trt:
         return self._add("add_activation", x, self._trt.ActivationType.SIGMOID)
 
-    def clamp(self, op: Clamp, x: Trt) -> Trt:
+    def clamp(self, op: ops.Clamp, x: Trt) -> Trt:
         if self._half and self.exact and tuple(x.shape)[2:] != (1, 1):
             # GeM, or another float32 clamp. Without casts it is fused into the convolution before it, which then also
             # computes in float32.
             x = self._add("add_cast", x, self._trt.DataType.HALF)
             if x.shape[1] >= MANY and not self._quantized:
-                x = self._fence(x)
+                x = self._add_barrier(x)
             x = self._add("add_cast", x, self._trt.DataType.FLOAT)
         for bound, operation in ((op.low, "MAX"), (op.high, "MIN")):
             if bound is not None:
                 x = self._elementwise(operation, x, self._scalar(bound, x))
         return x
 
-    def power(self, op: Power, x: Trt) -> Trt:
+    def power(self, op: ops.Power, x: Trt) -> Trt:
         return self._elementwise("POW", x, self._scalar(op.exponent, x))
 
-    def add(self, _: Add, a: Trt, b: Trt) -> Trt:
+    def add(self, _: ops.Add, a: Trt, b: Trt) -> Trt:
         return self._elementwise("SUM", a, b)
 
-    def multiply(self, _: Multiply, a: Trt, b: Trt) -> Trt:
+    def multiply(self, _: ops.Multiply, a: Trt, b: Trt) -> Trt:
         return self._elementwise("PROD", a, b)
 
-    def mat_mul(self, op: MatMul, a: Trt, b: Trt) -> Trt:
+    def mat_mul(self, op: ops.MatMul, a: Trt, b: Trt) -> Trt:
         kinds = self._trt.MatrixOperation
-        transposed = (kinds.TRANSPOSE if flag else kinds.NONE for flag in (op.transpose_a, op.transpose_b))
-        operation_a, operation_b = transposed
-        return self._add("add_matrix_multiply", a, operation_a, b, operation_b)
+        first, second = (kinds.TRANSPOSE if flag else kinds.NONE for flag in (op.transpose_a, op.transpose_b))
+        return self._add("add_matrix_multiply", a, first, b, second)
 
-    def reduce_mean(self, _: ReduceMean, x: Trt) -> Trt:
+    def reduce_mean(self, _: ops.ReduceMean, x: Trt) -> Trt:
         mean = self._add("add_reduce", x, self._trt.ReduceOperation.AVG, PIXELS, True)
         if self.exact and not self._capabilities.strongly_typed:
             # Makes all layers between a non-local block's convolutions one kernel.
             return self._at_least(float(np.finfo(np.float32).min), mean)
         return mean
 
-    def reduce_max(self, _: ReduceMax, x: Trt) -> Trt:
+    def reduce_max(self, _: ops.ReduceMax, x: Trt) -> Trt:
         return self._add("add_reduce", x, self._trt.ReduceOperation.MAX, PIXELS, True)
 
-    def l2_normalize(self, op: L2Normalize, x: Trt) -> Trt:
+    def l2_normalize(self, op: ops.L2Normalize, x: Trt) -> Trt:
         squares = self._elementwise("PROD", x, x)
         total = self._add("add_reduce", squares, self._trt.ReduceOperation.SUM, 1 << 1, True)
         length = self._add("add_unary", total, self._trt.UnaryOperation.SQRT)
         return self._elementwise("DIV", x, self._at_least(op.eps, length))
 
 
-def _gains_by_half(operation: Operation) -> bool:
+def _gains_by_half(operation: ops.Operation) -> bool:
     """Return True if an operation next to int8 is faster in FP16: floating-point convolutions and non-local blocks.
 
     Instance norms are excluded: with FP16 requested, TensorRT 8.6 finds no kernel for them and the layers around them.
     """
-    return isinstance(operation, Multiply) or (isinstance(operation, Convolution) and operation.scale is None)
+    return isinstance(operation, ops.Multiply) or (isinstance(operation, ops.Convolution) and operation.scale is None)

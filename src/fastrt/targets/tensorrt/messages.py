@@ -30,10 +30,10 @@ def make_logger(trt: Trt) -> Trt:
     return Logger()
 
 
-def last_fault(errors: list[str]) -> str:
-    """Return the first error in TensorRT's words, without source locations."""
+def describe_error(errors: list[str]) -> str:
+    """Return the first of TensorRT's error messages, without source locations."""
     if not errors:
-        return "it gave no reason"
+        return "TensorRT reports no reason"
     # The first message names the tensor; later messages report consequences.
     text = errors[0]
     for _ in range(3):

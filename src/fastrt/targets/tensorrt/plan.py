@@ -19,7 +19,7 @@ from fastrt.targets.base import BuildOptions
 from fastrt.targets.engine_info import EngineInfo
 from fastrt.targets.tensorrt.capabilities import Capabilities, Trt
 from fastrt.targets.tensorrt.lowering import TensorRtLowering
-from fastrt.targets.tensorrt.messages import last_fault, make_logger
+from fastrt.targets.tensorrt.messages import describe_error, make_logger
 
 MARK = "fastrt:"
 """Prefix of the network's name, before the description."""
@@ -29,7 +29,10 @@ TIMINGS = 8
 """Number of times that the builder times a kernel; one is too noisy for kernels that take microseconds."""
 
 WORKSPACE = 4 << 30
-"""Bytes that the builder may use for a layer's scratch memory."""
+"""Largest scratch memory of a layer, in bytes. The default is the GPU's whole memory, which other processes may use.
+
+Source: ``MemoryPoolType::kWORKSPACE`` in NvInfer.h.
+"""
 
 
 def build_plan(capabilities: Capabilities, network: Network, info: EngineInfo, options: BuildOptions) -> bytes:
@@ -41,7 +44,7 @@ def build_plan(capabilities: Capabilities, network: Network, info: EngineInfo, o
     """
     trt = capabilities.trt
     if not capabilities.can_build:
-        raise TargetError(f"{capabilities.version} is a runtime without a builder; install the whole of it to build")
+        raise TargetError(f"{capabilities.version}: a runtime without a builder. Install the full TensorRT to build.")
     logger = make_logger(trt)
     builder = trt.Builder(logger)
     half = info.precision in HALVES
@@ -57,19 +60,20 @@ def build_plan(capabilities: Capabilities, network: Network, info: EngineInfo, o
         profile = builder.create_optimization_profile()
         profile.set_shape(network.input.name, *((size, *network.input.shape) for size in (shortest, best, longest)))
         config.add_optimization_profile(profile)
-    faults = len(logger.errors)
+    count = len(logger.errors)
     cache = open_timing_cache(config, options.timing_cache)
-    del logger.errors[faults:]  # a cache of another GPU or version is not a network error
+    del logger.errors[count:]  # a cache of another GPU or version is not a network error
     monitor = _watch(trt, config, options.progress)
     plan = builder.build_serialized_network(definition, config)
     del monitor
     if plan is None:
-        fault = last_fault(logger.errors)
-        if "nvinfer_lean" in fault:
+        reason = describe_error(logger.errors)
+        if "nvinfer_lean" in reason:
             raise TargetError(
-                f"{capabilities.version} makes no version-compatible plans without its lean runtime ({fault})"
+                f"{capabilities.version}: no lean runtime for a version-compatible plan; expected one ({reason})."
+                " Install it."
             )
-        raise EngineError(f"{capabilities.version} cannot build the network: {fault}")
+        raise EngineError(f"{capabilities.version}: it cannot build the network ({reason})")
     if cache is not None and options.timing_cache is not None:
         _save_timing_cache(config, options.timing_cache)
     return bytes(plan)
@@ -137,11 +141,11 @@ def configure(
 def _set_capabilities(capabilities: Capabilities, config: Trt, names: Sequence[str]) -> None:
     known = getattr(capabilities.trt, "ComputeCapability", None)
     if known is None:
-        raise TargetError(f"{capabilities.version} builds for the GPU at hand alone; tensorrt-rtx builds for others")
+        raise TargetError(f"{capabilities.version}: it builds for this GPU only. Use tensorrt-rtx to build for others.")
     config.num_compute_capabilities = len(names)
     for i, name in enumerate(names):
         if not hasattr(known, name.upper()):
-            raise TargetError(f"{capabilities.version} knows no compute capability {name}")
+            raise TargetError(f"{capabilities.version}: unknown compute capability {name}; expected one like sm89")
         config.set_compute_capability(getattr(known, name.upper()), i)
 
 
@@ -184,7 +188,7 @@ def _watch(trt: Trt, config: Trt, progress: Callable[[str, int, int], None] | No
     """Report the outermost phase's name, steps done and total steps to ``progress``, if TensorRT supports it."""
     if progress is None or not hasattr(trt, "IProgressMonitor"):
         return None
-    tell = progress
+    report = progress
 
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]  # the base class is known at run time only
         def __init__(self) -> None:
@@ -194,16 +198,16 @@ def _watch(trt: Trt, config: Trt, progress: Callable[[str, int, int], None] | No
         def phase_start(self, name: str, parent: str | None, steps: int) -> None:
             if parent is None:
                 self.steps[name] = steps
-                tell(name, 0, steps)
+                report(name, 0, steps)
 
         def step_complete(self, name: str, step: int) -> bool:
             if name in self.steps:
-                tell(name, step + 1, self.steps[name])
+                report(name, step + 1, self.steps[name])
             return True
 
         def phase_finish(self, name: str) -> None:
             if name in self.steps:
-                tell(name, self.steps[name], self.steps[name])
+                report(name, self.steps[name], self.steps[name])
 
     config.progress_monitor = Monitor()
     return config.progress_monitor
@@ -220,8 +224,3 @@ def find_description(plan: bytes) -> str | None:
     except (ValueError, RecursionError):
         return None
     return text[:end]
-
-
-def description_of(name: str) -> str | None:
-    """Return the description in an engine's name; None if fastrt did not build the engine."""
-    return name.removeprefix(MARK) if name.startswith(MARK) else None

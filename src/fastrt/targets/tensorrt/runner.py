@@ -9,17 +9,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from queue import Empty, LifoQueue
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 
-from fastrt.arrays import Array, Embeddings
+from fastrt.arrays import Array, Embeddings, ReadyArray
 from fastrt.errors import EngineError, ImageError
 from fastrt.targets.base import LayerTime, Runner
 from fastrt.targets.engine_info import EngineInfo
 from fastrt.targets.tensorrt import cuda
 from fastrt.targets.tensorrt.capabilities import Capabilities, Trt
-from fastrt.targets.tensorrt.device_array import DeviceArray, is_on_device, view_device_array, view_host_array
+from fastrt.targets.tensorrt.device_array import DeviceArray, DeviceView, view_array
 from fastrt.targets.tensorrt.execution_slot import ExecutionSlot, Ports
 from fastrt.targets.tensorrt.inspection import list_layers
 from fastrt.targets.tensorrt.profiler import make_profiler
@@ -46,10 +46,9 @@ class TensorRtRunner(Runner):
     """Runs a plan on one GPU. Threads share its execution slots; each slot runs one batch at a time."""
 
     def __init__(self, capabilities: Capabilities, engine: Trt, info: EngineInfo, ports: Ports, device: int) -> None:
-        self.info = info
+        super().__init__(engine, info)
         self.device = device
         self._capabilities = capabilities
-        self._engine = engine
         self._ports = ports
         self._profiles = _profiles(engine, ports.input_name)
         self.batch = max(longest for _, _, longest in self._profiles)
@@ -61,68 +60,71 @@ class TensorRtRunner(Runner):
 
     def run(self, batch: Array) -> Embeddings:
         with self._slot() as slot:
-            slot.submit(self._address(batch, slot), len(batch), self._padded(len(batch)), pinned=True)
+            self._submit(batch, slot)
             return slot.collect(len(batch))
 
     def run_all(self, batches: Iterable[Array]) -> Iterator[Embeddings]:
         """Yield the embeddings of each batch in order; the next batch is prepared and copied during computation."""
 
         def flight(batch: Array) -> Flight[Embeddings]:
-            def submit(slot: ExecutionSlot) -> None:
-                slot.submit(self._address(batch, slot), len(batch), self._padded(len(batch)), pinned=True)
-
-            return Flight(submit, lambda slot: slot.collect(len(batch)))
+            return Flight(lambda slot: self._submit(batch, slot), lambda slot: slot.collect(len(batch)))
 
         return self._fly(map(flight, batches))
 
-    def run_on_device(self, images: Any, *, stay: bool) -> Embeddings | DeviceArray:
-        """Compute the embeddings of images ``(n, ...)`` in the engine's input profile, on the host or the GPU.
+    def run_array(self, images: ReadyArray) -> Embeddings:
+        view = self._view(images)
+        rows = np.empty((view.shape[0], self._ports.dimension), np.float32)
 
-        Args:
-            images: a NumPy array, or one with ``__cuda_array_interface__`` or DLPack; any number of rows.
-            stay: leave the embeddings on the GPU.
+        def collect(slot: ExecutionSlot, start: int, count: int) -> None:
+            rows[start : start + count] = slot.collect(count)
 
-        Raises:
-            ImageError: shape or dtype differ from the engine's, or there are no images.
-        """
+        self._run_view(view, collect, stay=False)
+        return rows
+
+    def run_on_device(self, images: ReadyArray) -> DeviceArray:
+        view = self._view(images)
+        rows = DeviceArray((view.shape[0], self._ports.dimension), self.device)
+
+        def collect(slot: ExecutionSlot, start: int, count: int) -> None:
+            slot.collect_on_device(rows.pointer + start * self._ports.output_bytes, count)
+
+        self._run_view(view, collect, stay=True)
+        return rows
+
+    def _view(self, images: ReadyArray) -> DeviceView:
+        """Return a view of images, after checking shape and dtype."""
         cuda.set_device(self.device)
-        view = view_device_array(images) if is_on_device(images) else view_host_array(images)
-        wanted = "uint8" if self.info.io == "u8_nhwc_bgr" else "float32"
-        if view.shape[1:] != self._ports.input_shape or view.dtype != wanted:
+        view = view_array(images)
+        shape, dtype = self.info.input_shape, self.info.input_dtype
+        if view.shape[1:] != shape or view.dtype != dtype:
             raise ImageError(
-                f"an array of shape {view.shape} {view.dtype} does not fit the engine,"
-                f" which wants (n, {', '.join(map(str, self._ports.input_shape))}) {wanted}"
+                f"images: an array of shape {view.shape} {view.dtype};"
+                f" expected (n, {', '.join(map(str, shape))}) {dtype}, as the engine takes"
             )
-        count = view.shape[0]
-        if count == 0:
-            raise ImageError("a batch of 0 images has no embeddings; give at least one")
-        result = DeviceArray((count, self._ports.dimension), self.device) if stay else None
-        rows = np.empty((0 if stay else count, self._ports.dimension), np.float32)
+        if view.shape[0] == 0:
+            raise ImageError("images: a batch of 0 images; expected at least one")
+        return view
+
+    def _run_view(self, view: DeviceView, collect: Callable[[ExecutionSlot, int, int], None], *, stay: bool) -> None:
+        """Run the images of a view; ``collect`` takes a slot and its first row and number of rows."""
 
         def flight(start: int) -> Flight[None]:
-            part = min(self.batch, count - start)
+            count = min(self.batch, view.shape[0] - start)
+            source = view.pointer + start * self._ports.input_bytes
+            return Flight(
+                lambda slot: slot.submit(source, count, self._padded(count), stay=stay),
+                lambda slot: collect(slot, start, count),
+            )
 
-            def submit(slot: ExecutionSlot) -> None:
-                slot.submit(view.pointer + start * self._ports.input_bytes, part, self._padded(part), stay=stay)
-
-            def collect(slot: ExecutionSlot) -> None:
-                if result is None:
-                    rows[start : start + part] = slot.collect(part)
-                else:
-                    slot.collect_on_device(result.pointer + start * self._ports.output_bytes, part)
-
-            return Flight(submit, collect)
-
-        for _ in self._fly(map(flight, range(0, count, self.batch))):
+        for _ in self._fly(map(flight, range(0, view.shape[0], self.batch))):
             pass
-        return rows if result is None else result
 
     def pinned(self, count: int) -> Array:
         """Allocate page-locked memory for ``count`` images, from which the GPU copies directly."""
-        self._open()
+        _ = self.engine  # refuses if closed
         cuda.set_device(self.device)
-        dtype = np.uint8 if self.info.io == "u8_nhwc_bgr" else np.float32
-        return cuda.Pinned(count * self._ports.input_bytes).array((count, *self._ports.input_shape), dtype)
+        shape = (count, *self.info.input_shape)
+        return cuda.Pinned(count * self._ports.input_bytes).array(shape, self.info.input_dtype)
 
     def time_layers(self, size: int, runs: int = 40) -> list[LayerTime]:
         """Time each layer by TensorRT's profiler; its kind and format come from the engine inspector.
@@ -134,7 +136,7 @@ class TensorRtRunner(Runner):
             raise EngineError(f"tensorrt: batch {size}; expected {ranges}. Time a batch that the engine takes.")
         profiler = make_profiler(self._capabilities.trt)
         with self._slot() as slot:
-            kinds = {layer.name: layer.kind for layer in list_layers(self._capabilities, self._open())}
+            kinds = {layer.name: layer.kind for layer in list_layers(self._capabilities, self.engine)}
             context = slot.prepare(size, stay=True)
             context.profiler = profiler
             for _ in range(runs):
@@ -142,8 +144,8 @@ class TensorRtRunner(Runner):
             del context
         return [LayerTime(name, kinds.get(name, ""), statistics.median(us)) for name, us in profiler.times.items()]
 
-    def run_tapped(self, batch: Array) -> Mapping[str, Array]:
-        raise EngineError("tensorrt fuses layers, so a plan has no tensors inside to compare; verify it whole")
+    def run_intermediate(self, batch: Array) -> Mapping[str, Array]:
+        raise EngineError("tensorrt: plans have no intermediate outputs. Verify the embeddings, without --layers.")
 
     def close(self) -> None:
         with self._lock:
@@ -154,7 +156,7 @@ class TensorRtRunner(Runner):
             for slot in slots:
                 if slot is not None:
                     slot.close()
-            self._engine = None
+            super().close()
             for _ in range(SLOTS):
                 self._idle.put(None)  # wakes threads that wait for an execution slot; they find the engine closed
 
@@ -174,7 +176,7 @@ class TensorRtRunner(Runner):
         except Empty:
             return None
         try:
-            engine = self._open()
+            engine = self.engine
             cuda.set_device(self.device)
             if slot is None:
                 slot = ExecutionSlot(self._ports, self.batch, _scratch(engine), self._create_context)
@@ -208,39 +210,32 @@ class TensorRtRunner(Runner):
 
     def _land(self, flying: deque[tuple[ExecutionSlot, Flight[T]]]) -> T:
         slot, flight = flying[0]
-        brought = flight.collect(slot)
+        result = flight.collect(slot)
         flying.popleft()
         self._idle.put(slot)
-        return brought
+        return result
 
-    def _address(self, batch: Array, slot: ExecutionSlot) -> int:
-        """Return the source address for the slot: the batch itself if page-locked, otherwise a copy in the slot."""
-        if cuda.is_pinned(batch):
-            return int(batch.ctypes.data)
-        return slot.stage(batch)
+    def _submit(self, batch: Array, slot: ExecutionSlot) -> None:
+        """Submit a batch: from its own memory if page-locked, otherwise from a copy in the slot."""
+        source = batch.ctypes.data if cuda.is_pinned(batch) else slot.stage(batch)
+        slot.submit(source, len(batch), self._padded(len(batch)), pinned=True)
 
     def _padded(self, count: int) -> int:
         return next(size for size in self._sizes if size >= count)
 
     def _create_context(self, size: int, slot: ExecutionSlot) -> Trt:
-        engine = self._open()
         profile = min(
             (i for i, (low, _, high) in enumerate(self._profiles) if low <= size <= high),
             key=lambda i: self._profiles[i][2],
         )
-        context = _create_context(self._capabilities.trt, engine, slot.scratch)
+        context = _create_context(self._capabilities.trt, self.engine, slot.scratch)
         if context is None or not context.set_optimization_profile_async(profile, int(slot.stream.handle)):
             raise EngineError(
-                f"tensorrt makes no context for a batch of {size}; a plan of TensorRT 8 that fastrt did not build may"
-                " allow one context only, and so one size of batch"
+                f"tensorrt: it cannot create a context for a batch of {size}. Use one batch size: a plan of TensorRT 8"
+                " from another tool may allow only one context."
             )
         slot.stream.wait()
         return context
-
-    def _open(self) -> Trt:
-        if self._engine is None:
-            raise EngineError("the session is closed; load the engine again")
-        return self._engine
 
 
 def _profiles(engine: Trt, name: str) -> list[tuple[int, int, int]]:

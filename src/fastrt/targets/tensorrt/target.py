@@ -6,22 +6,20 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
-
 from fastrt.arrays import Shape
 from fastrt.errors import EngineError, TargetError
 from fastrt.ir.network import Network
 from fastrt.passes.quantize import Placement
 from fastrt.targets.base import BuildOptions, Layer, Mode, Runner, Target
-from fastrt.targets.engine_info import EngineInfo, read_info
+from fastrt.targets.engine_info import EngineInfo, parse_info, read_info
 from fastrt.targets.table import ROWS
 from fastrt.targets.tensorrt import cuda
 from fastrt.targets.tensorrt.capabilities import Capabilities, Trt, find_capabilities
 from fastrt.targets.tensorrt.execution_slot import Ports
 from fastrt.targets.tensorrt.inspection import list_layers
 from fastrt.targets.tensorrt.lowering import FEW
-from fastrt.targets.tensorrt.messages import last_fault, make_logger
-from fastrt.targets.tensorrt.plan import build_plan, description_of, find_description
+from fastrt.targets.tensorrt.messages import describe_error, make_logger
+from fastrt.targets.tensorrt.plan import MARK, build_plan, find_description
 from fastrt.targets.tensorrt.runner import TensorRtRunner
 
 
@@ -46,12 +44,12 @@ class TensorRtTarget(Target, row=ROWS["tensorrt"]):
     def build(self, network: Network, path: Path, info: EngineInfo, options: BuildOptions) -> None:
         capabilities = find_capabilities(self.name)
         if self.name == "tensorrt" and cuda.count_devices() == 0:
-            raise TargetError("tensorrt builds on the GPU that the engine is for, and there is none here")
+            raise TargetError("tensorrt: no GPU on this host; expected the GPU that the engine is for. Build there.")
         path.write_bytes(build_plan(capabilities, network, info, options))
 
-    def load(self, path: Path, device: str, taps: bool | Collection[str] = False, mode: Mode = "latency") -> Runner:
-        if taps:
-            raise TargetError("tensorrt fuses layers, so a plan has no tensors inside to compare; verify it whole")
+    def load(self, path: Path, device: str, intermediate: Collection[str] = (), mode: Mode = "latency") -> Runner:
+        if intermediate:
+            raise TargetError("tensorrt: plans have no intermediate outputs. Verify the embeddings, without --layers.")
         index = cuda.find_device(device)
         cuda.set_device(index)
         capabilities, engine = self._open(path, index)
@@ -61,10 +59,7 @@ class TensorRtTarget(Target, row=ROWS["tensorrt"]):
     def describe(self, path: Path) -> EngineInfo:
         text = find_description(path.read_bytes())
         if text is not None:
-            try:
-                return EngineInfo.model_validate_json(text)
-            except ValueError:
-                raise EngineError(f"{path} describes itself in a way this fastrt cannot read; build it again") from None
+            return parse_info(text, path)
         cuda.set_device(cuda.find_device("cuda:0"))
         capabilities, engine = self._open(path, 0)
         return _read_ports(capabilities, engine, self.name, path)[0]
@@ -85,20 +80,20 @@ class TensorRtTarget(Target, row=ROWS["tensorrt"]):
         logger = make_logger(trt)
         runtime = trt.Runtime(logger)
         plan = path.read_bytes()
-        info = _peek(plan)
+        text = find_description(plan)
+        info = None if text is None else parse_info(text, path)
         if info is not None and info.version_compatible:
-            # Such a plan contains its version's lean runtime as code; its description says that fastrt built it.
+            # The plan contains its version's lean runtime as code. The description shows that fastrt built it.
             runtime.engine_host_code_allowed = True
         engine = runtime.deserialize_cuda_engine(plan)
         if engine is None:
-            made = f"{info.built_with} for {info.device or 'a GPU it does not name'}" if info is not None else None
-            here = f"{capabilities.version} on {cuda.describe_device(device)}"
-            what = (
-                f"{path} was built with {made}; this is {here}" if made else f"{path} is no plan that {here} can read"
-            )
+            made = "an unknown TensorRT, or no plan"
+            if info is not None:
+                made = f"{info.built_with} for {info.device or 'any GPU'}"
             raise EngineError(
-                f"{what} ({last_fault(logger.errors)}); build it again here"
-                " (--version-compatible and --hardware-compatible make plans that travel)"
+                f"{path}: a plan of {made}; expected one of {capabilities.version} for {cuda.describe_device(device)}"
+                f" ({describe_error(logger.errors)}). Build it again here, or with --version-compatible or"
+                " --hardware-compatible."
             )
         return capabilities, engine
 
@@ -110,27 +105,18 @@ class TensorRtRtxTarget(TensorRtTarget, row=ROWS["tensorrt-rtx"]):
     builds_elsewhere: ClassVar[bool] = True
 
 
-def _peek(plan: bytes) -> EngineInfo | None:
-    text = find_description(plan)
-    try:
-        return None if text is None else EngineInfo.model_validate_json(text)
-    except ValueError:
-        return None
-
-
 def _read_ports(capabilities: Capabilities, engine: Trt, target: str, path: Path) -> tuple[EngineInfo, Ports]:
     names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
     mode = capabilities.trt.TensorIOMode
     inputs = [name for name in names if engine.get_tensor_mode(name) == mode.INPUT]
     outputs = [name for name in names if engine.get_tensor_mode(name) == mode.OUTPUT]
     described = [(name, _shape(engine, name), _dtype(capabilities, engine, name)) for name in inputs]
-    text = description_of(engine.name or "")
+    title = engine.name or ""
+    text = title.removeprefix(MARK) if title.startswith(MARK) else None
     info = read_info(text, target, path, described, [_shape(engine, name) for name in outputs])
-    if _dtype(capabilities, engine, outputs[0]) != "float32":
-        raise EngineError(f"{path} gives {outputs[0]} as {_dtype(capabilities, engine, outputs[0])}; float32 is wanted")
-    (name, shape, dtype) = described[0]
-    item = int(np.prod(shape[1:])) * np.dtype(dtype).itemsize
-    return info, Ports(name, outputs[0], item, info.embedding_dim, shape[1:])
+    if (found := _dtype(capabilities, engine, outputs[0])) != "float32":
+        raise EngineError(f"{path}: output {outputs[0]} in {found}; expected float32")
+    return info, Ports(inputs[0], outputs[0], info)
 
 
 def _shape(engine: Trt, name: str) -> Shape:
