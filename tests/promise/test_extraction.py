@@ -123,6 +123,16 @@ def test_two_processes_do_not_write_one_output(place: Path) -> None:
         Store("e.npy", INFO, images)
 
 
+@pytest.mark.parametrize("name", ["e.json", "e.npy.part", "e.npy.journal"])
+def test_an_output_that_cannot_be_written_is_named(name: str, run: Run, place: Path) -> None:
+    interrupt("e.npy")
+    (place / name).unlink(missing_ok=True)
+    (place / name).mkdir()
+    done = run("embed", "a.npz", "crops", "-o", "e.npy")
+    assert done.code == 2
+    assert done.err.startswith(f"error: {name}: exists" if name == "e.json" else "error: e.npy: cannot be written (")
+
+
 @pytest.mark.parametrize("what", ["row", "line", "header of a row file"])
 def test_damaged_batches_are_embedded_again_and_it_is_said(what: str, place: Path, run: Run) -> None:
     interrupt("e.npy", after=4)
@@ -212,6 +222,7 @@ while status:
     for path in Path().glob("*e.*"):
         if killed % 2:
             path.unlink()
+    print("killed after", lines, "lines", file=sys.stderr)
     status = run(killed % 4 == 0, lines)
     assert status in (0, signal.SIGKILL), status
     if Path("e.npy").exists():

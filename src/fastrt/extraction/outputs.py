@@ -14,7 +14,7 @@ import numpy as np
 from fastrt.engine.stream import Embedded
 from fastrt.errors import OutputError
 from fastrt.extraction.job import Job, parse_job, parse_json
-from fastrt.files import ESCAPED, check_place, written_whole
+from fastrt.files import ESCAPED, check_place, writing, written_whole
 from fastrt.targets.engine_info import EngineInfo
 
 HEADER = ("row", "image")
@@ -33,7 +33,8 @@ def save_embeddings(embedded: Embedded, path: str | os.PathLike[str], info: Engi
             not written by this function.
     """
     path = Path(path)
-    check_outputs(path)
+    with writing(path):
+        check_outputs(path)
     # The embeddings are moved last, so they never exist without their names.
     with written_whole(path) as new_path:
         with new_path.open("wb") as file:

@@ -81,8 +81,12 @@ class Store:
                 raise self._job.refuse(done, f"{self.path}: embeddings")
             journal_path = self.path.with_name(self.path.name + JOURNAL)
             self._journal = Journal(journal_path, self._job, self._rows_path, restart=restart)
-            self._rows_file = self._rows_path.open("r+b" if self._rows_path.exists() else "w+b")
-            self._resume()
+            try:
+                self._rows_file = self._rows_path.open("r+b" if self._rows_path.exists() else "w+b")
+                self._resume()
+            except BaseException:
+                self._journal.close()
+                raise
 
     def append(self, piece: Embedded) -> None:
         """Append the embeddings of the next files.
