@@ -25,7 +25,7 @@ class Job:
 
     Attributes:
         engine: the engine, for messages.
-        identity: SHA-256 of the engine's metadata and, if its path is known, of its files.
+        identity: SHA-256 of the engine's files; if its path is unknown, of its metadata.
         device: the device; None if unknown.
         files: number of files.
         first: name of the first file.
@@ -61,7 +61,7 @@ class Job:
 
     def _differences(self, other: Job | None) -> str:
         if other is None:
-            return "another version of fastrt"
+            return "an unknown engine and unknown files"
         if other.identity != self.identity:
             return f"another engine ({other.engine})"
         if other.device != self.device:
@@ -75,9 +75,11 @@ def describe_job(
     info: EngineInfo, images: Sequence[Path], engine: str | os.PathLike[str] | None, device: str | None
 ) -> Job:
     """Describe the job of embedding ``images``; ``engine`` is the engine's file, if known."""
-    identity = hashlib.sha256(info.to_text().encode())
+    identity = hashlib.sha256()
     name = f"{info.target} {info.precision or ''}".strip()
-    if engine is not None:
+    if engine is None:
+        identity.update(info.to_text().encode())
+    else:
         name = f"{_escape(engine)}, {name}"
         row = ROWS[SUFFIXES[Path(engine).suffix.lower()]]
         device = device or row.device
