@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from fastrt.cli.arguments import AsJson, Device, Engine
-from fastrt.cli.output import progress_bar, say, say_json, say_note, say_unreadable
+from fastrt.cli.output import progress_bar, say, say_json, say_note
+from fastrt.cli.unreadable import say_unreadable
 from fastrt.engine.load import load
 from fastrt.extraction import Store, find_images, stream_embeddings
 from fastrt.targets.base import Mode
@@ -40,17 +41,17 @@ def run(
         load(engine, device, batch=batch, mode=mode) as session,
         Store(output, session.info, images, engine=engine, device=device, restart=restart) as store,
     ):
-        if store.files:
-            say_note(f"resuming an interrupted job: {store.files} of {len(images)} images are done")
+        stage = "resuming" if store.files else "embedding"
         try:
             with progress_bar(rate="images") as progress:
-                task = progress.add_task("embedding", total=len(images), completed=store.files)
+                task = progress.add_task(stage, total=len(images), completed=store.files)
                 for piece in stream_embeddings(session, images[store.files :]):
                     store.append(piece)
                     progress.advance(task, piece.files)
         except KeyboardInterrupt:
             say_note(f"{store.files} of {len(images)} images are done; run the same command to resume")
             raise
+        say_unreadable(store.unreadable, len(images))
         names, table = store.finish()
     dim = session.info.embedding_dim
     if as_json:
@@ -60,5 +61,4 @@ def run(
     else:
         say(f"{output}: {store.rows} embeddings of {dim} numbers, names in {names} and {table}")
     if store.unreadable:
-        say_unreadable(store.unreadable, len(images))
         raise typer.Exit(1)

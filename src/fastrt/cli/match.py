@@ -7,7 +7,8 @@ import typer
 from rich.table import Table
 
 from fastrt.cli.arguments import AsJson, Device
-from fastrt.cli.output import progress_bar, result_console, say, say_json, say_unreadable
+from fastrt.cli.output import progress_bar, result_console, say, say_json
+from fastrt.cli.unreadable import say_unreadable
 from fastrt.engine.load import load
 from fastrt.evaluation.match import DECIMALS, Matches, match
 from fastrt.evaluation.match_page import VERDICTS, check_page, write_page
@@ -54,8 +55,7 @@ def run(
                 own_files=own_files,
                 advance=lambda done: progress.advance(task, done),
             )
-    if found.unreadable:
-        say_unreadable(found.unreadable, found.files)
+    say_unreadable(found.unreadable, found.files)
     if html is not None:
         write_page(html, found, session.info, threshold)
     if as_json:

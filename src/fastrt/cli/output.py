@@ -5,15 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from rich.console import Console
 from rich.progress import Progress, ProgressColumn, Task, TaskID
 from rich.text import Text
-
-from fastrt.engine.stream import was_read
 
 logger = logging.getLogger("fastrt")
 
@@ -86,19 +83,6 @@ class Notes(logging.Handler):
 def say_note(text: str) -> None:
     """Log a decision or an omission as a warning; `Notes` prints it."""
     logger.warning("%s", text)
-
-
-def say_unreadable(unreadable: Sequence[tuple[Path, str]], files: int) -> None:
-    """Name the files, of ``files``, that have no embedding, with the reasons."""
-    groups = {
-        "could not be read": [reason for _, reason in unreadable if not was_read(reason)],
-        "have no finite embedding": [reason for _, reason in unreadable if was_read(reason)],
-    }
-    for what, reasons in groups.items():
-        if reasons:
-            say_note(f"{len(reasons)} of {files} images {what}:")
-        for reason in reasons:
-            say_note(reason)
 
 
 def say_error(text: str) -> None:
