@@ -94,6 +94,7 @@ def test_the_same_job_resumes_whatever_the_batch(run: Run, place: Path) -> None:
     (place / "copy.npz").write_bytes((place / "a.npz").read_bytes())  # the same engine under another name
     done = run("embed", "copy.npz", "crops", "-o", "e.npy", "--batch", 3, "--device", "cpu")
     assert done.code == 0, done.err
+    assert "resuming an interrupted job: 4 of 9 images are done" in done.err
     with open_session() as session:
         whole = session.embed_files(sorted(Path("crops").iterdir()))
     np.testing.assert_array_equal(np.load("e.npy"), whole.embeddings)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from fastrt.cli.arguments import AsJson, Device, Engine
-from fastrt.cli.output import progress_bar, say, say_json, say_note
+from fastrt.cli.output import progress_bar, progress_console, say, say_json, say_note
 from fastrt.cli.unreadable import say_unreadable
 from fastrt.engine.load import load
 from fastrt.extraction import Store, find_images, stream_embeddings
@@ -41,10 +41,11 @@ def run(
         load(engine, device, batch=batch, mode=mode) as session,
         Store(output, session.info, images, engine=engine, device=device, restart=restart) as store,
     ):
-        stage = "resuming" if store.files else "embedding"
+        if store.files:
+            progress_console().print(f"resuming an interrupted job: {store.files} of {len(images)} images are done")
         try:
             with progress_bar(rate="images") as progress:
-                task = progress.add_task(stage, total=len(images), completed=store.files)
+                task = progress.add_task("embedding", total=len(images), completed=store.files)
                 for piece in stream_embeddings(session, images[store.files :]):
                     store.append(piece)
                     progress.advance(task, piece.files)
