@@ -14,7 +14,6 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import cv2
 import numpy as np
 import PIL.Image
 import PIL.ImageFile
@@ -285,12 +284,13 @@ def test_files_named_twice_keep_their_rows(place: Path) -> None:
 
 
 def state_of_the_process() -> dict[str, object]:
+    opencv = sys.modules.get("cv2")
     return {
         "warnings": (list(warnings.filters), warnings.showwarning),
         "folder": Path.cwd(),
         "environment": dict(os.environ),
         "signals": [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)],
-        "opencv": cv2.getNumThreads(),
+        "opencv": opencv and opencv.getNumThreads(),
         "pillow": (PIL.Image.MAX_IMAGE_PIXELS, PIL.ImageFile.LOAD_TRUNCATED_IMAGES, PIL.ImageFile.MAXBLOCK),
         "numpy": np.geterr(),
         "logging": [(log.level, list(log.handlers)) for log in (logging.getLogger(), logging.getLogger("fastrt"))],
@@ -303,12 +303,14 @@ def test_threads_that_embed_change_nothing_of_the_process(small: Small, tmp_path
     paths = paint(tmp_path, COLOURS)
     PIL.Image.new("P", (4, 8)).save(tmp_path / "palette.png", transparency=b"\0\1")  # Pillow warns of it
     paths += [tmp_path / "palette.png", tmp_path / "missing.png"]
-    with fastrt.load(small.engine, batch=2) as session:
+    fastrt.build(small.network, tmp_path / "opencv.xml", resampler="cv2-cubic")
+    with fastrt.load(small.engine, batch=2) as session, fastrt.load(tmp_path / "opencv.xml", batch=2) as opencv:
+        opencv.embed_files(paths)
         session.embed_files(paths)  # libraries set themselves up at their first use
         before = state_of_the_process()
         for _ in range(5):
             with ThreadPoolExecutor(8) as pool:
-                done = list(pool.map(lambda _: session.embed_files(paths), range(8)))
+                done = list(pool.map(lambda one: one.embed_files(paths), 4 * [session, opencv]))
             assert state_of_the_process() == before
     assert all(len(embedded.paths) == 10 for embedded in done)
 

@@ -38,7 +38,8 @@ HEAD = """\
   section { border-top: 1px solid var(--plain); display: flex; flex-wrap: wrap; gap: .75rem; padding: .75rem 0; }
   figure { margin: 0; width: 8.5rem; }
   figure.query { margin-right: 1rem; }
-  img { border: 3px solid var(--plain); box-sizing: border-box; display: block; height: auto; width: 100%; }
+  img { border: 3px solid var(--plain); box-sizing: border-box; display: block; height: 12rem; object-fit: contain;
+    width: 100%; }
   figure.same img { border-color: var(--same); }
   figure.different img { border-color: var(--different); }
   figcaption { font-size: .8rem; overflow-wrap: anywhere; }
