@@ -12,11 +12,12 @@ from fastrt.engine.stream import was_read
 def say_unreadable(unreadable: Sequence[tuple[Path, str]], files: int) -> None:
     """Name the files, of ``files``, that have no embedding, with the reasons."""
     groups = {
-        "could not be read": [reason for _, reason in unreadable if not was_read(reason)],
-        "have no finite embedding": [reason for _, reason in unreadable if was_read(reason)],
+        "could not be read": [(path, reason) for path, reason in unreadable if not was_read(reason)],
+        "have no finite embedding": [(path, reason) for path, reason in unreadable if was_read(reason)],
     }
-    for what, reasons in groups.items():
-        if reasons:
-            say_note(f"{len(reasons)} of {files} images {what}:")
-        for reason in reasons:
+    for what, group in groups.items():
+        if group:
+            more = f" and {len(group) - 1} more" if len(group) > 1 else ""
+            say_note(f"{len(group)} of {files} images {what}: {group[0][0]}{more}")
+        for _, reason in group:
             say_note(reason)
