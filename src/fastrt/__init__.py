@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from fastrt.engine.session import Session
     from fastrt.engine.verify import verify
     from fastrt.evaluation.evaluate import Scores, evaluate
+    from fastrt.evaluation.match import Matches, match
     from fastrt.images.preprocess import read_image
     from fastrt.ir.network import Network
     from fastrt.models.config import load_spec, preset_names
@@ -63,6 +64,7 @@ __all__ = [
     "FastrtError",
     "Guess",
     "ImageError",
+    "Matches",
     "Model",
     "ModelSpec",
     "Network",
@@ -90,6 +92,7 @@ __all__ = [
     "load_model",
     "load_spec",
     "load_weights",
+    "match",
     "preset_names",
     "read_image",
     "read_table",
@@ -105,6 +108,7 @@ _HOMES = {
     "engine.session": "Session",
     "engine.verify": "verify",
     "evaluation.evaluate": "Scores evaluate",
+    "evaluation.match": "Matches match",
     "images.preprocess": "read_image",
     "ir.network": "Network",
     "models.config": "load_spec preset_names",

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fastrt.cli import benchmark, build, calibrate, convert, demo, doctor, embed, evaluate, inspect, verify
+from fastrt.cli import benchmark, build, calibrate, convert, demo, doctor, embed, evaluate, inspect, match, verify
 from fastrt.cli.arguments import join_pairs
 from fastrt.cli.explain import explain
 from fastrt.cli.output import Notes, say_error
@@ -24,7 +24,7 @@ class EmptyError(FastrtError):
     """An argument of a command that is empty."""
 
 
-VERBS = (convert, inspect, calibrate, build, embed, verify, evaluate, benchmark, demo, doctor)
+VERBS = (convert, inspect, calibrate, build, embed, verify, match, evaluate, benchmark, demo, doctor)
 
 app = typer.Typer(
     name="fastrt",
