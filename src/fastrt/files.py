@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,6 +20,18 @@ def check_place(path: Path) -> None:
         raise OutputError(f"{path}: folder {path.parent} does not exist; expected an existing folder. Create it first.")
     if path.is_dir():
         raise OutputError(f"{path}: is a folder; expected a file. Name a file in it.")
+
+
+def refuse_inputs(outputs: Iterable[Path], inputs: Iterable[str | os.PathLike[str] | None]) -> None:
+    """Raise `OutputError` if an output is the file of an input, also through links or another case of its name.
+
+    Outputs that a user names are replaced as a whole, but never an input of the same command.
+    """
+    given = [Path(path) for path in inputs if path is not None]
+    for output in outputs:
+        for path in given:
+            if output.exists() and path.exists() and output.samefile(path):
+                raise OutputError(f"{output}: is the input {path}; expected another file. Name another output.")
 
 
 @contextmanager
