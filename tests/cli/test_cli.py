@@ -20,6 +20,7 @@ from conftest import Run, Small
 from fastrt.cli import main
 from fastrt.demo import demonstrate
 from fastrt.images.drawing import draw_person
+from fastrt.timing import interleaved
 
 
 def test_help_imports_no_runtime() -> None:
@@ -165,9 +166,10 @@ def test_a_name_that_the_terminal_has_no_letters_for_is_no_failure(small: Small,
 
 
 def test_demo_goes_the_whole_way(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With fewer people; the tutorial's page is tried with all of them."""
+    """With fewer people."""
     for name, count in (("PEOPLE", 20), ("DISTRACTORS", 50), ("CALIBRATED", 48)):
         monkeypatch.setattr(demonstrate, name, count)
+    monkeypatch.setattr(interleaved, "ROUNDS", 3)
     done = run("demo", "-o", tmp_path / "demo")
     assert done.code == 0, done.err
     assert "verified" in done.out
@@ -371,9 +373,9 @@ def test_calibrate_and_build_int8(run: Run, small: Small, crops: Path, tmp_path:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--precision", "int8"), "int8 needs to know which values the tensors take"),
-        (("--precision", "int8", "--calibration", "nowhere.json"), "cannot read the calibration table nowhere.json"),
-        (("--min-similarity", "0.99"), "min_similarity, images and compare are for int8, and fp32 was asked for"),
+        (("--precision", "int8"), "precision int8: no calibration table; expected the network's. Calibrate first: fastrt calibrate."),
+        (("--precision", "int8", "--calibration", "nowhere.json"), "nowhere.json: cannot be read"),
+        (("--min-similarity", "0.99"), "precision fp32: min_similarity, images or compare is given; expected them for int8 only"),
     ],
 )
 def test_int8_asked_for_wrongly(run: Run, small: Small, tmp_path: Path, words: tuple[str, ...], message: str) -> None:
@@ -411,7 +413,7 @@ def test_int8_for_other_machines_is_built_without_a_comparison(
     words = ("--precision", "int8", "--calibration", tmp_path / "table.json")
     result = run("build", *model, *words, "-o", tmp_path / "engine.rtx")
     assert result.code == 0, result.err
-    assert "what int8 changed is not measured, as the engine cannot run here" in result.err
+    assert "int8 is not compared with fp32, because the engine cannot run on this host" in result.err
     assert {path.name for path in tmp_path.iterdir()} == {"table.json", "engine.rtx"}
 
 

@@ -16,9 +16,11 @@ from scripts.cli_reference import PAGE, render
 
 import fastrt
 from fastrt.cli import main
+from fastrt.demo import demonstrate
 from fastrt.images.drawing import draw_person
 from fastrt.models.backbones.table import BACKBONES
 from fastrt.testing.untrained import draw_weights
+from fastrt.timing import interleaved
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 BLOCK = re.compile(r"```(python|console)\n(.*?)```", re.DOTALL)
@@ -58,8 +60,11 @@ def _backbones() -> Iterator[None]:
 
 @pytest.mark.parametrize("page", [page for page in BLOCKS if BLOCKS[page]], ids=lambda page: page.name)
 def test_what_a_page_shows_runs(page: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In its order, as what is shown later goes on from what was shown before."""
+    """In its order, as what is shown later goes on from what was shown before; `tests/cli` tries more of the demo."""
     monkeypatch.chdir(workplace)
+    for name, value in (("PEOPLE", 8), ("DISTRACTORS", 20), ("CALIBRATED", 16), ("PRECISIONS", ("fp32", "int8"))):
+        monkeypatch.setattr(demonstrate, name, value)
+    monkeypatch.setattr(interleaved, "ROUNDS", 3)
     for language, text in BLOCKS[page]:
         if language == "python":
             exec(compile(text, page.name, "exec", dont_inherit=True), {})

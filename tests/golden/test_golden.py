@@ -33,16 +33,19 @@ def test_engines_give_fastreids_embeddings(name: str, suffix: str, tmp_path: Pat
     io: Io = "f32_nchw_rgb" if suffix == ".onnx" else "u8_nhwc_bgr"
     path = tmp_path / f"engine{suffix}"
     fastrt.build(case.network, path, normalize=False, io=io)
+    count = 1 if suffix == ".npz" else len(case.images)  # the first test has the reference compute them all
     with fastrt.load(path) as session:
-        embeddings = session(case.images)
+        embeddings = session(case.images[:count])
     allowed = max(TOLERANCE, 3 * case.noise)
-    assert distance(embeddings, case.exact) <= allowed
-    assert distance(embeddings, case.embeddings) <= allowed
+    assert distance(embeddings, case.exact[:count]) <= allowed
+    assert distance(embeddings, case.embeddings[:count]) <= allowed
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_openvino_engines_verify(name: str, tmp_path: Path) -> None:
+def test_openvino_engines_verify(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reference's embeddings are not computed again: they are FastReID's, as the first test shows."""
     case = load_golden(name)
+    monkeypatch.setattr("fastrt.engine.verify._embed", lambda *_: case.exact)
     fastrt.build(case.network, tmp_path / "engine.xml")
     with fastrt.load(tmp_path / "engine.xml") as session:
         report = fastrt.verify(session, case.network, list(case.images))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import fastrt
-from fastrt.testing.untrained import draw_weights
+from shapes import make_shapes
 
 FOLDER = Path(__file__).parent / "networks"
 
@@ -16,7 +16,7 @@ FOLDER = Path(__file__).parent / "networks"
 @pytest.mark.parametrize("name", fastrt.preset_names())
 def test_a_preset_describes_the_network_that_it_did(name: str) -> None:
     spec = fastrt.load_spec(name)
-    text = f"{fastrt.build_network(spec, draw_weights(spec))}\n"
+    text = f"{fastrt.build_network(spec, make_shapes(spec))}\n"
     page = FOLDER / f"{name}.txt"
     if os.environ.get("FASTRT_WRITE_NETWORKS"):
         page.write_text(text)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 from collections import Counter
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +34,21 @@ from fastrt.testing.untrained import draw_weights
 IMAGES = [draw_person(i, 0, 64, 32) for i in range(4)]
 
 
+@cache
 def _network(preset: str) -> fastrt.Network:
     spec = fastrt.load_spec(preset, ["INPUT.SIZE_TEST", [64, 32]])
     return fastrt.build_network(spec, draw_weights(spec))
 
 
+@cache
+def _table(preset: str) -> fastrt.CalibrationTable:
+    return fastrt.calibrate(_network(preset), IMAGES, "minmax")
+
+
 @pytest.mark.parametrize("preset", fastrt.preset_names())
 def test_every_convolution_of_the_backbone_runs_in_int8_on_openvino(preset: str, tmp_path: Path) -> None:
     network = _network(preset)
-    table = fastrt.calibrate(network, IMAGES, "minmax")
+    table = _table(preset)
     path = tmp_path / "engine.xml"
     fastrt.build(network, path, precision="int8", table=table)
     graph = ov.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}).get_runtime_model()
@@ -63,7 +70,7 @@ def test_every_convolution_of_the_backbone_runs_in_int8_on_openvino(preset: str,
 @pytest.mark.parametrize("preset", ["kd-r18-r101_ibn", "sbs_R50-ibn"])
 def test_tensorrt_builds_int8(preset: str, tmp_path: Path) -> None:
     network = _network(preset)
-    table = fastrt.calibrate(network, IMAGES, "minmax")
+    table = _table(preset)
     sizes = {}
     for precision, given in (("fp16", None), ("int8", table)):
         path = tmp_path / f"{precision}.rtx"
@@ -78,7 +85,7 @@ def test_onnxruntime_convolves_integers(tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     network = _network("kd-r18-r101_ibn")
     path = tmp_path / "engine.onnx"
-    fastrt.build(network, path, precision="int8", table=fastrt.calibrate(network, IMAGES, "minmax"))
+    fastrt.build(network, path, precision="int8", table=_table("kd-r18-r101_ibn"))
     options = onnxruntime.SessionOptions()
     options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
     options.log_severity_level = 4
@@ -95,7 +102,7 @@ def test_onnxruntime_convolves_integers(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("preset", "least"), [("kd-r18-r101_ibn", 0.99), ("sbs_r34_distill", 0.96)])
 def test_an_engine_matches_its_int8_reference(preset: str, least: float, suffix: str, tmp_path: Path) -> None:
     network = _network(preset)
-    table = fastrt.calibrate(network, IMAGES, "minmax")
+    table = _table(preset)
     path = tmp_path / f"engine{suffix}"
     fastrt.build(network, path, precision="int8", table=table)
     with fastrt.load(path) as session:
@@ -109,7 +116,7 @@ def test_an_engine_matches_its_int8_reference(preset: str, least: float, suffix:
 
 def test_the_reference_target_computes_the_grid_of_openvino(tmp_path: Path) -> None:
     network = _network("kd-r18-r101_ibn")
-    table = fastrt.calibrate(network, IMAGES, "minmax")
+    table = _table("kd-r18-r101_ibn")
     rows = {}
     for suffix in (".xml", ".npz"):
         path = tmp_path / f"engine{suffix}"
@@ -150,7 +157,7 @@ def test_the_largest_sums_do_not_saturate(target: str, inputs: int, kernel: int,
 
 def test_a_runtime_with_other_results_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     network = _network("kd-r18-r101_ibn")
-    table = fastrt.calibrate(network, IMAGES, "minmax")
+    table = _table("kd-r18-r101_ibn")
     build = OpenVinoTarget.build
 
     def build_saturated(self: Any, network: Network, *others: Any) -> None:
@@ -179,7 +186,7 @@ def test_a_runtime_with_other_results_is_refused(tmp_path: Path, monkeypatch: py
 
 def test_a_table_is_for_int8_engines(tmp_path: Path) -> None:
     network = _network("kd-r18-r101_ibn")
-    table = fastrt.calibrate(network, IMAGES, "minmax")
+    table = _table("kd-r18-r101_ibn")
     fastrt.build(network, tmp_path / "engine.xml")
     with (
         fastrt.load(tmp_path / "engine.xml") as session,
@@ -190,7 +197,7 @@ def test_a_table_is_for_int8_engines(tmp_path: Path) -> None:
 
 def test_a_table_that_the_engine_was_not_built_with_is_refused(tmp_path: Path) -> None:
     network = _network("kd-r18-r101_ibn")
-    table = fastrt.calibrate(network, IMAGES, "minmax")
+    table = _table("kd-r18-r101_ibn")
     fastrt.build(network, tmp_path / "engine.xml", precision="int8", table=table)
     other = fastrt.calibrate(network, IMAGES[:3], "minmax")
     with (

@@ -15,6 +15,7 @@ from fastrt.targets.engine_info import EngineInfo
 from fastrt.targets.tensorrt.lowering import TensorRtLowering
 from fastrt.targets.tensorrt.target import TensorRtTarget
 from fastrt.testing.untrained import draw_weights
+from shapes import make_shapes
 from targets.tensorrt.fake_definition import Definition, make_capabilities
 
 SPEC = fastrt.load_spec(None, ["MODEL.BACKBONE.DEPTH", "18x", "INPUT.SIZE_TEST", [64, 32]])
@@ -63,7 +64,7 @@ def test_instance_norms_are_group_norms_for_many_images(batch: int, by_groups: b
 
 def test_select_layers_join_their_surroundings() -> None:
     """The input stage up to its cast to FP16, and an embedding's length."""
-    network = prepare(fastrt.build_network(SPEC, draw_weights(SPEC)), INFO, strongly_typed=True)
+    network = prepare(fastrt.build_network(SPEC, make_shapes(SPEC)), INFO, strongly_typed=True)
     definition, _ = _lower(network)
     selects = [layer for layer in definition.layers if layer.type == "SELECT"]
     assert [layer.name.partition(".")[0] for layer in selects] == ["images", "embedding"]

@@ -5,7 +5,7 @@ import pytest
 
 import fastrt
 from fastrt.arrays import Array
-from fastrt.testing.untrained import draw_weights
+from shapes import make_shapes
 
 SMALL = {"image_size": (32, 32)}
 SPECS = [
@@ -20,7 +20,7 @@ SPECS = [
 @pytest.mark.parametrize("flat", [False, True])
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.title)
 def test_names_show_these_settings(spec: fastrt.ModelSpec, flat: bool) -> None:
-    arrays = draw_weights(spec)
+    arrays = make_shapes(spec)
     if flat:
         arrays = {name: array.reshape(-1) for name, array in arrays.items()}
     guess = fastrt.guess_spec(arrays)

@@ -7,10 +7,10 @@ import fastrt
 from fastrt.arrays import Array
 from fastrt.models.backbones.resnet import ResNet
 from fastrt.models.versions import migrate, recognise_version
-from fastrt.testing.untrained import draw_weights
+from shapes import make_shapes
 
 SPEC = fastrt.ModelSpec(depth="50x", with_nl=True, image_size=(32, 32))
-MODERN = draw_weights(SPEC)
+MODERN = make_shapes(SPEC)
 
 
 def _arrays(version: str, non_local: bool = True) -> dict[str, Array]:
@@ -109,7 +109,7 @@ def test_the_checkpoints_pixel_values_win(caplog: pytest.LogCaptureFixture) -> N
 def test_a_reduction_head_has_its_leaky_relu() -> None:
     spec = fastrt.load_spec({"MODEL": {"HEADS": {"NAME": "ReductionHead", "REDUCTION_DIM": 8}}})
     spec = spec.replace(image_size=(32, 32), depth="18x")
-    arrays = draw_weights(fastrt.ModelSpec(depth="18x", image_size=(32, 32), embedding_dim=8))
+    arrays = make_shapes(fastrt.ModelSpec(depth="18x", image_size=(32, 32), embedding_dim=8))
     for leaf in ("weight", "bias", "running_mean", "running_var"):
         arrays[f"heads.bnneck.{leaf}"] = np.full(8, 0.5, np.float32)
     network = fastrt.build_network(spec, arrays)

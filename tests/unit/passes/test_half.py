@@ -18,6 +18,7 @@ from fastrt.targets.engine_info import EngineInfo
 from fastrt.targets.reference import Reference
 from fastrt.targets.registry import find_target
 from fastrt.testing.untrained import draw_weights
+from shapes import make_shapes
 from unrounded import UnroundedReference
 
 SPEC = fastrt.load_spec("sbs_R50-ibn", ["INPUT.SIZE_TEST", [64, 32]])
@@ -66,7 +67,7 @@ def test_squeeze_and_excitation_is_half_without_casts() -> None:
     spec = fastrt.load_spec(
         "sbs_R50", ["INPUT.SIZE_TEST", [64, 32], "MODEL.BACKBONE.WITH_SE", True, "MODEL.BACKBONE.WITH_NL", False]
     )
-    half = compute_in_half(fold_scales(fastrt.build_network(spec, draw_weights(spec))), "float16")
+    half = compute_in_half(fold_scales(fastrt.build_network(spec, make_shapes(spec))), "float16")
     assert half["backbone.layer1.0.se.avg_pool"].dtype == half["backbone.layer1.0.se"].dtype == "float16"
     casts = [tensor.name for tensor in half if isinstance(tensor.operation, Cast)]
     assert len(casts) == 2, casts  # after the standardisation, and before GeM
@@ -133,7 +134,7 @@ def test_a_convolution_before_ibn_is_split(network: Network) -> None:
     ],
 )
 def test_each_target_has_a_smallest_batch_for_the_split(target: str, batches: tuple[int, ...], kind: str) -> None:
-    described = fastrt.build_network(SPEC, draw_weights(SPEC))
+    described = fastrt.build_network(SPEC, make_shapes(SPEC))
     split = max(batches or (1,)) > find_target(target).whole_up_to
     prepared = prepare(described, INFO, strongly_typed=True, split=split)
     assert prepared["backbone.layer1.0.bn1.IN.slice"].operation.kind == kind

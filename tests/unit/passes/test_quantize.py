@@ -29,6 +29,7 @@ from fastrt.targets.openvino.target import OpenVinoTarget
 from fastrt.targets.reference import Reference, run_reference
 from fastrt.targets.tensorrt.target import TensorRtTarget
 from fastrt.testing.untrained import draw_weights
+from shapes import make_shapes
 
 PLACEMENTS = {target.name: target.placement for target in (OpenVinoTarget, OnnxTarget, TensorRtTarget)}
 SIZE: list[object] = ["INPUT.SIZE_TEST", [64, 32]]
@@ -36,7 +37,7 @@ SIZE: list[object] = ["INPUT.SIZE_TEST", [64, 32]]
 
 def _network(preset: str, *overrides: object) -> Network:
     spec = fastrt.load_spec(preset, [*SIZE, *overrides])
-    return fold_scales(fastrt.build_network(spec, draw_weights(spec)))
+    return fold_scales(fastrt.build_network(spec, make_shapes(spec)))
 
 
 @pytest.fixture(scope="module")
@@ -91,14 +92,14 @@ def test_all_convolutions_except_non_local_ones_are_quantized(network: Network) 
 
 def test_wide_non_local_blocks_and_heads_are_not_quantized() -> None:
     spec = fastrt.load_spec("sbs_R50", [*SIZE, "MODEL.BACKBONE.WITH_NL", True, "MODEL.HEADS.EMBEDDING_DIM", 256])
-    arrays = draw_weights(spec)
+    arrays = make_shapes(spec)
     network = fold_scales(fastrt.build_network(spec, arrays))
     assert not [name for name in list_convolutions(network) if "NL" in name or "heads" in name]
 
 
 def test_non_local_blocks_of_many_inner_channels_are_not_quantized() -> None:
     spec = fastrt.load_spec("sbs_R50", [*SIZE, "MODEL.BACKBONE.WITH_NL", True])
-    arrays = draw_weights(spec)
+    arrays = make_shapes(spec)
     for name in [name for name in arrays if "NL_" in name]:
         if name.endswith("W.0.weight"):
             arrays[name] = np.repeat(arrays[name], 16, 1)
@@ -169,7 +170,8 @@ def test_means_of_another_number_of_channels_are_refused(network: Network) -> No
 
 
 def test_a_quantized_network_has_an_input_stage() -> None:
-    network = _network("kd-r18-r101_ibn")
+    spec = fastrt.load_spec("kd-r18-r101_ibn", SIZE)
+    network = fold_scales(fastrt.build_network(spec, draw_weights(spec)))
     quantized = quantize(network, _ranges(network), PLACEMENTS["openvino"])
     images = np.random.default_rng(0).integers(0, 256, (2, 64, 32, 3)).astype(np.uint8)
     planes = images[..., ::-1].transpose(0, 3, 1, 2).astype(np.float32)
