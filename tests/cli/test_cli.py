@@ -373,9 +373,15 @@ def test_calibrate_and_build_int8(run: Run, small: Small, crops: Path, tmp_path:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--precision", "int8"), "precision int8: no calibration table; expected the network's. Calibrate first: fastrt calibrate."),
+        (
+            ("--precision", "int8"),
+            "precision int8: no calibration table; expected the network's. Calibrate first: fastrt calibrate.",
+        ),
         (("--precision", "int8", "--calibration", "nowhere.json"), "nowhere.json: cannot be read"),
-        (("--min-similarity", "0.99"), "precision fp32: min_similarity, images or compare is given; expected them for int8 only"),
+        (
+            ("--min-similarity", "0.99"),
+            "precision fp32: min_similarity, images or compare is given; expected them for int8 only",
+        ),
     ],
 )
 def test_int8_asked_for_wrongly(run: Run, small: Small, tmp_path: Path, words: tuple[str, ...], message: str) -> None:
