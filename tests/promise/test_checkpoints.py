@@ -330,7 +330,7 @@ def test_what_yaml_files_of_fastreid_contain_is_read(text: bytes, tmp_path: Path
 def _bomb(first: bytes, line: bytes) -> bytes:
     """YAML in which each line has nine aliases of the line above."""
     names = b"abcdefghi"
-    lines = [line % (new, new, b", ".join([b"*%c" % old] * 9)) for old, new in zip(names, names[1:], strict=False)]
+    lines = [line % (new, new, b", ".join([b"*%c" % old] * 9)) for old, new in itertools.pairwise(names)]
     return first + b"".join(lines)
 
 

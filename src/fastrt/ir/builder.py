@@ -29,9 +29,9 @@ class Builder:
         self._tensors.append(tensor)
         return tensor
 
-    def take(self, name: str, shape: Shape, fill: float = 0.0) -> Array:
+    def take(self, name: str, shape: Shape) -> Array:
         """Take the checkpoint's array ``name`` as float32; see `Parameters.take`."""
-        return self.parameters.take(name, shape, fill)
+        return self.parameters.take(name, shape)
 
     def network(self, spec: dict[str, object]) -> Network:
         """Return the network; the last tensor added is the output.

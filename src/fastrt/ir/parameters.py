@@ -32,34 +32,35 @@ class Parameters:
     _not_finite: list[str] = field(default_factory=list)
     _unusable: list[str] = field(default_factory=list)
 
-    def take(self, name: str, shape: Shape, fill: float = 0.0) -> Array:
+    def take(self, name: str, shape: Shape) -> Array:
         """Take the array ``name`` of shape ``shape`` as C-contiguous float32.
 
-        Problems are recorded for `check`, which reports all at once. An array with a problem is filled with ``fill``.
+        Problems are recorded for `check`, which reports all at once. An array with a problem becomes zeros.
         """
         array = self.arrays.get(name)
         if array is None:
             self._missing.append(f"{name} {shape}")
-            return np.full(shape, fill, np.float32)
+            return np.zeros(shape, np.float32)
         self._taken.add(name)
         if self.flat and array.size == np.prod(shape):
             array = array.reshape(shape)
         if array.shape != shape:
             self._misshapen.append(f"{name} {array.shape} instead of {shape}")
-            return np.full(shape, fill, np.float32)
+            return np.zeros(shape, np.float32)
         if array.dtype.kind == "c":
-            self.refuse(f"{name} is {array.dtype}; expected real values")
-            return np.full(shape, fill, np.float32)
+            self.refuse(name, f"is {array.dtype}, expected real values")
+            return np.zeros(shape, np.float32)
         with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinity, which is reported below
             array = np.asarray(array, np.float32, order="C")
         if not np.isfinite(array).all():
             self._not_finite.append(name)
-            return np.full(shape, fill, np.float32)
         return array
 
-    def refuse(self, problem: str) -> None:
-        """Record an array whose values no layer can compute with: ``heads.pool_layer.p is 0.0; expected ...``."""
-        self._unusable.append(problem)
+    def refuse(self, name: str, reason: str) -> None:
+        """Record an array that a layer cannot compute with, unless it has another problem already."""
+        known = [text.split(" ")[0] for text in (*self._missing, *self._misshapen, *self._not_finite, *self._unusable)]
+        if name not in known:
+            self._unusable.append(f"{name} {reason}")
 
     def check(self) -> None:
         """Raise a `WeightsError` that lists every problem, if there is one."""

@@ -37,7 +37,7 @@ class _Drawn(Parameters):
     made: dict[str, Array] = field(default_factory=dict)
     rng: np.random.Generator = field(default_factory=np.random.default_rng)
 
-    def take(self, name: str, shape: Shape, fill: float = 0.0) -> Array:  # noqa: ARG002
+    def take(self, name: str, shape: Shape) -> Array:
         if name not in self.made:
             self.made[name] = self._draw(name.rpartition(".")[2], shape).astype(np.float32)
             if name.endswith(f"{NON_LOCAL_NORM}.weight"):
