@@ -25,7 +25,7 @@ from fastrt.evaluation.distances import distance_blocks
 from fastrt.evaluation.ranking import Ranking, rank
 from fastrt.images.preprocess import find_resampler, read_image
 from fastrt.models.config import load_spec
-from fastrt.weights import save_weights
+from fastrt import save_weights
 from training.network import Model
 
 SIZE = (256, 128)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from fastrt.arrays import Array
 from fastrt.errors import SpecError
 from fastrt.models.backbones.base import GROUP, Backbone, count_blocks
-from fastrt.models.backbones.table import list_families
+from fastrt.models.backbones.table import BACKBONES, list_families
 from fastrt.models.config import BACKBONE_NAMES, FIELDS
 from fastrt.models.spec import ModelSpec
 
@@ -84,8 +84,7 @@ def guess_spec(arrays: Mapping[str, Array]) -> Guess:
         width = arrays["heads.bottleneck.0.weight"].size // backbone.channels
     size = (384, 128) if learned else (256, 128)
     spec = ModelSpec(backbone=backbone, pool_layer=pool, image_size=size, embedding_dim=width)
-    keys = backbone.config_keys()
-    assumed: dict[str, object] = {f"{GROUP}.{key}": getattr(backbone, keys[key]) for key in backbone.ASSUMED}
+    assumed = _list_assumed(backbone)
     if not learned:
         assumed["MODEL.HEADS.POOL_LAYER"] = pool
     assumed["INPUT.SIZE_TEST"] = size
@@ -93,6 +92,15 @@ def guess_spec(arrays: Mapping[str, Array]) -> Guess:
         f"MODEL.{name.upper()}": getattr(spec, name) for name in ("pixel_mean", "pixel_std") if name not in arrays
     }
     return Guess(spec, assumed)
+
+
+def _list_assumed(backbone: Backbone) -> dict[str, object]:
+    """List the backbone's settings that its names do not show, by FastReID's keys."""
+    family = type(backbone)
+    builders = [name for name, row in BACKBONES.items() if row is family]
+    keys = {**({"NAME": "name"} if len(builders) > 1 else {}), **family.KEYS}
+    values = {key: getattr(backbone, field) for key, field in keys.items() if key not in family.INFERRED}
+    return {f"{GROUP}.{key}": value for key, value in values.items() if value != "auto"}  # auto: from the arrays
 
 
 def _recognise(arrays: Mapping[str, Array]) -> Backbone:

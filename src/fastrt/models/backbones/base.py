@@ -58,8 +58,8 @@ class Backbone(BaseModel, ABC):
     IGNORED: ClassVar[Mapping[str, object]] = {}
     """Keys that FastReID's builder of the family ignores, and their defaults; another value is logged as a warning."""
 
-    ASSUMED: ClassVar[tuple[str, ...]] = ()
-    """Keys of ``MODEL.BACKBONE`` whose values `recognise` cannot infer from names: ``LAST_STRIDE``."""
+    INFERRED: ClassVar[tuple[str, ...]] = ()
+    """The `KEYS` whose values `recognise` infers from names: ``DEPTH``. All others are asked for."""
 
     name: str
     norm: Norm = "BN"

@@ -90,8 +90,7 @@ class ResNet(Backbone):
     }
     """MAXPOOL and BASIC_BLOCK_SE are fastrt's own."""
     IGNORED: ClassVar[Mapping[str, object]] = {"STRIDE_SIZE": (16, 16)}
-    ASSUMED: ClassVar[tuple[str, ...]] = ("NAME", "LAST_STRIDE")
-    """The names of both ResNets, plain and distill, are the same."""
+    INFERRED: ClassVar[tuple[str, ...]] = ("DEPTH", "WITH_IBN", "WITH_SE", "WITH_NL")
 
     name: Name = "build_resnet_backbone"
     depth: Depth = "50x"
