@@ -170,6 +170,7 @@ OTHERS = {
     "tar": (_packed(_tar), "tar archive, first model_best.pth", "Unpack"),
     "zip": (_zip("model_best.pth"), "zip archive of 1 files, first model_best.pth", "Unpack"),
     "torchscript": (_zip("m/data.pkl", "m/constants.pkl", "m/code/x.py"), "TorchScript", "state_dict"),
+    "pickle": (pickle.dumps({"model": [1]}), "pickle that torch.save did not write", "torch.save"),
     "npz": (_zip("a.npy"), "NumPy", "save_weights"),
     "keras": (_zip("config.json", "model.weights.h5"), "Keras", "FastReID"),
     "npy": (_packed(lambda buffer: np.save(buffer, np.ones(3))), "NumPy array", "save_weights"),
@@ -196,6 +197,12 @@ def test_a_file_that_is_no_checkpoint_is_named(kind: str, suffix: str, tmp_path:
     assert what in str(caught.value)
     assert advice in str(caught.value)
     assert "damaged" not in str(caught.value)
+
+
+def test_a_checkpoint_may_have_any_name(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "code.pth", "w") as file:  # torch names the folder in the zip after the file
+        file.writestr("code/data.pkl", pickle.dumps({"model": state()}, 2))
+    assert list(fastrt.load_weights(tmp_path / "code.pth")) == list(NAMES)
 
 
 def test_the_weights_of_an_openvino_engine_are_named(small: Small, run: Run) -> None:
@@ -313,7 +320,7 @@ def test_yaml_in_another_encoding_is_named_as_such(encoding: str, tmp_path: Path
 @pytest.mark.parametrize(
     "text",
     [
-        b"A: &h 64\nINPUT: {SIZE_TEST: [*h, 32]}",
+        b"SEED: &h 64\nINPUT: {SIZE_TEST: [*h, 32]}",
         b"INPUT: {SIZE_TRAIN: &s [64, 32], SIZE_TEST: *s}",
         b"INPUT: {SIZE_TEST: !!python/tuple [64, 32]}",
         b"INPUT:\n  SIZE_TEST: !!python/tuple\n  - !!python/int 64\n  - !!python/long 32\n",
@@ -323,7 +330,6 @@ def test_yaml_in_another_encoding_is_named_as_such(encoding: str, tmp_path: Path
     ],
 )
 def test_what_yaml_files_of_fastreid_contain_is_read(text: bytes, tmp_path: Path) -> None:
-    text = text.replace(b"A: &h", b"SEED: &h")
     assert _load(text, tmp_path).image_size == (64, 32)
 
 

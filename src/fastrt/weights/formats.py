@@ -14,7 +14,10 @@ HEAD = 1024
 """Bytes that are read to recognise a file."""
 
 OLD_STREAM = b"L119547037146038801333356L"
-"""Torch's magic number in a pickle of protocol 0, the only text among torch's files."""
+"""Torch's magic number in a pickle of protocols 0 and 1, the only text among torch's files."""
+
+MAGIC = bytes.fromhex("6cfc9c46f9206aa85019")
+"""Torch's magic number in pickles of later protocols."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,7 @@ SIGNATURES: tuple[tuple[int, bytes, OtherFile], ...] = (
 )
 
 PATTERNS: tuple[tuple[re.Pattern[bytes], OtherFile], ...] = (
+    (re.compile(rb"\x80[\2-\5]"), OtherFile("a pickle that torch.save did not write", "Save it with torch.save.")),
     (re.compile(rb"\s*<(!doctype html|html)", re.IGNORECASE), OtherFile("an HTML page", _DOWNLOAD)),
     (re.compile(rb"\s*(<\?xml[^>]*>\s*)?<net\s"), OtherFile("a network of OpenVINO", _FROM_TORCH)),
     (re.compile(rb"\s*<(\?xml|Error)"), OtherFile("an XML file", _DOWNLOAD)),
@@ -87,7 +91,7 @@ def find_format(head: bytes) -> str | None:
     """Return the suffix of the format that fastrt reads: ``.pth``, ``.wts``, ``.safetensors``; None for others."""
     if head[6:9] == b"\0\0{":  # first, as it begins with a length, whose bytes may be those of any signature
         return ".safetensors"
-    if head.startswith((b"PK\3\4", b"\x80", OLD_STREAM)):
+    if head.startswith((b"PK\3\4", OLD_STREAM)) or (head.startswith(b"\x80") and MAGIC in head[:64]):
         return ".pth"
     return ".wts" if head.split(b"\n", 1)[0].strip().isdigit() else None
 
@@ -129,7 +133,7 @@ def _find_other_zip(path: Path) -> OtherFile | None:
         return None  # damaged: the reader says where
     leaves = {name.rpartition("/")[2] for name in names}
     if "data.pkl" in leaves:
-        scripted = "constants.pkl" in leaves or any("/code/" in f"/{name}" for name in names)
+        scripted = "constants.pkl" in leaves or any(name.split("/")[1:-1][:1] == ["code"] for name in names)
         return OtherFile("a TorchScript archive", _STATE_DICT) if scripted else None
     if any(leaf.endswith(".npy") for leaf in leaves):
         return OtherFile("NumPy arrays, a .npz", "Save the arrays by name with fastrt.save_weights.")
