@@ -20,6 +20,8 @@ def check_place(path: Path) -> None:
         raise OutputError(f"{path}: folder {path.parent} does not exist; expected an existing folder. Create it first.")
     if path.is_dir():
         raise OutputError(f"{path}: is a folder; expected a file. Name a file in it.")
+    with writing(path), tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}."):
+        pass  # permissions do not tell whether a folder is writable: it may be read-only for other reasons
 
 
 def refuse_inputs(outputs: Iterable[Path], inputs: Iterable[str | os.PathLike[str] | None]) -> None:
@@ -27,10 +29,10 @@ def refuse_inputs(outputs: Iterable[Path], inputs: Iterable[str | os.PathLike[st
 
     Outputs that a user names are replaced as a whole, but never an input of the same command.
     """
-    given = [Path(path) for path in inputs if path is not None]
+    given = [path for path in inputs if path is not None]
     for output in outputs:
         for path in given:
-            if output.exists() and path.exists() and output.samefile(path):
+            if os.path.exists(output) and os.path.exists(path) and os.path.samefile(output, path):  # noqa: PTH110, PTH121
                 raise OutputError(f"{output}: is the input {path}; expected another file. Name another output.")
 
 
