@@ -36,7 +36,7 @@ class SpecNeededError(SpecError):
         options: the command-line options that give the guess: ``("--set", "INPUT.SIZE_TEST", "[256,128]", ...)``.
     """
 
-    def __init__(self, message: str, options: tuple[str, ...]) -> None:
+    def __init__(self, message: str, options: tuple[str, ...] = ()) -> None:
         super().__init__(message)
         self.options = options
 

@@ -30,6 +30,7 @@ def refuse_inputs(outputs: Iterable[Path], inputs: Iterable[str | os.PathLike[st
     Outputs that a user names are replaced as a whole, but never an input of the same command.
     """
     given = [path for path in inputs if path is not None]
+    # os.path takes names that are too long for a file, such as patterns.
     for output in outputs:
         for path in given:
             if os.path.exists(output) and os.path.exists(path) and os.path.samefile(output, path):  # noqa: PTH110, PTH121

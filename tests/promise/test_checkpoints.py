@@ -132,9 +132,10 @@ def test_a_wrapper_of_one_part_is_removed(tmp_path: Path) -> None:
     assert list(fastrt.load_weights(tmp_path / "m.pth")) == list(NAMES)
 
 
-def test_several_models_in_one_file_keep_their_names(tmp_path: Path) -> None:
+def test_several_models_in_one_file_keep_their_names(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     fastrt.save_weights(state("student.") | state("teacher."), tmp_path / "m.pth")
     assert next(iter(fastrt.load_weights(tmp_path / "m.pth"))) == f"student.{NAMES[0]}"
+    assert "names of several models, behind student., teacher.; all names are kept" in caplog.text
 
 
 # B10: files that are no checkpoint

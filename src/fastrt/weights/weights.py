@@ -56,6 +56,10 @@ class Weights(Mapping[str, Array]):
         """Remove what frameworks add to the names, and log it; see `find_prefix` and `WRAPPERS`."""
         bare = self._bare_arrays()
         changed = next(((old, new) for old, new in zip(self.arrays, bare, strict=True) if old != new), None)
+        prefixes = sorted(find_prefixes(bare))
+        if len(prefixes) > 1:
+            listed = ", ".join(prefix or "no prefix" for prefix in prefixes)
+            logger.warning(f"{self.source}: names of several models, behind {listed}; all names are kept")
         if changed is None:
             return self
         logger.warning(
@@ -92,7 +96,12 @@ def find_prefix(names: Iterable[str]) -> str:
     names, it is ``module.`` if every name has it. It is empty if there is none, or if there are several.
     """
     names = list(names)
-    found = {match[1] for match in map(PREFIX.match, names) if match}
+    found = find_prefixes(names)
     if not found and names and all(name.startswith(DATA_PARALLEL) for name in names):
         return DATA_PARALLEL
     return found.pop() if len(found) == 1 else ""
+
+
+def find_prefixes(names: Iterable[str]) -> set[str]:
+    """Collect what stands before ``backbone.`` and ``heads.`` in names, also nothing: ``{"student.", "teacher."}``."""
+    return {match[1] for match in map(PREFIX.match, names) if match}
