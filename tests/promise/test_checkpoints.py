@@ -206,6 +206,14 @@ def test_a_checkpoint_may_have_any_name(tmp_path: Path) -> None:
     assert list(fastrt.load_weights(tmp_path / "code.pth")) == list(NAMES)
 
 
+def test_unknown_content_is_not_called_a_damaged_checkpoint(tmp_path: Path) -> None:
+    (tmp_path / "m.pth").write_bytes(b"\x07\xc3\x11" * 99)
+    with pytest.raises(
+        fastrt.CheckpointError, match=r"m\.pth: neither a zip nor a pickle of torch; expected a checkpoint"
+    ):
+        fastrt.load_weights(tmp_path / "m.pth")
+
+
 def test_the_weights_of_an_openvino_engine_are_named(small: Small, run: Run) -> None:
     done = run("inspect", small.engine.with_suffix(".bin"))
     assert done.code == 2

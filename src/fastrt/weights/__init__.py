@@ -104,6 +104,8 @@ def _check_kind(path: Path) -> str:
     other = find_other(path, head) or (find_text(head) if named in (".pth", ".safetensors") and not content else None)
     if other is None and path.suffix.lower() == ".bin" and not content and path.with_suffix(".xml").exists():
         other = OtherFile("the weights of an OpenVINO engine", f"Name the engine {path.with_suffix('.xml').name}.")
+    if other is None and named == ".pth" and content is None:
+        other = OtherFile("neither a zip nor a pickle of torch", "Check where it comes from, and copy it again.")
     if other is not None:
         raise CheckpointError(f"{path}: {other.what}; expected a checkpoint. {other.advice}")
     if named is None:
