@@ -38,7 +38,8 @@ def test_convert_writes_the_spec_beside_and_build_finds_it(
     converted = run("convert", checkpoint, out)
     assert converted.code == 0
     assert (
-        f"note: {suffix} cannot hold the spec of the model; it is beside, in {out.with_suffix('.yml')}" in converted.err
+        f"note: {suffix} cannot hold the spec of the model; it is written beside, to {out.with_suffix('.yml')}"
+        in converted.err
     )
     built = run("build", out, "-o", tmp_path / "e.npz")
     assert built.code == 0, built.err

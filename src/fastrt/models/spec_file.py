@@ -58,10 +58,10 @@ def save_weights(
     beside = path.with_suffix(".yml")
     text = _write(spec if isinstance(spec, ModelSpec) else load_spec(spec), Weights(dict(weights)).digest())
     _check_free(beside, text)
+    logger.warning(f"{path.suffix} cannot hold the spec of the model; it is written beside, to {beside}")
     with written_whole(beside) as temporary:
         temporary.write_bytes(text)
         write_weights(weights, path)
-    logger.warning(f"{path.suffix} cannot hold the spec of the model; it is beside, in {beside}")
 
 
 def convert(checkpoint: str | os.PathLike[str], path: str | os.PathLike[str], key: str | None = None) -> Weights:
