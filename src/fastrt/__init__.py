@@ -24,6 +24,7 @@ from fastrt.errors import (
     NetworkError,
     OutputError,
     SpecError,
+    SpecNeededError,
     TargetError,
     WeightsError,
 )
@@ -47,11 +48,12 @@ if TYPE_CHECKING:
     from fastrt.models.load import Model, load_model
     from fastrt.models.reid import build_network
     from fastrt.models.spec import ModelSpec
+    from fastrt.models.spec_file import save_weights
     from fastrt.quantization.calibrate import calibrate
     from fastrt.quantization.report import QuantizationReport
     from fastrt.targets.engine_info import EngineInfo
     from fastrt.timing.session import Timing, benchmark
-    from fastrt.weights import Weights, load_weights, save_weights
+    from fastrt.weights import Weights, load_weights
 
 __all__ = [
     "BuildReport",
@@ -75,6 +77,7 @@ __all__ = [
     "Scores",
     "Session",
     "SpecError",
+    "SpecNeededError",
     "TargetError",
     "Timing",
     "Weights",
@@ -116,11 +119,12 @@ _HOMES = {
     "models.load": "Model load_model",
     "models.reid": "build_network",
     "models.spec": "ModelSpec",
+    "models.spec_file": "save_weights",
     "quantization.calibrate": "calibrate",
     "quantization.report": "QuantizationReport",
     "targets.engine_info": "EngineInfo",
     "timing.session": "Timing benchmark",
-    "weights": "Weights load_weights save_weights",
+    "weights": "Weights load_weights",
 }
 """Names of the API by module. A module is imported when one of its names is first used."""
 

@@ -112,7 +112,7 @@ def test_what_is_missing_is_said_first(name: str, words: Sequence[object], run: 
 
 
 def test_a_folder_or_a_part_of_an_engine_is_not_called_damaged(run: Run, small: Small, tmp_path: Path) -> None:
-    assert f"{tmp_path}: is a folder; expected an engine or a checkpoint" in run("inspect", tmp_path).err
+    assert f"{tmp_path}: is a folder; expected a checkpoint or an engine" in run("inspect", tmp_path).err
     strange = tmp_path / "x.foo"
     strange.touch()
     assert "x.foo: suffix .foo; expected an engine" in run("inspect", strange).err

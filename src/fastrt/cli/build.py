@@ -7,15 +7,17 @@ from typing import Annotated, Literal
 import typer
 
 from fastrt.building import BuildReport, build
-from fastrt.cli.arguments import AsJson, Checkpoint, Config, Overrides, split_numbers, split_pairs
+from fastrt.cli.arguments import AsJson, Checkpoint, Config, Guess, Key, Overrides, split_numbers, split_pairs
 from fastrt.cli.output import list_checks, say, say_json
 from fastrt.cli.progress import progress_of_phases
 from fastrt.engine.build import default_timing_cache
 from fastrt.engine.calibration_table import read_table
+from fastrt.files import refuse_inputs
 from fastrt.models.load import load_model
 from fastrt.targets.base import BuildOptions
 from fastrt.targets.engine_info import Io, Precision, Resampler
 from fastrt.targets.registry import choose_target
+from fastrt.targets.table import ROWS
 
 Output = Annotated[
     Path,
@@ -85,6 +87,8 @@ def run(
     output: Output,
     config: Config = None,
     overrides: Overrides = None,
+    guess: Guess = False,
+    key: Key = None,
     target: TargetName = None,
     precision: Annotated[Precision, typer.Option(help="Precision of the computation.")] = "fp32",
     io: InputProfile = "u8_nhwc_bgr",
@@ -104,7 +108,10 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Build an engine from a checkpoint."""
-    model = load_model(checkpoint, config, split_pairs(overrides))
+    chosen = choose_target(output, target, precision)
+    files = [output, *map(output.with_suffix, ROWS[chosen.name].companions)]
+    refuse_inputs(files, [checkpoint, config, calibration, *(images or ())])
+    model = load_model(checkpoint, config, split_pairs(overrides), guess=guess, key=key)
     measures = choose_target(output, target, precision).measures
     with progress_of_phases() as advance:
         advance("building", 0, 0)
@@ -131,17 +138,17 @@ def run(
             images=images,
             compare=precision == "int8",
         )
-    files = () if report.quantization is None else report.quantization.save(output)
+    reports = () if report.quantization is None else report.quantization.save(output)
     if as_json:
-        say_json(_to_json(output, model.spec.title, report, files))
+        say_json(_to_json(output, model.spec.title, report, reports))
     else:
         *lines, summary = str(report).splitlines()
-        if files:
-            lines.append(f"written to {' and '.join(map(str, files))}")
+        if reports:
+            lines.append(f"written to {' and '.join(map(str, reports))}")
         say("\n".join([*lines, f"{output}: {model.spec.title}, {summary}"]))
 
 
-def _to_json(output: Path, title: str, report: BuildReport, files: Sequence[Path]) -> dict[str, object]:
+def _to_json(output: Path, title: str, report: BuildReport, reports: Sequence[Path]) -> dict[str, object]:
     info, int8 = report.info, report.quantization
     return {
         "output": output,
@@ -149,5 +156,5 @@ def _to_json(output: Path, title: str, report: BuildReport, files: Sequence[Path
         **info.model_dump(include={"target", "precision", "image_size", "embedding_dim", "fingerprint"}),
         "checks": None if report.checks is None else list_checks(report.checks),
         "int8": None if int8 is None else int8.model_dump(mode="json"),
-        "reports": files,
+        "reports": reports,
     }

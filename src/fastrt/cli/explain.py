@@ -11,7 +11,8 @@ from typing import Any, Literal
 import typer
 import typer.main
 
-from fastrt.errors import FastrtError
+from fastrt.cli.arguments import complete
+from fastrt.errors import FastrtError, SpecNeededError
 
 USAGE = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "UsageError")
 """The class of errors of usage. Typer does not export it, and its place depends on the version."""
@@ -25,6 +26,8 @@ def explain(error: Exception, words: Sequence[str], app: typer.Typer) -> str:
         words: the command's words.
         app: the command.
     """
+    if isinstance(error, SpecNeededError):
+        return f"{error}\n  {complete(words, error.options)}"
     if isinstance(error, FastrtError):
         return str(error)
     verb = next((word for word in words if not word.startswith("-")), None)
