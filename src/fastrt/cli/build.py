@@ -11,6 +11,7 @@ from fastrt.cli.output import progress_of_phases, say
 from fastrt.engine.build import default_timing_cache
 from fastrt.engine.calibration_table import read_table
 from fastrt.models.load import load_model
+from fastrt.quantization.report import report_paths
 from fastrt.targets.base import BuildOptions
 from fastrt.targets.engine_info import Io, Precision, Resampler
 from fastrt.targets.registry import choose_target
@@ -127,6 +128,6 @@ def run(
         )
     *lines, summary = str(report).splitlines()
     if report.quantization is not None:
-        data, text = report.quantization.save(output)
+        data, text = report_paths(output)
         lines.append(f"written to {data} and {text}")
     say("\n".join([*lines, f"{output}: {model.spec.title}, {summary}"]))

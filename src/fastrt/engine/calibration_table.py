@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Collection
@@ -78,6 +79,12 @@ class CalibrationTable(BaseModel):
     def summary(self) -> str:
         """``entropy, 512 images``."""
         return f"{self.method}, {len(self.images)} images"
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the ranges and means, by which an engine recognises its table."""
+        content = self.model_dump_json(include={"ranges", "means"})
+        return hashlib.sha256(content.encode()).hexdigest()
 
     def check(self, network: Network) -> None:
         """Raise `CalibrationError` if the table belongs to another network."""

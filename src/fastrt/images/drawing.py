@@ -42,3 +42,12 @@ def draw_person(identity: int, view: int, height: int = 256, width: int = 128) -
     light = float(scene.uniform(0.8, 1.2))
     noisy = image * light + scene.normal(0, 6, image.shape)
     return np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
+
+
+def draw_blocks(height: int, width: int, seed: int = 0) -> Image:
+    """Draw an image of 8 x 4 blocks of random colours and some noise: ``(height, width, 3)`` uint8, without OpenCV."""
+    rng = np.random.default_rng(seed)
+    colours = rng.integers(0, 256, (8, 4, 3))
+    rows, columns = np.arange(height) * 8 // height, np.arange(width) * 4 // width
+    noisy = colours[rows[:, None], columns] + rng.normal(0, 8, (height, width, 3))
+    return np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
