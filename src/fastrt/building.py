@@ -8,9 +8,8 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fastrt.engine.build import Checker, EngineConfig
+from fastrt.engine.build import Checker, EngineConfig, write_engine
 from fastrt.engine.build import build as build_engine
-from fastrt.engine.build import write_engine
 from fastrt.engine.calibration_table import CalibrationTable
 from fastrt.engine.checks import Report
 from fastrt.errors import CalibrationError, TargetError

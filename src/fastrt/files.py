@@ -13,6 +13,7 @@ import hashlib
 import logging
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -20,10 +21,8 @@ from pathlib import Path
 
 from fastrt.errors import FastrtError, OutputError
 
-try:
+if sys.platform != "win32":
     import fcntl
-except ImportError:  # Windows: without locks, leftovers of killed runs cannot be told from those of running ones
-    fcntl = None  # type: ignore[assignment]
 
 logger = logging.getLogger("fastrt")
 
@@ -96,7 +95,7 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def finish_interrupted(path: Path) -> None:
-    """Complete the replacement of ``path`` and its companions that a killed run had begun, or wait for a running one."""
+    """Complete the replacement of ``path`` and its companions that a killed run began, or wait for a running one."""
     for folder in path.parent.glob(f".{glob.escape(_shortened(path.name))}.*{WHOLE}"):
         _clear_leftover(folder, wait=True)
 
@@ -166,8 +165,8 @@ def _lock(folder: Path, *, wait: bool) -> int | None:
         BlockingIOError: another process holds the lock, and ``wait`` is False.
         FileNotFoundError: the folder was deleted.
     """
-    if fcntl is None:
-        return None
+    if sys.platform == "win32":
+        return None  # so leftovers of killed runs stay
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fastrt.arrays import Array, Embeddings
+from fastrt.arrays import Embeddings
 from fastrt.engine.session import Session
 from fastrt.errors import EngineError
 from fastrt.images.drawing import draw_blocks
@@ -35,21 +35,14 @@ def embed_in_float32(network: Network, info: EngineInfo) -> Embeddings:
 
 
 def check_embeddings(path: Path, info: EngineInfo, rows: Embeddings) -> None:
-    """Raise `EngineError` unless the embeddings ``(n, D)`` of drawn images are finite, and of unit length if they should."""
-    found = None
-    if not is_finite(rows):
+    """Raise `EngineError` unless embeddings ``(n, D)`` of drawn images are finite and, if normalized, of length 1."""
+    found, lengths = None, np.linalg.norm(rows.astype(np.float64), axis=1)
+    if not np.isfinite(rows).all():
         found = "have NaN or infinity"
-    elif info.normalized and np.abs(np.linalg.norm(rows, axis=1) - 1).max() > LENGTH_TOLERANCE:
-        found = (
-            f"have a length of {np.linalg.norm(rows, axis=1).min():.3g}, because sums overflowed or all values are 0"
-        )
+    elif info.normalized and np.abs(lengths - 1).max() > LENGTH_TOLERANCE:
+        found = f"have length {lengths.min():.3g}, because a sum overflowed or all values are 0"
     if found is not None:
         raise EngineError(
             f"{path}: in {info.precision} the embeddings of drawn images {found}; expected finite values. No file is"
             " written: check the weights and the config, or build a wider precision."
         )
-
-
-def is_finite(rows: Array) -> bool:
-    """Return True if no value is NaN or infinite."""
-    return bool(np.isfinite(rows).all())

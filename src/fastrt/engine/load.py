@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 
 from fastrt.engine.session import Session
 from fastrt.errors import EngineError
+from fastrt.files import finish_interrupted
 from fastrt.targets.base import Layer, Mode, Runner, Target
 from fastrt.targets.engine_info import EngineInfo
 from fastrt.targets.registry import SUFFIXES, find_target, is_engine
@@ -29,7 +31,8 @@ def load(
         EngineError: the file does not exist, is not an engine, or is damaged.
         TargetError: the runtime or the device is not available.
     """
-    return Session(open_runner(path, device, mode=mode), batch)
+    reload = partial(load, Path(path).absolute(), device, batch=batch, mode=mode)
+    return Session(open_runner(path, device, mode=mode), batch, reload)
 
 
 def open_runner(
@@ -80,6 +83,7 @@ def _find_engine(path: str | os.PathLike[str]) -> tuple[Target, Path]:
 
 def _find_row(path: str | os.PathLike[str]) -> tuple[Row, Path]:
     path = Path(path)
+    finish_interrupted(path)
     if not is_engine(path):
         known = ", ".join(f"{suffix} ({target})" for suffix, target in SUFFIXES.items())
         raise EngineError(f"{path}: not the suffix of an engine; expected {known}. Build one with fastrt build.")

@@ -126,8 +126,8 @@ def _check_weights(model: Any, path: Path) -> None:
         stated, found = model.get_rt_info([WEIGHTS_KEY]).astype(str), hash_file(path.with_suffix(".bin"))
         if stated != found:
             raise EngineError(
-                f"{path.with_suffix('.bin')}: SHA-256 {found[:8]}...; expected {stated[:8]}..., as {path.name} states. The"
-                " file is of another engine, or damaged: copy both files again, or build it again."
+                f"{path.with_suffix('.bin')}: SHA-256 {found[:8]}...; expected {stated[:8]}..., as in {path.name}."
+                " It is of another engine, or damaged: copy both files again, or build it again."
             )
 
 
@@ -149,9 +149,8 @@ def _complete(path: Path, float32: Collection[str]) -> None:
     """
     tree = ET.parse(path)  # noqa: S314 (OpenVINO has just written it)
     weights = path.with_suffix(".bin")
-    ends = [
-        int(data.get("offset", 0)) + int(data.get("size", 0)) for data in tree.iterfind("layers/layer/data[@offset]")
-    ]
+    constants = tree.iterfind("layers/layer/data[@offset]")
+    ends = [int(data.get("offset", 0)) + int(data.get("size", 0)) for data in constants]
     if weights.stat().st_size < max(ends, default=0):
         raise RuntimeError("the weights were cut short")
     info = tree.find("rt_info")
