@@ -12,6 +12,8 @@ from fastrt.engine.build import Checker, EngineConfig, write_engine
 from fastrt.engine.build import build as build_engine
 from fastrt.engine.calibration_table import CalibrationTable
 from fastrt.engine.checks import Report
+from fastrt.engine.int8_checks import warn_of_similarity
+from fastrt.engine.verify import draw_checked
 from fastrt.errors import CalibrationError, TargetError
 from fastrt.ir.network import Network
 from fastrt.quantization.evaluation_images import GivenImages, choose_images
@@ -131,7 +133,8 @@ def _build_and_compare(
     images, description = choose_images(table, given)
     advance = config.options.progress or (lambda *_: None)
     if config.min_similarity is not None:
-        kept = find_mix(network, table, target.name, config.min_similarity, images, advance).kept
+        searched = [*images, *draw_checked(network)]  # the bound must hold where `fastrt.verify` checks it, too
+        kept = find_mix(network, table, target.name, config.min_similarity, searched, advance).kept
         config = replace(config, kept=_exclude_slower(network, target, config, kept, advance))
     comparison: list[QuantizationReport] = []
 
@@ -142,6 +145,8 @@ def _build_and_compare(
             logger.warning("int8 is not compared with fp32, because the engine cannot run on this host: %s", error)
         else:
             comparison[0].save(engine)
+            if config.min_similarity is None:
+                warn_of_similarity(comparison[0].least_similarity, description)
 
     info, checks = build_engine(network, path, config, compare)
     if not comparison:

@@ -14,7 +14,7 @@ from fastrt.engine.checks import Report
 from fastrt.engine.finite import check_embeddings, embed_drawn, embed_in_float32
 from fastrt.engine.load import load
 from fastrt.engine.session import Session
-from fastrt.engine.verify import verify, verify_int8
+from fastrt.engine.verify import verify
 from fastrt.errors import CalibrationError, EngineError, TargetError
 from fastrt.files import written_whole
 from fastrt.ir.network import Network
@@ -142,14 +142,13 @@ def _choose_checker(target: Target, network: Network, config: EngineConfig) -> C
         return None
     if config.checker is not None:
         return config.checker
-    if config.check or (target.measures and (table is None or config.min_similarity is not None)):
+    if not config.check and target.builds_elsewhere:
+        if table is not None:
+            logger.warning("%s builds for other hosts, so int8 is not compared with its reference here", target.name)
+        return None
+    if config.check or target.measures or table is not None:
         return partial(verify, network=network, table=table)
-    if table is None:
-        return None
-    if target.builds_elsewhere:
-        logger.warning("%s builds for other hosts, so int8 is not compared with its reference here", target.name)
-        return None
-    return partial(verify_int8, network=network, table=table)
+    return None
 
 
 def _quantizer(target: Target, network: Network, config: EngineConfig) -> Callable[[Network], Network] | None:
