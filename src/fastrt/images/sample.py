@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -81,10 +81,10 @@ class ImageSample:
             )
 
 
-def read_images(paths: Sequence[Path], seen: Collection[str] = (), count: int = HELD_OUT) -> list[Image]:
-    """Read up to ``count`` images whose paths are not in ``seen``. Unreadable files are logged as warnings."""
+def read_images(paths: Sequence[Path], count: int = HELD_OUT) -> list[Image]:
+    """Read up to ``count`` images. Unreadable files are logged as warnings."""
     images: list[Image] = []
-    for path in (path for path in paths if str(path) not in seen):
+    for path in paths:
         if len(images) == count:
             break
         try:

@@ -49,14 +49,14 @@ def choose_images(table: CalibrationTable, given: GivenImages | None) -> tuple[S
                 " Give more."
             )
         return images, f"{len(images)} {'given images' if arrays else 'images that calibration did not use'}"
-    paths = [Path(name) for name in table.held_out]
-    missing = [path for path in paths if not path.is_file()]
-    images = read_images([path for path in paths if path not in missing])
+    left_over = [Path(name) for name in table.held_out]
+    missing = [path for path in left_over if not path.is_file()]
+    images = read_images([path for path in left_over if path not in missing])
     if missing:
         logger.warning(
             "%d of %d images that calibration left over are missing, first %s: were they moved, or the table?",
             len(missing),
-            len(paths),
+            len(left_over),
             missing[0],
         )
     if len(images) >= FEWEST:
