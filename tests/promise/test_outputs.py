@@ -73,13 +73,13 @@ WRITERS: dict[str, Callable[[Small, Path], object]] = {
     **{f"engine{suffix}": lambda small, path: fastrt.build(small.network, path) for suffix in SUFFIXES},
     **{
         f"model{suffix}": lambda small, path: fastrt.save_weights(small.arrays, path)
-        for suffix in (".pth", ".wts", ".safetensors")
+        for suffix in (".wts", ".safetensors")
     },
     "table.json": lambda small, path: fastrt.calibrate(small.network, CROPS).save(path),
     "rows.npy": lambda small, path: save_embeddings(
         Embedded(np.ones((1, 512), np.float32), (Path("a"),), ()), path, fastrt.describe(small.engine)
     ),
-    "e.threshold.json": lambda small, path: Threshold(0.5, 0.1, (0, 1), 1, (1, 1)).save(path.parent / "e", "x", None),
+    "e.threshold.json": lambda _, path: Threshold(0.5, 0.1, (0, 1), 1, (1, 1)).save(path.parent / "e", "x", None),
 }
 
 
@@ -100,6 +100,17 @@ def test_a_full_disk_is_named_with_the_path_that_was_asked_for(
             WRITERS[name](small, tmp_path / name)
     assert str(caught.value).startswith(f"{tmp_path / name}: cannot be written (no space left on device)")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".wts", ".safetensors"])
+def test_weights_that_do_not_fit_leave_the_old_file(suffix: str, small: Small, tmp_path: Path) -> None:
+    path = tmp_path / f"m{suffix}"
+    path.write_text("old")
+    with _files_up_to(1 << 20), pytest.raises(fastrt.OutputError) as caught:
+        fastrt.save_weights(small.arrays, path)
+    assert str(caught.value).startswith(f"{path}: cannot be written (file too large)")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_reason_that_openvino_alone_knows_is_given(
