@@ -38,12 +38,14 @@ MOST_BYTES = 150
 
 def check_place(path: Path) -> None:
     """Raise `OutputError` if ``path`` cannot be created. Call it before work whose result would be lost."""
+    _check_folders(path)
+    with writing(path), _temporary_folder(path.parent, path.name):
+        pass  # permissions do not tell whether a folder is writable: it may be read-only for other reasons
+
+
+def _check_folders(path: Path) -> None:
     if not path.parent.is_dir():
         raise OutputError(f"{path}: folder {path.parent} does not exist; expected an existing folder. Create it first.")
-    _check_no_folder(path)
-
-
-def _check_no_folder(path: Path) -> None:
     if path.is_dir():
         raise OutputError(f"{path}: is a folder; expected a file. Name a file in it.")
 
@@ -84,7 +86,7 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
         OutputError: the folder does not exist, or a file cannot be written or moved.
     """
     path = Path(path)
-    check_place(path)
+    _check_folders(path)
     with writing(path):
         _clear_leftovers(path.parent)
         with _temporary_folder(path.parent, path.name) as folder:
@@ -185,7 +187,7 @@ def _move_whole(folder: Path, path: Path) -> None:
     files = list(folder.iterdir())
     for file in files:
         if file.is_file():
-            _check_no_folder(path.parent / file.name)
+            _check_folders(path.parent / file.name)
             with file.open("rb") as written:
                 os.fsync(written.fileno())
     if len(files) > 1:

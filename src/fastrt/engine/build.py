@@ -12,7 +12,7 @@ from pathlib import Path
 from fastrt.engine.calibration_table import CalibrationTable
 from fastrt.engine.checks import Report
 from fastrt.engine.finite import check_embeddings, embed_drawn, embed_in_float32
-from fastrt.engine.load import load
+from fastrt.engine.load import open_runner
 from fastrt.engine.session import Session
 from fastrt.engine.verify import verify
 from fastrt.errors import CalibrationError, EngineError, TargetError
@@ -121,7 +121,7 @@ def _check(path: Path, target: Target, network: Network, info: EngineInfo, confi
     """
     checker = _choose_checker(target, network, config)
     try:
-        session = load(path)
+        session = Session(open_runner(path))  # not `load`: no image is resized, so OpenCV is not needed
     except (TargetError, EngineError) as error:
         if checker is not None or (isinstance(error, EngineError) and not target.builds_elsewhere):
             raise

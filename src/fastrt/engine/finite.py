@@ -9,7 +9,7 @@ import numpy as np
 from fastrt.arrays import Embeddings
 from fastrt.engine.session import Session
 from fastrt.errors import EngineError
-from fastrt.images.drawing import draw_blocks
+from fastrt.images.drawing import draw_person
 from fastrt.ir.network import Network
 from fastrt.targets.engine_info import EngineInfo
 from fastrt.targets.reference import Reference
@@ -22,12 +22,12 @@ LENGTH_TOLERANCE = 0.05
 def embed_drawn(session: Session) -> Embeddings:
     """Compute the embeddings of drawn images, finite or not."""
     size = session.info.image_size
-    return np.concatenate(list(session.embed_batches(draw_blocks(*size, seed)[None] for seed in range(IMAGES))))
+    return np.concatenate(list(session.embed_batches(draw_person(i, 0, *size)[None] for i in range(IMAGES))))
 
 
 def embed_in_float32(network: Network, info: EngineInfo) -> Embeddings:
     """Compute the same embeddings in NumPy, for an engine that cannot run on this host."""
-    batch = np.stack([draw_blocks(*info.image_size, seed) for seed in range(IMAGES)])
+    batch = np.stack([draw_person(i, 0, *info.image_size) for i in range(IMAGES)])
     pixels = batch[..., ::-1].transpose(0, 3, 1, 2).astype(np.float32)
     with np.errstate(all="ignore"):
         *_, (_, rows) = Reference(pixels, np.float32).lower(network)

@@ -8,8 +8,9 @@ from functools import partial
 from pathlib import Path
 
 from fastrt.engine.session import Session
-from fastrt.errors import EngineError
+from fastrt.errors import EngineError, FastrtError
 from fastrt.files import finish_interrupted
+from fastrt.images.preprocess import find_resampler
 from fastrt.targets.base import Layer, Mode, Runner, Target
 from fastrt.targets.engine_info import EngineInfo
 from fastrt.targets.registry import SUFFIXES, find_target, is_engine
@@ -29,10 +30,16 @@ def load(
 
     Raises:
         EngineError: the file does not exist, is not an engine, or is damaged.
-        TargetError: the runtime or the device is not available.
+        TargetError: the runtime, the device or the resampler is not available.
     """
     reload = partial(load, Path(path).absolute(), device, batch=batch, mode=mode)
-    return Session(open_runner(path, device, mode=mode), batch, reload)
+    runner = open_runner(path, device, mode=mode)
+    try:
+        find_resampler(runner.info.resampler)
+        return Session(runner, batch, reload)
+    except FastrtError:
+        runner.close()
+        raise
 
 
 def open_runner(

@@ -149,7 +149,7 @@ def _prepare_images(session: Session, network: Network, images: Sequence[Image] 
             " network. Verify an engine with its own checkpoint and config."
         )
     if images is None:
-        images = draw_checked(network, RANKED_IMAGES if info.precision == "int8" else IMAGES)
+        return np.stack(draw_checked(network, RANKED_IMAGES if info.precision == "int8" else IMAGES))
     if len(images) < 2:
         raise EngineError(f"images: {len(images)}; expected at least 2 to verify with. Give more.")
     return session.resize(images)

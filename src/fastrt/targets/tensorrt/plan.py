@@ -184,9 +184,7 @@ def _save_timing_cache(config: Trt, path: Path) -> None:
         with written_whole(path) as temporary:
             temporary.write_bytes(timings)
     except (OSError, OutputError) as error:  # the engine is built
-        logger.warning(
-            "%s: the timing cache cannot be written (%s), so the next build times kernels again", path, error
-        )
+        logger.warning("%s: the timing cache cannot be written (%s); the next build times kernels again", path, error)
 
 
 def _watch(trt: Trt, config: Trt, progress: Callable[[str, int, int], None] | None) -> Trt:
