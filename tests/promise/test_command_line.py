@@ -233,7 +233,7 @@ def test_with_strict_a_note_is_an_error_and_nothing_appears(
 ) -> None:
     for words in (
         ["calibrate", small.checkpoint, "--config", small.config, "--images", images, "-o", tmp_path / "t.json"],
-        ["build", small.checkpoint, "--set", "INPUT.SIZE_TEST", "[64, 32]", "-o", tmp_path / "e.npz"],
+        ["build", small.checkpoint, "--guess", "--set", "INPUT.SIZE_TEST", "[64, 32]", "-o", tmp_path / "e.npz"],
     ):
         words.insert(place, "--strict")
         done = run(*words)

@@ -14,6 +14,7 @@ from fastrt.engine.build import default_timing_cache
 from fastrt.engine.calibration_table import read_table
 from fastrt.files import refuse_inputs
 from fastrt.models.load import load_model
+from fastrt.quantization.report import report_paths
 from fastrt.targets.base import BuildOptions
 from fastrt.targets.engine_info import Io, Precision, Resampler
 from fastrt.targets.registry import choose_target
@@ -138,7 +139,7 @@ def run(
             images=images,
             compare=precision == "int8",
         )
-    reports = () if report.quantization is None else report.quantization.save(output)
+    reports = () if report.quantization is None else report_paths(output)
     if as_json:
         say_json(_to_json(output, model.spec.title, report, reports))
     else:

@@ -72,6 +72,9 @@ RUNTIMES = {
         "tensorrt-rtx-cu13-bindings tensorrt-rtx-cu13-libs",
     ),
     "cuda-bindings": Runtime(("cuda.bindings.runtime",), "GPUs", _TENSORRT, "cuda-bindings"),
+    "opencv": Runtime(
+        ("cv2",), "resamplers cv2-cubic and cv2-linear", "pip install 'fastrt[opencv]'", "opencv-python-headless"
+    ),
     "matplotlib": Runtime(("matplotlib",), "plots", _REPORT, "matplotlib"),
     "jinja2": Runtime(("jinja2",), "evaluation reports", _REPORT, "jinja2"),
 }
