@@ -303,7 +303,7 @@ def test_json_of_a_checkpoint_and_of_int8_has_the_documented_names(
     words = ("--precision", "int8", "--calibration", tmp_path / "t.json", "-o", tmp_path / "e.xml")
     done = run("build", *model, *words, "--json")
     found = json.loads(done.out)
-    assert [check["name"] for check in found["checks"]] == ["int8"]
+    assert {"values", "int8"} <= {check["name"] for check in found["checks"]}
     assert found["int8"]["least_similarity"] <= 1
     assert all(Path(path).exists() for path in found["reports"])
 
