@@ -31,6 +31,7 @@ from fastrt.errors import (
     WeightsError,
 )
 from fastrt.evaluation.evaluate import Scores, evaluate
+from fastrt.evaluation.match import Matches, match
 from fastrt.images.preprocess import read_image
 from fastrt.ir.network import Network
 from fastrt.models.config import load_spec, preset_names
@@ -56,6 +57,7 @@ __all__ = [
     "FastrtError",
     "Guess",
     "ImageError",
+    "Matches",
     "Model",
     "ModelSpec",
     "Network",
@@ -83,6 +85,7 @@ __all__ = [
     "load_model",
     "load_spec",
     "load_weights",
+    "match",
     "preset_names",
     "read_image",
     "read_table",

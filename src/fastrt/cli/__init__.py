@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from fastrt.cli import benchmark, build, calibrate, convert, demo, embed, evaluate, inspect, verify
+from fastrt.cli import benchmark, build, calibrate, convert, demo, embed, evaluate, inspect, match, verify
 from fastrt.cli.arguments import join_pairs
 from fastrt.cli.output import Notes, say_error
 from fastrt.errors import FastrtError
@@ -24,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (convert, inspect, calibrate, build, embed, verify, evaluate, benchmark, demo):
+for verb in (convert, inspect, calibrate, build, embed, verify, match, evaluate, benchmark, demo):
     app.command(verb.__name__.rpartition(".")[2])(verb.run)
 
 
