@@ -27,6 +27,7 @@ from fastrt.errors import (
     NetworkError,
     OutputError,
     SpecError,
+    SpecNeededError,
     TargetError,
     WeightsError,
 )
@@ -39,12 +40,13 @@ from fastrt.models.guess import Guess, guess_spec
 from fastrt.models.load import Model, load_model
 from fastrt.models.reid import build_network
 from fastrt.models.spec import ModelSpec
+from fastrt.models.spec_file import save_weights
 from fastrt.quantization.calibrate import calibrate
 from fastrt.quantization.report import QuantizationReport
 from fastrt.targets.engine_info import EngineInfo
 from fastrt.timing.session import Timing, benchmark
 from fastrt.version import __version__
-from fastrt.weights import Weights, load_weights, save_weights
+from fastrt.weights import Weights, load_weights
 
 __all__ = [
     "BuildReport",
@@ -68,6 +70,7 @@ __all__ = [
     "Scores",
     "Session",
     "SpecError",
+    "SpecNeededError",
     "TargetError",
     "Timing",
     "Weights",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,6 +22,19 @@ def check_place(path: Path) -> None:
         raise OutputError(f"{path}: is a folder; expected a file. Name a file in it.")
     with writing(path), tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}."):
         pass  # permissions do not tell whether a folder is writable: it may be read-only for other reasons
+
+
+def refuse_inputs(outputs: Iterable[Path], inputs: Iterable[str | os.PathLike[str] | None]) -> None:
+    """Raise `OutputError` if an output is the file of an input, also through links or another case of its name.
+
+    Outputs that a user names are replaced as a whole, but never an input of the same command.
+    """
+    given = [path for path in inputs if path is not None]
+    # os.path takes names that are too long for a file, such as patterns.
+    for output in outputs:
+        for path in given:
+            if os.path.exists(output) and os.path.exists(path) and os.path.samefile(output, path):  # noqa: PTH110, PTH121
+                raise OutputError(f"{output}: is the input {path}; expected another file. Name another output.")
 
 
 @contextmanager
