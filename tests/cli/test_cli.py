@@ -347,7 +347,7 @@ def test_calibrate_and_build_int8(run: Run, small: Small, crops: Path, tmp_path:
     assert result.code == 0, result.err
     assert "compared on drawn images" in result.err
     assert "mean-centred cosine to fp32: least " in result.out
-    assert result.out.startswith("int8  ok    mean-centred cosine ")
+    assert "\nint8         ok    mean-centred cosine " in result.out
     assert "verified" not in result.out
     assert {path.name for path in tmp_path.iterdir()} == {
         "table.json", "int8.xml", "int8.bin", "int8.report.json", "int8.report.md",

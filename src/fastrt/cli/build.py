@@ -12,6 +12,7 @@ from fastrt.engine.build import default_timing_cache
 from fastrt.engine.calibration_table import read_table
 from fastrt.files import refuse_inputs
 from fastrt.models.load import load_model
+from fastrt.quantization.report import report_paths
 from fastrt.targets.base import BuildOptions
 from fastrt.targets.engine_info import Io, Precision, Resampler
 from fastrt.targets.registry import choose_target
@@ -136,6 +137,6 @@ def run(
         )
     *lines, summary = str(report).splitlines()
     if report.quantization is not None:
-        data, text = report.quantization.save(output)
+        data, text = report_paths(output)
         lines.append(f"written to {data} and {text}")
     say("\n".join([*lines, f"{output}: {model.spec.title}, {summary}"]))
