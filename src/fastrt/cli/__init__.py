@@ -23,11 +23,12 @@ class Interrupts:
     def __init__(self) -> None:
         self.is_running = False
         self.count = 0
+        self._process = os.getpid()
 
     def __call__(self, *_: object) -> None:
         """Handle a signal."""
         self.count += 1
-        if not self.is_running:
+        if not self.is_running or os.getpid() != self._process:  # a library's fork has this handler, too
             os._exit(INTERRUPTED)
         self.is_running = False
         raise KeyboardInterrupt

@@ -12,7 +12,20 @@ from typing import Annotated, Any
 
 import typer
 
-from fastrt.cli import benchmark, build, calibrate, convert, demo, doctor, embed, evaluate, inspect, match, verify
+from fastrt.cli import (
+    benchmark,
+    build,
+    calibrate,
+    convert,
+    demo,
+    doctor,
+    embed,
+    evaluate,
+    inspect,
+    interrupts,
+    match,
+    verify,
+)
 from fastrt.cli.arguments import join_pairs
 from fastrt.cli.explain import explain
 from fastrt.cli.output import Notes, say_error
@@ -85,6 +98,7 @@ def run(arguments: Sequence[str]) -> int:
         except BrokenPipeError:  # the reader of stdout has what it wanted
             _drop_stdout()
         except Exception as error:
+            interrupts.check()  # an interrupted import may fail with another exception
             if "--debug" in flags:
                 raise
             say_error(explain(error, words, app))
