@@ -56,7 +56,7 @@ def main() -> None:
             {
                 "network": f"trained, {row.precision}",
                 **in_percent(row.scores),
-                "cosine to fp32": round(row.similarity, 5),
+                "least centred cosine to fp32": round(row.similarity, 5),
                 **{f"images/s, batch {batch}": rate for batch, rate in row.images_s.items()},
                 "MB": round(row.bytes / 1e6, 1),
             }

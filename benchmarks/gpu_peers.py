@@ -165,7 +165,7 @@ def time_engines(title: str, folder: Path) -> int:
             for name, session in sessions.items():
                 filled = np.resize(images, (-(-COMPARED // batch) * batch, *images.shape[1:]))
                 cosines = centred_cosines(session(filled)[:COMPARED], wanted)
-                row[name.replace(", ms", ", least cosine")] = round(float(cosines.min()), 5)
+                row[name.replace(", ms", ", least centred cosine")] = round(float(cosines.min()), 5)
         print(row, flush=True)
         save(row, about)
         compared += 1

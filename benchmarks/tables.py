@@ -25,8 +25,9 @@ def draw_table(result: Row) -> str:
     """Format a result's rows as a Markdown table, without its lists, with the host or the source."""
     rows = result["rows"]
     columns = list(dict.fromkeys(key for row in rows for key in row if not isinstance(row[key], list)))
-    lines = [columns, ["---"] * len(columns), *([row.get(column, "") for column in columns] for row in rows)]
-    table = "\n".join(f"| {' | '.join(str(cell).replace('_', ' ') for cell in line)} |" for line in lines)
+    lines = [columns, *([row.get(column, "") for column in columns] for row in rows)]
+    head, *body = (f"| {' | '.join(str(cell).replace('_', ' ') for cell in line)} |" for line in lines)
+    table = "\n".join([head, f"|{'---|' * len(columns)}", *body])
     if "source" in result:  # published by others
         return f"{table}\n\nSource: {result['source']}."
     host = result["host"]

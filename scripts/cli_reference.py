@@ -11,7 +11,7 @@ from typing import Any
 
 import typer.main
 
-from fastrt.cli import app
+from fastrt.cli.app import app
 
 PAGE = Path(__file__).parent.parent / "docs" / "reference" / "cli.md"
 HEAD = """# Commands
@@ -25,8 +25,13 @@ Results go to stdout, progress and notes to stderr. Exit codes:
 | 0 | done |
 | 1 | measured and below the threshold: an engine that does not verify, an image that cannot be read |
 | 2 | not done; one sentence on stderr says why |
+| 130 | interrupted by Ctrl-C |
 
-`fastrt --version` prints the version. `--debug`, anywhere on the line, shows where an error comes from.
+`fastrt --version` prints the version. Two options may stand anywhere on the line: `--debug` shows the traceback of an
+error, and with `--strict` a note is an error: the command ends with 2 at the first note, before its output appears.
+
+`--json` prints the result as [one JSON object](json.md). Without a terminal, progress is a line for each stage, and for
+every 10 seconds of it.
 """
 
 

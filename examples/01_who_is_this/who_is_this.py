@@ -29,4 +29,11 @@ def main(checkpoint: str, config: str, person: str, people: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:5])
+    if len(sys.argv) != 5:
+        print("usage: who_is_this.py CHECKPOINT CONFIG PERSON PEOPLE", file=sys.stderr)
+        sys.exit(2)
+    try:
+        main(*sys.argv[1:])
+    except fastrt.FastrtError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

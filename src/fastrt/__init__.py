@@ -10,13 +10,10 @@
         embeddings = session(images)
 """
 
-from fastrt import datasets
-from fastrt.building import BuildReport, build
-from fastrt.engine.calibration_table import CalibrationTable, read_table
-from fastrt.engine.checks import Report
-from fastrt.engine.load import describe, load
-from fastrt.engine.session import Session
-from fastrt.engine.verify import verify
+from __future__ import annotations
+
+import importlib
+
 from fastrt.errors import (
     CalibrationError,
     CheckpointError,
@@ -31,22 +28,32 @@ from fastrt.errors import (
     TargetError,
     WeightsError,
 )
-from fastrt.evaluation.evaluate import Scores, evaluate
-from fastrt.evaluation.match import Matches, match
-from fastrt.images.preprocess import read_image
-from fastrt.ir.network import Network
-from fastrt.models.config import load_spec, preset_names
-from fastrt.models.guess import Guess, guess_spec
-from fastrt.models.load import Model, load_model
-from fastrt.models.reid import build_network
-from fastrt.models.spec import ModelSpec
-from fastrt.models.spec_file import save_weights
-from fastrt.quantization.calibrate import calibrate
-from fastrt.quantization.report import QuantizationReport
-from fastrt.targets.engine_info import EngineInfo
-from fastrt.timing.session import Timing, benchmark
 from fastrt.version import __version__
-from fastrt.weights import Weights, load_weights
+
+TYPE_CHECKING = False  # as in typing, whose import would take a while
+if TYPE_CHECKING:
+    from fastrt import datasets
+    from fastrt.building import BuildReport, build
+    from fastrt.engine.calibration_table import CalibrationTable, read_table
+    from fastrt.engine.checks import Report
+    from fastrt.engine.load import describe, load
+    from fastrt.engine.session import Session
+    from fastrt.engine.verify import verify
+    from fastrt.evaluation.evaluate import Scores, evaluate
+    from fastrt.evaluation.match import Matches, match
+    from fastrt.images.preprocess import read_image
+    from fastrt.ir.network import Network
+    from fastrt.models.config import load_spec, preset_names
+    from fastrt.models.guess import Guess, guess_spec
+    from fastrt.models.load import Model, load_model
+    from fastrt.models.reid import build_network
+    from fastrt.models.spec import ModelSpec
+    from fastrt.models.spec_file import save_weights
+    from fastrt.quantization.calibrate import calibrate
+    from fastrt.quantization.report import QuantizationReport
+    from fastrt.targets.engine_info import EngineInfo
+    from fastrt.timing.session import Timing, benchmark
+    from fastrt.weights import Weights, load_weights
 
 __all__ = [
     "BuildReport",
@@ -95,6 +102,43 @@ __all__ = [
     "save_weights",
     "verify",
 ]
+
+_HOMES = {
+    "building": "BuildReport build",
+    "engine.calibration_table": "CalibrationTable read_table",
+    "engine.checks": "Report",
+    "engine.load": "describe load",
+    "engine.session": "Session",
+    "engine.verify": "verify",
+    "evaluation.evaluate": "Scores evaluate",
+    "evaluation.match": "Matches match",
+    "images.preprocess": "read_image",
+    "ir.network": "Network",
+    "models.config": "load_spec preset_names",
+    "models.guess": "Guess guess_spec",
+    "models.load": "Model load_model",
+    "models.reid": "build_network",
+    "models.spec": "ModelSpec",
+    "models.spec_file": "save_weights",
+    "quantization.calibrate": "calibrate",
+    "quantization.report": "QuantizationReport",
+    "targets.engine_info": "EngineInfo",
+    "timing.session": "Timing benchmark",
+    "weights": "Weights load_weights",
+}
+"""Names of the API by module. A module is imported when one of its names is first used."""
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        """Import a name of the API, so that ``import fastrt`` is fast and the command line can be interrupted early."""
+        if name == "datasets":
+            return importlib.import_module("fastrt.datasets")
+        for module, names in _HOMES.items():
+            if name in names.split():
+                return globals().setdefault(name, getattr(importlib.import_module(f"fastrt.{module}"), name))
+        raise AttributeError(f"module 'fastrt' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

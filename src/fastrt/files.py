@@ -36,6 +36,15 @@ MOST_BYTES = 150
 """Bytes of an output's name that stand in the name of its temporary folder; file systems allow 255 in all."""
 
 
+def check_suffix(path: Path, *suffixes: str) -> None:
+    """Raise `OutputError` unless the suffix of an output is one of ``suffixes``, in upper or lower case."""
+    if path.suffix.lower() not in suffixes:
+        found = f"suffix {path.suffix}" if path.suffix else "no suffix"
+        *most, last = suffixes
+        expected = f"{', '.join(most)} or {last}" if most else last
+        raise OutputError(f"{path}: {found}; expected {expected}. Rename the output.")
+
+
 def check_place(path: Path) -> None:
     """Raise `OutputError` if ``path`` cannot be created. Call it before work whose result would be lost."""
     _check_folders(path)

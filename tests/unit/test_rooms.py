@@ -24,7 +24,7 @@ FLOORS = [
     {"quantization", "extraction"},
     {"datasets", "building"},
     {"evaluation"},
-    {"compat", "demo"},
+    {"compat", "demo", "doctor"},
     {""},  # the package itself, which hands names on
     {"cli"},
     {"__main__"},

@@ -1,74 +1,72 @@
-"""Command line: one file per verb. Each parses its arguments, calls one function, and prints the result."""
+"""Command line: one file per verb. Each parses its arguments, calls one function, and prints the result.
+
+Importing this package imports nothing else, so that Ctrl-C ends the command quietly from the first moment.
+"""
 
 from __future__ import annotations
 
-import io
-import logging
+import os
+import signal
 import sys
-from typing import Annotated
 
-import typer
-
-from fastrt.cli import benchmark, build, calibrate, convert, demo, embed, evaluate, inspect, match, verify
-from fastrt.cli.arguments import complete, join_pairs
-from fastrt.cli.output import Notes, say_error
-from fastrt.errors import FastrtError, SpecNeededError
-from fastrt.version import __version__
-
-app = typer.Typer(
-    name="fastrt",
-    help="Deploy person re-identification networks: from a FastReID checkpoint to embeddings.",
-    epilog="Results on stdout, progress and notes on stderr. Exit code 0: done, 1: a check failed, 2: an error.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-for verb in (convert, inspect, calibrate, build, embed, verify, match, evaluate, benchmark, demo):
-    app.command(verb.__name__.rpartition(".")[2])(verb.run)
+INTERRUPTED = 130
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        print(f"fastrt {__version__}")  # noqa: T201
-        raise typer.Exit
+class Interrupts:
+    """Handler of Ctrl-C: the first one stops a running command, and any other ends the process at once.
+
+    Attributes:
+        is_running: True from the start of a command to its end or to the first Ctrl-C.
+        count: number of signals.
+    """
+
+    def __init__(self) -> None:
+        self.is_running = False
+        self.count = 0
+
+    def __call__(self, *_: object) -> None:
+        """Handle a signal."""
+        self.count += 1
+        if not self.is_running:
+            os._exit(INTERRUPTED)
+        self.is_running = False
+        raise KeyboardInterrupt
+
+    def check(self) -> None:
+        """Raise KeyboardInterrupt again, in case that the first was swallowed: some imports take it for their error."""
+        if self.count:
+            raise KeyboardInterrupt
 
 
-@app.callback()
-def _options(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
-    ] = False,
-    debug: Annotated[
-        bool, typer.Option("--debug", help="Show the traceback of an error; allowed at any position.")
-    ] = False,
-) -> None:
-    pass
+interrupts = Interrupts()
+"""Those of this process, if it belongs to the command."""
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the ``fastrt`` command; exits with 0, 1 or 2."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    debug = "--debug" in arguments
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # like stderr: a file name never causes an encoding error
-    logger = logging.getLogger("fastrt")
-    logger.handlers = [Notes()]
-    logger.propagate = False
+    """Run the ``fastrt`` command; exits with 0, 1 or 2, or with 130 after Ctrl-C.
+
+    Args:
+        arguments: the words after ``fastrt``. None: those of this process, which then belongs to the command.
+
+    Raises:
+        Exception: the reason why the command failed, if ``arguments`` are given with ``--debug``.
+    """
+    if arguments is None and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, interrupts)
     try:
-        app(join_pairs([argument for argument in arguments if argument != "--debug"]))
-    except FastrtError as error:
-        if debug:
-            raise
-        command = complete(arguments, error.options) if isinstance(error, SpecNeededError) else None
-        say_error(str(error) if command is None else f"{error}\n  {command}")
+        from fastrt.cli.app import run  # takes a while
+
+        interrupts.is_running = True
+        code = run(sys.argv[1:] if arguments is None else arguments)
     except KeyboardInterrupt:
-        say_error("interrupted")
-        sys.exit(130)
-    except BrokenPipeError:
-        sys.stderr.close()
-    except Exception as error:  # an internal error; the user still gets one message
-        if debug:
+        code = INTERRUPTED
+    except Exception:  # only with --debug
+        if arguments is not None:
             raise
-        say_error(f"internal error: {type(error).__name__}: {error}. Please report it with the output of --debug.")
-    sys.exit(2)
+        import traceback
+
+        traceback.print_exc()
+        code = 2
+    interrupts.is_running = False
+    # An interrupted import may end with another exception than KeyboardInterrupt.
+    sys.exit(INTERRUPTED if interrupts.count else code)

@@ -8,7 +8,8 @@ import typer
 from rich.table import Table
 
 from fastrt.cli.arguments import AsJson, Device, split_numbers
-from fastrt.cli.output import progress_bar, result_console, say, say_json, say_note
+from fastrt.cli.output import result_console, say, say_json
+from fastrt.cli.progress import progress_bar
 from fastrt.timing.engines import compare_engines
 from fastrt.timing.host import describe_host
 from fastrt.timing.plot import check_plot, draw_plot
@@ -23,7 +24,7 @@ def run(
     preprocess: Annotated[
         bool, typer.Option("--preprocess", help="Also time crops of many sizes, which must be resized.")
     ] = False,
-    seconds: Annotated[float, typer.Option(min=0.1, help="Measured seconds per engine and batch.")] = 2.0,
+    seconds: Annotated[float, typer.Option(min=0.1, max=3600, help="Measured seconds per engine and batch.")] = 2.0,
     plot: Annotated[
         Path | None, typer.Option("--plot", help="Write a plot: .png, .svg or .pdf.", show_default=False)
     ] = None,
@@ -50,9 +51,8 @@ def run(
     host = describe_host()
     if plot is not None:
         draw_plot(rows, plot)
-        say_note(f"the plot is {plot}")
     if as_json:
-        say_json({"host": host, "rows": [asdict(row) for row in rows]})
+        say_json({"host": host, "rows": [asdict(row) for row in rows], "plot": plot})
         return
     for row in {row.engine: row for row in rows}.values():
         threads = "" if row.threads is None else f", {row.threads} threads"
@@ -66,3 +66,5 @@ def run(
     host["governor"] = host["governor"] or "unknown"
     known = {name: value for name, value in host.items() if value}
     say(", ".join(f"{name} {' '.join(value) if isinstance(value, list) else value}" for name, value in known.items()))
+    if plot is not None:
+        say(f"plot  {plot}")

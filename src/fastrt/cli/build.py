@@ -1,13 +1,15 @@
 """``fastrt build``."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from fastrt.building import build
-from fastrt.cli.arguments import Checkpoint, Config, Guess, Key, Overrides, split_numbers, split_pairs
-from fastrt.cli.output import progress_of_phases, say
+from fastrt.building import BuildReport, build
+from fastrt.cli.arguments import AsJson, Checkpoint, Config, Guess, Key, Overrides, split_numbers, split_pairs
+from fastrt.cli.output import list_checks, say, say_json
+from fastrt.cli.progress import progress_of_phases
 from fastrt.engine.build import default_timing_cache
 from fastrt.engine.calibration_table import read_table
 from fastrt.files import refuse_inputs
@@ -104,6 +106,7 @@ def run(
     capability: Capabilities = None,
     timing_cache: TimingCache = None,
     check: Checked = None,
+    as_json: AsJson = False,
 ) -> None:
     """Build an engine from a checkpoint."""
     chosen = choose_target(output, target, precision)
@@ -112,6 +115,7 @@ def run(
     model = load_model(checkpoint, config, split_pairs(overrides), guess=guess, key=key)
     measures = choose_target(output, target, precision).measures
     with progress_of_phases() as advance:
+        advance("building", 0, 0)
         options = BuildOptions(
             batches=() if batch is None else split_numbers(batch),
             version_compatible=version_compatible,
@@ -135,8 +139,23 @@ def run(
             images=images,
             compare=precision == "int8",
         )
-    *lines, summary = str(report).splitlines()
-    if report.quantization is not None:
-        data, text = report_paths(output)
-        lines.append(f"written to {data} and {text}")
-    say("\n".join([*lines, f"{output}: {model.spec.title}, {summary}"]))
+    reports = () if report.quantization is None else report_paths(output)
+    if as_json:
+        say_json(_to_json(output, model.spec.title, report, reports))
+    else:
+        *lines, summary = str(report).splitlines()
+        if reports:
+            lines.append(f"written to {' and '.join(map(str, reports))}")
+        say("\n".join([*lines, f"{output}: {model.spec.title}, {summary}"]))
+
+
+def _to_json(output: Path, title: str, report: BuildReport, reports: Sequence[Path]) -> dict[str, object]:
+    info, int8 = report.info, report.quantization
+    return {
+        "output": output,
+        "model": title,
+        **info.model_dump(include={"target", "precision", "image_size", "embedding_dim", "fingerprint"}),
+        "checks": None if report.checks is None else list_checks(report.checks),
+        "int8": None if int8 is None else int8.model_dump(mode="json"),
+        "reports": reports,
+    }

@@ -5,11 +5,12 @@ from typing import Annotated
 
 import typer
 
-from fastrt.cli.arguments import Checkpoint, Config, Guess, Key, Overrides, split_pairs
-from fastrt.cli.output import progress_bar, say, say_note
+from fastrt.cli.arguments import AsJson, Checkpoint, Config, Guess, Key, Overrides, split_pairs
+from fastrt.cli.output import say_note, say_result
+from fastrt.cli.progress import progress_bar
 from fastrt.engine.calibration_table import Method
 from fastrt.extraction import find_images
-from fastrt.files import check_place, refuse_inputs
+from fastrt.files import check_place, check_suffix, refuse_inputs
 from fastrt.images.sample import ImageSample
 from fastrt.models.load import load_model
 from fastrt.quantization.calibrate import calibrate
@@ -37,15 +38,17 @@ def run(
     resampler: Annotated[
         Resampler, typer.Option(help="Resampler for resizing images; OpenCV's need fastrt[opencv].")
     ] = "pil-bicubic",
+    as_json: AsJson = False,
 ) -> None:
     """Calibrate the ranges of a network's tensors for int8, on images like those in use."""
+    check_suffix(output, ".json")
     check_place(output)
     refuse_inputs([output], [checkpoint, config, *images])
     found = find_images(images)
     model = load_model(checkpoint, config, split_pairs(overrides), guess=guess, key=key)
     sample = ImageSample(found.images, count, seed)
     with progress_bar() as progress:
-        task = progress.add_task("calibrating", total=count)
+        task = progress.add_task("calibrating", total=min(count, len(found.images)))
         table = calibrate(
             model.network(),
             sample,
@@ -54,9 +57,19 @@ def run(
             correct_bias=correct_bias,
             advance=lambda done: progress.advance(task, done),
         )
-    table.save(output)
     if sample.duplicates:
         say_note(f"left out: {len(sample.duplicates)} duplicate images, first {sample.duplicates[0]}")
     for _, reason in sample.unreadable:
         say_note(f"left out: {reason}")
-    say(f"{output}: ranges of {len(table.ranges)} tensors by {table.summary} of {len(found.images)}")
+    table.save(output)
+    result = {
+        "output": output,
+        "tensors": len(table.ranges),
+        "method": table.method,
+        "images": len(table.images),
+        "found": len(found.images),
+        "duplicates": sample.duplicates,
+        "unreadable": [{"image": image, "reason": reason} for image, reason in sample.unreadable],
+    }
+    text = f"{output}: ranges of {len(table.ranges)} tensors by {table.summary} of {len(found.images)}"
+    say_result(result, text, as_json)

@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from fastrt.cli.arguments import AsJson, Device, Engine
-from fastrt.cli.output import progress_bar, progress_console, say, say_json, say_note
+from fastrt.cli.output import progress_console, say_result
+from fastrt.cli.progress import progress_bar
 from fastrt.cli.unreadable import say_unreadable
 from fastrt.engine.load import load
 from fastrt.extraction import Store, find_images, stream_embeddings
@@ -50,16 +51,19 @@ def run(
                     store.append(piece)
                     progress.advance(task, piece.files)
         except KeyboardInterrupt:
-            say_note(f"{store.files} of {len(images)} images are done; run the same command to resume")
+            progress_console().print(f"{store.files} of {len(images)} images are done; run the same command to resume")
             raise
         say_unreadable(store.unreadable, len(images))
         names, table = store.finish()
     dim = session.info.embedding_dim
-    if as_json:
-        unreadable = [{"image": str(image), "reason": reason} for image, reason in store.unreadable]
-        files = {"output": str(output), "names": str(names), "table": str(table)}
-        say_json({**files, "embeddings": store.rows, "embedding_dim": dim, "unreadable": unreadable})
-    else:
-        say(f"{output}: {store.rows} embeddings of {dim} numbers, names in {names} and {table}")
+    result = {
+        "output": output,
+        "names": names,
+        "table": table,
+        "embeddings": store.rows,
+        "embedding_dim": dim,
+        "unreadable": [{"image": image, "reason": reason} for image, reason in store.unreadable],
+    }
+    say_result(result, f"{output}: {store.rows} embeddings of {dim} numbers, names in {names} and {table}", as_json)
     if store.unreadable:
         raise typer.Exit(1)

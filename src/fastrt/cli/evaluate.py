@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from rich.progress import Progress
 
 from fastrt.cli.arguments import AsJson, Device, Engine
-from fastrt.cli.output import progress_bar, say, say_json, say_note
+from fastrt.cli.output import say, say_json
+from fastrt.cli.progress import ProgressLines, progress_bar
 from fastrt.datasets import CUHK03NP, MSMT17, DataSet, DukeMTMC, Market1501, VehicleID, VeRi, VERIWild, read_data_set
 from fastrt.datasets.people import Synthetic
 from fastrt.engine.load import load
@@ -70,7 +72,6 @@ def run(
     data_set = SETS[dataset](root)
     with load(engine, device) as session, progress_bar() as progress:
         check_outputs(engine, data_set, roc=roc, false_matches=false_matches, report=report)
-        task = progress.add_task("embedding", total=(len(data_set.query) + len(data_set.gallery)) * (1 + flip))
         scores = evaluate(
             session,
             data_set,
@@ -78,27 +79,54 @@ def run(
             reranking=None if rerank == "none" else rerank,
             expand=expand,
             flip=flip,
-            advance=lambda done: progress.advance(task, done),
+            advance=_show(progress, (len(data_set.query) + len(data_set.gallery)) * (1 + flip)),
         )
         info = session.info
-    rates = measure_roc(scores.pairs) if roc else {}
-    threshold = None if false_matches is None else find_threshold(scores.pairs, false_matches)
-    files = write_outputs(engine, info, scores, data_set, threshold=threshold, report=report)
-    for name, file in files.items():
-        say_note(f"the {name.partition('_')[0]} is {file}")
-    print_scores = _print_json if as_json else _print_text
-    print_scores(scores, rates, threshold)
+        rates = measure_roc(scores.pairs) if roc else {}
+        threshold = None if false_matches is None else find_threshold(scores.pairs, false_matches)
+        if report is not None:
+            progress.add_task("writing the report", total=None)
+        files = write_outputs(engine, info, scores, data_set, threshold=threshold, report=report)
+    if as_json:
+        say_json(_to_json(scores, rates, threshold) | files)
+    else:
+        say("\n".join(_to_lines(scores, rates, threshold, files)))
 
 
-def _print_json(scores: Scores, rates: Mapping[str, float], threshold: Threshold | None) -> None:
-    cmc = [round(float(part), 6) for part in scores.cmc]
-    found = {} if threshold is None else {"threshold": asdict(threshold)}
-    say_json({"title": scores.title, "queries": scores.valid, **scores.figures(), **rates, "cmc": cmc, **found})
+def _show(progress: Progress | ProgressLines, images: int) -> Callable[[int], None]:
+    """Show the images as they are embedded, and then the ranking as a stage of its own."""
+    task = progress.add_task("embedding", total=images)
+    done = 0
+
+    def advance(more: int) -> None:
+        nonlocal done
+        done += more
+        progress.advance(task, more)
+        if done == images:
+            progress.add_task("ranking", total=None)
+
+    return advance
 
 
-def _print_text(scores: Scores, rates: Mapping[str, float], threshold: Threshold | None) -> None:
-    say(str(scores))
+def _to_json(scores: Scores, rates: Mapping[str, float], threshold: Threshold | None) -> dict[str, object]:
+    return {
+        "title": scores.title,
+        "queries": scores.valid,
+        **scores.figures(),
+        **rates,
+        "cmc": [round(float(part), 6) for part in scores.cmc],
+        "threshold": None if threshold is None else asdict(threshold),
+        "threshold_file": None,
+        "report": None,
+    }
+
+
+def _to_lines(
+    scores: Scores, rates: Mapping[str, float], threshold: Threshold | None, files: Mapping[str, Path]
+) -> list[str]:
+    lines = [str(scores)]
     if rates:
-        say(", ".join(f"{name} {100 * rate:.2f}" for name, rate in rates.items()))
+        lines.append(", ".join(f"{name} {100 * rate:.2f}" for name, rate in rates.items()))
     if threshold is not None:
-        say(str(threshold))
+        lines.append(str(threshold))
+    return [*lines, *(f"{name.replace('_', ' ')}  {path}" for name, path in files.items())]

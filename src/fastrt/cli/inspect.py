@@ -10,6 +10,7 @@ from rich.table import Table
 
 from fastrt.cli.arguments import AsJson, Device, Key
 from fastrt.cli.output import result_console, say_json
+from fastrt.cli.progress import stage
 from fastrt.engine.load import describe, list_layers
 from fastrt.errors import CheckpointError, EngineError, SpecError
 from fastrt.models.load import describe_weights
@@ -29,7 +30,8 @@ def run(
         typer.Option("--time-layers", help="Time an engine's layers, summed by kind; --layers lists each."),
     ] = False,
     batch: Annotated[
-        int | None, typer.Option(help="Images per batch of --time-layers. Default: the engine's preferred batch size.")
+        int | None,
+        typer.Option(help="Images per batch of --time-layers. Default: the engine's preferred batch size."),
     ] = None,
     device: Device = None,
     key: Key = None,
@@ -51,7 +53,8 @@ def run(
         raise EngineError(f"{file}: an engine; --key expected a checkpoint. Leave --key out.")
     found = _describe_engine(file, layers and not timed) if is_engine(file) else _describe_checkpoint(file, layers, key)
     if timed:
-        found |= _time_engine(file, batch, device, layers or as_json)
+        with stage("timing layers"):
+            found |= _time_engine(file, batch, device, layers or as_json)
     if as_json:
         say_json(found)
     else:

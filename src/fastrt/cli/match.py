@@ -7,7 +7,8 @@ import typer
 from rich.table import Table
 
 from fastrt.cli.arguments import AsJson, Device
-from fastrt.cli.output import progress_bar, result_console, say, say_json
+from fastrt.cli.output import result_console, say, say_json
+from fastrt.cli.progress import progress_bar
 from fastrt.cli.unreadable import say_unreadable
 from fastrt.engine.load import load
 from fastrt.evaluation.match import DECIMALS, Matches, match

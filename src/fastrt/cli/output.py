@@ -4,62 +4,52 @@ from __future__ import annotations
 
 import json
 import logging
+import math
+import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from typing import TextIO
 
 from rich.console import Console
-from rich.progress import Progress, ProgressColumn, Task, TaskID
-from rich.text import Text
+
+from fastrt.engine.checks import Report
+from fastrt.errors import FastrtError
 
 logger = logging.getLogger("fastrt")
 
 LOG_WIDTH = 160
 
 
+class StrictError(FastrtError):
+    """A note of a command that runs with ``--strict``."""
+
+
 def result_console() -> Console:
     """Console for results; wide if stdout is not a terminal, so that a log has complete tables."""
-    return Console(
-        soft_wrap=True, markup=False, emoji=False, highlight=False, width=None if sys.stdout.isatty() else LOG_WIDTH
-    )
+    return _console(width=None if is_terminal(sys.stdout) else LOG_WIDTH)
 
 
 def progress_console() -> Console:
     """Console for progress, notes and errors."""
-    return Console(stderr=True, soft_wrap=True, markup=False, emoji=False, highlight=False)
+    return _console(stderr=True)
 
 
-def progress_bar(rate: str | None = None) -> Progress:
-    """A progress bar that disappears when done; drawn only on a terminal. ``rate`` names the counted items."""
-    console = progress_console()
-    columns = [*Progress.get_default_columns(), *([_Rate(rate)] if rate else [])]
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+def _console(*, stderr: bool = False, width: int | None = None) -> Console:
+    """A console without control characters, unless it is a terminal; ``FORCE_COLOR`` does not make it one."""
+    return Console(
+        stderr=stderr,
+        width=width,
+        force_terminal=is_terminal(sys.stderr if stderr else sys.stdout),
+        soft_wrap=True,
+        markup=False,
+        emoji=False,
+        highlight=False,
+    )
 
 
-class _Rate(ProgressColumn):
-    """The column with items per second."""
-
-    def __init__(self, what: str) -> None:
-        super().__init__()
-        self.what = what
-
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:.0f} {self.what}/s")
-
-
-@contextmanager
-def progress_of_phases() -> Iterator[Callable[[str, int, int], None]]:
-    """Show one bar per phase; yields a callback that takes the phase's name, steps done and steps in all."""
-    tasks: dict[str, TaskID] = {}
-    with progress_bar() as progress:
-
-        def advance(phase: str, done: int, steps: int) -> None:
-            if phase not in tasks:
-                tasks[phase] = progress.add_task(phase.lower(), total=steps)
-            progress.update(tasks[phase], completed=done)
-
-        yield advance
+def is_terminal(stream: TextIO | None) -> bool:
+    """Return True if a stream is a terminal; a stream that was closed before the start is None."""
+    return stream is not None and stream.isatty()
 
 
 def say(text: str) -> None:
@@ -67,16 +57,50 @@ def say(text: str) -> None:
     result_console().print(text)
 
 
-def say_json(value: object) -> None:
-    """Print a result as JSON."""
-    sys.stdout.write(json.dumps(value, indent=1) + "\n")
+def say_result(result: Mapping[str, object], text: str, as_json: bool) -> None:
+    """Print the result of a command: as text for people, or as JSON."""
+    if as_json:
+        say_json(result)
+    else:
+        say(text)
+
+
+def say_json(value: Mapping[str, object]) -> None:
+    """Print a result as one JSON object; a number that is not finite is null, and a path a string."""
+    sys.stdout.write(json.dumps(_plain(value), indent=1, allow_nan=False) + "\n")
+
+
+def list_checks(report: Report) -> list[dict[str, object]]:
+    """List the checks of an engine, for JSON."""
+    return [{"name": check.name, "passed": check.passed, "figures": check.figures} for check in report.checks]
+
+
+def _plain(value: object) -> object:
+    """Convert a value to what JSON can express."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 class Notes(logging.Handler):
-    """Prints the warnings of the logger ``fastrt``."""
+    """Prints the warnings of the logger ``fastrt``; if strict, raises the first as `StrictError`."""
+
+    def __init__(self, *, is_strict: bool = False) -> None:
+        super().__init__(logging.WARNING)
+        self.is_strict = is_strict
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print a warning on stderr."""
+        """Print a warning on stderr.
+
+        Raises:
+            StrictError: the command is strict. It reaches the caller of the logger, and ends the command there.
+        """
+        if self.is_strict:
+            raise StrictError(record.getMessage())
         progress_console().print(f"note: {record.getMessage()}")
 
 

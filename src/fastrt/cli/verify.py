@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from fastrt.cli.arguments import AsJson, Checkpoint, Config, Device, Engine, Guess, Key, Overrides, split_pairs
-from fastrt.cli.output import say, say_json
+from fastrt.cli.output import list_checks, say_result
+from fastrt.cli.progress import stage
 from fastrt.engine.calibration_table import read_table
 from fastrt.engine.load import describe, load
 from fastrt.engine.verify import verify, verify_layers
@@ -56,15 +57,12 @@ def run(
     model = load_model(checkpoint, config, split_pairs(overrides), guess=guess, key=key)
     network = model.network()
     measured_on = read_images(find_images(images).images, count=MOST) if images else None
-    if layers:
-        report = verify_layers(engine, network, measured_on, device)
-    else:
-        with load(engine, device) as session:
-            report = verify(session, network, measured_on, table)
-    if as_json:
-        checks = [{"name": check.name, "passed": check.passed, "figures": check.figures} for check in report.checks]
-        say_json({"verified": bool(report), "checks": checks})
-    else:
-        say(str(report))
+    with stage("comparing with the reference"):
+        if layers:
+            report = verify_layers(engine, network, measured_on, device)
+        else:
+            with load(engine, device) as session:
+                report = verify(session, network, measured_on, table)
+    say_result({"verified": bool(report), "checks": list_checks(report)}, str(report), as_json)
     if not report:
         raise typer.Exit(1)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import as_file, files
 from pathlib import Path
 
@@ -13,21 +14,26 @@ from fastrt.building import build
 from fastrt.datasets.base import DataSet
 from fastrt.datasets.people import Synthetic
 from fastrt.datasets.synthetic import write_synthetic
+from fastrt.demo.folder import filled_whole
 from fastrt.engine.calibration_table import CalibrationTable
 from fastrt.engine.checks import Report
-from fastrt.engine.load import engine_size, load
+from fastrt.engine.load import describe, engine_size, load
 from fastrt.engine.verify import verify
-from fastrt.errors import OutputError
+from fastrt.errors import TargetError
 from fastrt.evaluation.evaluate import Scores, evaluate
+from fastrt.evaluation.report import check_libraries, write_report
 from fastrt.images.sample import ImageSample, read_images
 from fastrt.ir.network import Network
 from fastrt.models.load import Model, load_model
+from fastrt.models.reid import build_network
 from fastrt.quantization.calibrate import calibrate
 from fastrt.similarity import centred_cosines
 from fastrt.targets.base import BuildOptions
 from fastrt.targets.engine_info import Precision
 from fastrt.targets.registry import find_target
 from fastrt.timing.interleaved import compare_speed
+
+logger = logging.getLogger("fastrt")
 
 MODEL = "model.safetensors"
 SEED = 1
@@ -68,35 +74,63 @@ class Row:
 
 @dataclass(frozen=True, eq=False)
 class Demonstration:
-    """Result of the demonstration: the data set, one row for each engine, and the verification report of the first."""
+    """Result of the demonstration.
+
+    Attributes:
+        report: the verification report of the first engine.
+        data_set: the drawn people.
+        rows: one for each engine.
+        page: the evaluation report of the first engine; None if the packages of reports are not installed.
+    """
 
     report: Report
     data_set: DataSet
     rows: tuple[Row, ...]
+    page: Path | None
 
 
 def demonstrate(folder: Path, target: str = "openvino", advance: Advance = lambda *_: None) -> Demonstration:
-    """Run the demonstration in ``folder``, which is created or empty.
+    """Run the demonstration in ``folder``, which is new or empty; its files appear all together at the end.
 
     Raises:
         OutputError: the folder is not empty, or cannot be written.
         TargetError: the target is not installed.
     """
     find_target(target).precisions()
-    if folder.exists() and any(folder.iterdir()):
-        raise OutputError(f"{folder}: is not empty; expected an empty or a new folder. Name another one.")
-    images = folder / "images"
-    draw(images, PEOPLE, DISTRACTORS, advance)
-    with as_file(files("fastrt.demo") / MODEL) as model:
-        shutil.copy(model, folder / MODEL)
-    network = load_model(folder / MODEL).network()
-    table = calibrate_on(network, images, advance)
-    table.save(folder / "calibration.json")
-    data_set = Synthetic(images)
-    rows = compare(network, table, data_set, folder, target, advance=advance)
-    with load(rows[0].engine) as session:
-        report = verify(session, network)
-    return Demonstration(report, data_set, rows)
+    has_reports = _has_reports()
+    with filled_whole(folder) as new_folder:
+        images = new_folder / "images"
+        draw(images, PEOPLE, DISTRACTORS, advance)
+        with as_file(files("fastrt.demo") / MODEL) as checkpoint:
+            shutil.copy(checkpoint, new_folder / MODEL)
+        model = load_model(new_folder / MODEL)
+        network = build_network(model.spec, model.weights)
+        table = calibrate_on(network, images, advance)
+        table.save(new_folder / "calibration.json")
+        data_set = Synthetic(images)
+        rows = compare(network, table, data_set, new_folder, target, advance=advance)
+        with load(rows[0].engine) as session:
+            report = verify(session, network)
+        if has_reports:
+            advance("writing the report", 0, 1)
+            first = rows[0]
+            write_report(new_folder / "report", first.scores, data_set, describe(first.engine), first.engine)
+    return Demonstration(
+        report,
+        Synthetic(folder / "images"),
+        tuple(replace(row, engine=folder / row.engine.name) for row in rows),
+        folder / "report" / "index.html" if has_reports else None,
+    )
+
+
+def _has_reports() -> bool:
+    """Return True if reports can be written; log a warning if not."""
+    try:
+        check_libraries()
+    except TargetError as error:
+        logger.warning("no report is written: %s", error)
+        return False
+    return True
 
 
 def load_demo_model() -> Model:

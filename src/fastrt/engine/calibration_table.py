@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fastrt.errors import CalibrationError
-from fastrt.files import ESCAPED, written_whole
+from fastrt.files import ESCAPED, check_suffix, written_whole
 from fastrt.ir.network import Network
 from fastrt.passes.quantize import Placement, quantize
 from fastrt.targets.engine_info import Resampler
@@ -110,8 +110,9 @@ class CalibrationTable(BaseModel):
         """Write the table; the file is complete or absent.
 
         Raises:
-            OutputError: the file cannot be written.
+            OutputError: the file is not named ``.json``, or cannot be written.
         """
+        check_suffix(Path(path), ".json")
         content = self._move_paths(lambda name: _relative(name, Path(path).parent)).model_dump(mode="json")
         lines = [f" {json.dumps(key)}: {_lines(value)}" for key, value in content.items()]
         with written_whole(path) as temporary:

@@ -91,13 +91,13 @@ def _find_engine(path: str | os.PathLike[str]) -> tuple[Target, Path]:
 def _find_row(path: str | os.PathLike[str]) -> tuple[Row, Path]:
     path = Path(path)
     finish_interrupted(path)
-    if not is_engine(path):
-        known = ", ".join(f"{suffix} ({target})" for suffix, target in SUFFIXES.items())
-        raise EngineError(f"{path}: not the suffix of an engine; expected {known}. Build one with fastrt build.")
     if not path.exists():
         raise EngineError(f"{path}: no such file; expected an engine. Build one with fastrt build.")
     if not path.is_file():
         raise EngineError(f"{path}: is a folder; expected an engine. Name the engine file in it.")
+    if not is_engine(path):
+        known = ", ".join(f"{suffix} ({target})" for suffix, target in SUFFIXES.items())
+        raise EngineError(f"{path}: not the suffix of an engine; expected {known}. Build one with fastrt build.")
     if path.stat().st_size == 0:
         raise EngineError(f"{path}: is empty; expected an engine. Build it again.")
     return ROWS[SUFFIXES[path.suffix.lower()]], path

@@ -21,10 +21,10 @@ HELD_OUT = 64
 
 
 class ImageSample:
-    """A random sample of ``count`` distinct, readable images. Iterating reads them one at a time.
+    """A random sample of up to ``count`` distinct, readable images. Iterating reads them one at a time.
 
     Attributes:
-        count: number of images to read.
+        count: number of images to read, if there are as many; fewer are logged as a warning.
         seed: of the random order.
         names: absolute paths of the images that were read, in order.
         unreadable: paths of files that could not be read, each with the reason.
@@ -47,14 +47,9 @@ class ImageSample:
         """Yield images, ``(h, w, 3)`` uint8 BGR.
 
         Raises:
-            CalibrationError: fewer than ``count`` images can be read.
+            CalibrationError: no image can be read.
         """
         self.names, self.unreadable, self.duplicates = [], [], []
-        if len(self._paths) < self.count:
-            raise CalibrationError(
-                f"calibration: {len(self._paths)} images; expected {self.count}."
-                f" Give more images, or ask for fewer (--count {len(self._paths)})."
-            )
         seen: set[bytes] = set()
         for i, path in enumerate(self._paths):
             if len(self.names) == self.count:
@@ -72,13 +67,15 @@ class ImageSample:
             seen.add(digest)
             self.names.append(str(path))
             yield image
+        first = f" (first: {self.unreadable[0][1]})" if self.unreadable else ""
+        found = (
+            f"calibration: {len(self.names)} images; expected {self.count}. Of {len(self._paths)} files"
+            f" {len(self.unreadable)} cannot be read{first} and {len(self.duplicates)} are duplicates."
+        )
+        if not self.names:
+            raise CalibrationError(f"{found} Give images.")
         if len(self.names) < self.count:
-            first = f" (first: {self.unreadable[0][1]})" if self.unreadable else ""
-            raise CalibrationError(
-                f"calibration: {len(self.names)} images; expected {self.count}. Of {len(self._paths)} files"
-                f" {len(self.unreadable)} cannot be read{first} and {len(self.duplicates)} are duplicates."
-                f" Give more images{f', or ask for fewer (--count {len(self.names)})' if self.names else ''}."
-            )
+            logger.warning("%s The ranges are those of fewer images: give more, if there are more.", found)
 
 
 def read_images(paths: Sequence[Path], count: int = HELD_OUT) -> list[Image]:

@@ -22,6 +22,9 @@ from fastrt.timing.session import make_ready
 CROPS = ((128, 64), (192, 80), (256, 128), (320, 140), (512, 256))
 """Sizes ``(h, w)`` of the crops with which preprocessing is measured."""
 
+LARGEST_BATCH = 4096
+"""The images of a batch are drawn first, and stay in memory."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -80,13 +83,15 @@ def compare_engines(
         advance: called with measurements done and total measurements.
 
     Raises:
-        EngineError: no engine, a batch below 1, a file that is not an engine, engines of different image sizes, or an
-            engine that fails.
+        EngineError: no engine, a batch below 1 or above `LARGEST_BATCH`, a file that is not an engine, engines of
+            different image sizes, or an engine that fails.
     """
     if not engines:
         raise EngineError("benchmark: no engine; expected at least one. Name engine files that fastrt build wrote.")
     if min(batches) < 1:
         raise EngineError(f"benchmark: batch {min(batches)}; expected at least 1. Give positive batch sizes.")
+    if max(batches) > LARGEST_BATCH:
+        raise EngineError(f"benchmark: batch {max(batches)}; expected at most {LARGEST_BATCH}. Give smaller batches.")
     infos = [describe(engine) for engine in engines]
     sizes = {info.image_size for info in infos}
     if len(sizes) != 1:

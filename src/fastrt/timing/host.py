@@ -32,8 +32,13 @@ def find_processor() -> str:
     return platform.processor() or platform.machine()
 
 
+def read_cpu_flags() -> list[str]:
+    """Return the CPU's features, as Linux names them; empty on other systems."""
+    return next((line for line in _cpuinfo() if line.startswith(("flags", "Features"))), "").split()
+
+
 def _extensions() -> list[str]:
-    flags = next((line for line in _cpuinfo() if line.startswith("flags")), "").split()
+    flags = read_cpu_flags()
     return [
         name for name in ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile") if name in flags
     ]

@@ -6,8 +6,8 @@ import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 
-from fastrt.errors import OutputError, TargetError
-from fastrt.files import check_place, written_whole
+from fastrt.errors import TargetError
+from fastrt.files import check_place, check_suffix, written_whole
 from fastrt.timing.engines import Row
 
 
@@ -15,11 +15,7 @@ def check_plot(path: Path) -> None:
     """Raise the errors of `draw_plot`. Call it before the measurements whose result would be lost."""
     if importlib.util.find_spec("matplotlib") is None:
         raise TargetError("plot: matplotlib is not installed; expected matplotlib. Run pip install 'fastrt[report]'.")
-    if path.suffix.lower() not in (".png", ".svg", ".pdf"):
-        raise OutputError(
-            f"{path}: {f'suffix {path.suffix}' if path.suffix else 'no suffix'}; expected .png, .svg or .pdf. Rename"
-            " it."
-        )
+    check_suffix(path, ".png", ".svg", ".pdf")
     check_place(path)
 
 

@@ -5,6 +5,7 @@ A change of clock speed affects all candidates alike, and the libraries of one c
 
 from __future__ import annotations
 
+import signal
 import statistics
 import sys
 import time
@@ -12,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -165,7 +166,23 @@ class _CandidateProcess:
 
     def _call(self, function: Callable[..., T], *arguments: Any) -> T:
         """Call a function in the candidate's process."""
-        return self._pool.submit(function, *arguments).result()
+        with _without_interrupts():
+            future = self._pool.submit(function, *arguments)  # the first starts the process
+        return future.result()
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Let processes that start in the block ignore Ctrl-C: a terminal sends it to all, and this process ends them."""
+    if not hasattr(signal, "pthread_sigmask"):  # on Windows
+        yield
+        return
+    resource_tracker.ensure_running()  # its start would unblock the signal
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _Worker:

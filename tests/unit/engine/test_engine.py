@@ -80,6 +80,7 @@ def test_a_cut_engine_is_refused(suffix: str, small: Small, tmp_path: Path) -> N
 )
 def test_what_is_no_engine_is_refused(name: str, sentence: str, small: Small, tmp_path: Path) -> None:
     (tmp_path / "folder.xml").mkdir()
+    (tmp_path / "engine.pth").touch()
     (tmp_path / "alone.xml").write_bytes(small.engine.read_bytes())
     with pytest.raises(fastrt.EngineError) as caught:
         fastrt.load(tmp_path / name)

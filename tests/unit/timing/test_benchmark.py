@@ -85,7 +85,7 @@ def test_batches_may_stand_apart(run: Run, small: Small) -> None:
     done = run("benchmark", small.engine, "--batch", "1", "2", "3", "--seconds", "0.1", "--json")
     assert done.code == 0, done.err
     assert [row["batch"] for row in json.loads(done.out)["rows"]] == [1, 2, 3]
-    assert "2: not the suffix of an engine" in run("benchmark", small.engine, "2").err
+    assert "2: no such file; expected an engine" in run("benchmark", small.engine, "2").err
     done = run("benchmark", "--batch", "1", "2")
     assert done.code == 2
     assert "benchmark: no engine; expected at least one" in done.err
