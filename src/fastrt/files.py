@@ -15,7 +15,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -57,6 +57,19 @@ def hash_file(path: Path) -> str:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def refuse_inputs(outputs: Iterable[Path], inputs: Iterable[str | os.PathLike[str] | None]) -> None:
+    """Raise `OutputError` if an output is the file of an input, also through links or another case of its name.
+
+    Outputs that a user names are replaced as a whole, but never an input of the same command.
+    """
+    given = [path for path in inputs if path is not None]
+    # os.path takes names that are too long for a file, such as patterns.
+    for output in outputs:
+        for path in given:
+            if os.path.exists(output) and os.path.exists(path) and os.path.samefile(output, path):  # noqa: PTH110, PTH121
+                raise OutputError(f"{output}: is the input {path}; expected another file. Name another output.")
 
 
 @contextmanager

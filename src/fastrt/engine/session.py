@@ -8,6 +8,7 @@ from typing import Any, TypeGuard
 import numpy as np
 
 from fastrt.arrays import Array, DeviceEmbeddings, Embeddings, Image, Images, ReadyArray
+from fastrt.engine.stream import Embedded, Paths, embed_files
 from fastrt.errors import EngineError, ImageError
 from fastrt.images.preprocess import check_image, find_resampler, type_hint
 from fastrt.targets.base import Runner
@@ -95,6 +96,34 @@ class Session:
                 yield self.prepare(batch)
 
         return self._runner.run_all(ready())
+
+    def embed_files(
+        self, paths: Paths, advance: Callable[[int], None] = lambda _: None, *, mirrored: bool = False
+    ) -> Embedded:
+        """Compute the embeddings of image files, each resized to the engine's size by the engine's resampler.
+
+        Threads decode the next images while the engine runs. A file that cannot be read, or whose embedding is not
+        finite, has no row; it is listed in ``unreadable`` with the reason.
+
+        Args:
+            paths: image files; `fastrt.extraction.find_images` finds those of folders and patterns.
+            advance: called with the number of files done since the last call, for a progress bar.
+            mirrored: mirror each image left to right after resizing.
+
+        Returns:
+            ``embeddings``, ``(n, D)`` float32; ``paths``, the file of each row; ``unreadable``, pairs of a file and the
+            reason.
+
+        Raises:
+            ImageError: there is no file, or none could be read (the message names the first); or ``paths`` is no list
+                of paths.
+            EngineError: the session is closed, or the runtime failed.
+
+        >>> embedded = session.embed_files(["crops/0.jpg", "crops/1.jpg"])  # doctest: +SKIP
+        >>> embedded.embeddings.shape, len(embedded.paths), embedded.unreadable  # doctest: +SKIP
+        ((2, 2048), 2, ())
+        """
+        return embed_files(self, paths, advance, mirrored=mirrored)
 
     def embed_on_device(self, images: ReadyArray) -> DeviceEmbeddings:
         """Compute the embeddings of a ready batch and leave them on the GPU.
