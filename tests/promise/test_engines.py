@@ -208,9 +208,7 @@ def test_build_and_verify_agree_on_a_bound_that_does_not_hold(
     small: Small, table: fastrt.CalibrationTable, tmp_path: Path
 ) -> None:
     path, config = tmp_path / "e.xml", EngineConfig("int8", table=_worsen(table, 0.35), min_similarity=0.99)
-    with pytest.raises(
-        fastrt.EngineError, match=r"values       FAIL  mean-centred cosine .*, at least 0\.98900 expected"
-    ):
+    with pytest.raises(fastrt.EngineError, match=r"values       FAIL  .*, at least 0\.98900 expected"):
         build_engine(small.network, path, config)
     assert not _names(tmp_path)
     write_engine(small.network, path, config)
