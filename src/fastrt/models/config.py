@@ -19,8 +19,11 @@ from fastrt.models.spec import ModelSpec
 
 PRESETS = Path(__file__).parent / "presets"
 
-MAX_BYTES = 1 << 20
-"""Maximum size of a config; FastReID's own dumps have 5 kB."""
+MAX_BYTES = 1 << 16
+"""Maximum size of a config; FastReID's own dumps have 5 kB. PyYAML reads about 100 kB a second."""
+
+MAX_WORD = 1000
+"""Maximum length of a value that is read as a number or tuple. Python cannot print integers of over 4300 digits."""
 
 MAX_BASES = 16
 
@@ -113,13 +116,26 @@ def _find(source: str | os.PathLike[str]) -> Path:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML without aliases: FastReID's configs have none, and nested aliases can grow without bound."""
+    """YAML without aliases: FastReID's configs have none, and nested aliases can grow without bound.
+
+    PyYAML raises many types of errors for scalars with a wrong tag: `AttributeError`, `LookupError` and others.
+    """
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError("aliases (*name) are not supported")
         node: yaml.Node | None = super().compose_node(parent, index)
         return node
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        if len(node.value) > MAX_WORD:
+            raise yaml.YAMLError(f"a number of {len(node.value)} digits")
+        return super().construct_yaml_int(node)  # type: ignore[no-any-return]
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
+
+YAML_ERRORS = (yaml.YAMLError, RecursionError, ValueError, LookupError, AttributeError, TypeError, OverflowError)
 
 
 def _read_yaml(path: Path, depth: int = 0) -> dict[str, Any]:
@@ -137,7 +153,7 @@ def _read_yaml(path: Path, depth: int = 0) -> dict[str, Any]:
         raise SpecError(f"{path}: cannot be read ({error.strerror}); expected a readable file. Check it.") from error
     except UnicodeDecodeError:
         raise SpecError(f"{path}: is not text; expected a YAML file of FastReID. Name another file.") from None
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
+    except YAML_ERRORS as error:
         found = " ".join(str(error).split())
         raise SpecError(f"{path}: is not YAML ({found}); expected a YAML file of FastReID. Correct it.") from None
     if not isinstance(config, dict):
@@ -147,8 +163,8 @@ def _read_yaml(path: Path, depth: int = 0) -> dict[str, Any]:
         return config
     if not isinstance(base, str) or "://" in base:
         raise SpecError(f"{path}: _BASE_ is {base!r}; expected the path of a file. Correct it.")
-    base_path = path.parent / Path(base).expanduser()
-    if not base_path.is_file():
+    base_path = path.parent / os.path.expanduser(base)  # noqa: PTH111 - Path raises for an unknown user
+    if not os.path.isfile(base_path):  # noqa: PTH113 - Path raises for a name that is too long
         raise SpecError(
             f"{path}: _BASE_ {base} does not exist; expected the file. Copy it too, or use the config that FastReID"
             " wrote during training."
@@ -183,11 +199,11 @@ def _decode(value: object) -> object:
 
     Source: yacs.config.CfgNode._decode_cfg_value: tuples in YAML and all command-line values are such strings.
     """
-    if not isinstance(value, str):
+    if not isinstance(value, str) or len(value) > MAX_WORD:
         return value
     try:
         return ast.literal_eval(value)
-    except (ValueError, SyntaxError, RecursionError, MemoryError):
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
         return {"true": True, "false": False}.get(value.lower(), value)
 
 

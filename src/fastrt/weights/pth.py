@@ -34,6 +34,9 @@ MODEL_KEYS = ("model", "state_dict")
 
 UNTYPED = "uint8"
 
+MAX_SHARING = 64
+"""Arrays that share storages may be larger than the file, by at most this factor: each may become a copy."""
+
 ZIP_ERRORS = (zipfile.BadZipFile, ValueError, OSError, EOFError, RuntimeError, LookupError, struct.error)
 """Errors of zipfile on a damaged file."""
 
@@ -49,10 +52,14 @@ def read_pth(path: Path) -> Weights:
         file = _Zip(data) if data.startswith(b"PK") else _Stream(data)
         state = _find_model(path, file.content)
         arrays = {}
+        room = MAX_SHARING * len(data)
         for name, value in state.items():
             array = _read_array(path, name, value, file)
             if array is not None:
                 arrays[str(name)] = array
+                room -= array.nbytes
+            if room < 0:
+                raise DamagedError(f"the arrays are over {MAX_SHARING} times as large as the file")
     except UnsafeError as error:
         raise CheckpointError(
             f"{path}: calls {error} when it is unpickled; expected tensors only, as fastrt runs no code of a file. Do"

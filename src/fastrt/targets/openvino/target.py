@@ -18,6 +18,7 @@ from fastrt.passes.half import list_float32
 from fastrt.passes.quantize import Placement
 from fastrt.targets.base import BuildOptions, Layer, Mode, Runner, Target, refuse_precision
 from fastrt.targets.engine_info import KEY, EngineInfo, read_info
+from fastrt.targets.openvino.ir_check import check_ir
 from fastrt.targets.openvino.lowering import OpenVinoLowering
 from fastrt.targets.openvino.runner import OpenVinoRunner, find_reason
 from fastrt.targets.table import ROWS
@@ -97,9 +98,10 @@ def _read(path: Path) -> Any:
     with path.open("rb") as file:
         if b"<net" not in file.read(1024):  # else OpenVINO tries all its other formats and prints messages
             raise EngineError(f"{path}: not an OpenVINO engine, or damaged. Build it again.")
+    check_ir(path)
     try:
         model = ov.Core().read_model(path)
-    except RuntimeError as error:
+    except (RuntimeError, UnicodeDecodeError) as error:
         raise EngineError(
             f"{path}: not an OpenVINO engine, or damaged ({find_reason(error)}). Build it again."
         ) from None
@@ -107,7 +109,10 @@ def _read(path: Path) -> Any:
 
 
 def _describe(model: Any, path: Path) -> EngineInfo:
-    text = model.get_rt_info([KEY]).astype(str) if model.has_rt_info([KEY]) else None
+    try:
+        text = model.get_rt_info([KEY]).astype(str) if model.has_rt_info([KEY]) else None
+    except UnicodeDecodeError as error:
+        raise EngineError(f"{path}: damaged: its description is not UTF-8 ({error}). Build it again.") from None
     inputs = [(_name(port), _shape(port), _dtype(port)) for port in model.inputs]
     return read_info(text, OpenVinoTarget.name, path, inputs, [_shape(port) for port in model.outputs])
 
