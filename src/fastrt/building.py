@@ -13,6 +13,7 @@ from fastrt.engine.build import build as build_engine
 from fastrt.engine.calibration_table import CalibrationTable
 from fastrt.engine.checks import Report
 from fastrt.errors import CalibrationError, TargetError
+from fastrt.images.preprocess import find_resampler
 from fastrt.ir.network import Network
 from fastrt.quantization.evaluation_images import GivenImages, choose_images
 from fastrt.quantization.layer_timing import exclude_slower
@@ -91,7 +92,8 @@ def build(
         compare: for int8, compare with fp32 in similarity, size and speed. Implied by ``min_similarity`` or ``images``.
 
     Raises:
-        TargetError: the target is unknown, its runtime is not installed, or the host lacks the precision or an option.
+        TargetError: the target is unknown, its runtime is not installed, or the host lacks the precision, an option or,
+            to compare int8, the resampler.
         EngineError: the runtime cannot build the network, or the engine failed its checks.
         CalibrationError: int8 without a table, or with another network's; an int8 argument with another precision;
             a bound that cannot be reached; too few images.
@@ -125,6 +127,7 @@ def _build_and_compare(
     table = config.table
     assert table is not None  # `EngineConfig` has checked it
     table.check(network)
+    find_resampler(config.resampler)  # fails before the engine is built
     images, description = choose_images(table, given)
     advance = config.options.progress or (lambda *_: None)
     if config.min_similarity is not None:

@@ -20,6 +20,8 @@ def check_place(path: Path) -> None:
         raise OutputError(f"{path}: folder {path.parent} does not exist; expected an existing folder. Create it first.")
     if path.is_dir():
         raise OutputError(f"{path}: is a folder; expected a file. Name a file in it.")
+    with writing(path), tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}."):
+        pass  # permissions do not tell whether a folder is writable: it may be read-only for other reasons
 
 
 @contextmanager

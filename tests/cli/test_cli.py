@@ -182,12 +182,13 @@ def test_demo_goes_the_whole_way(run: Run, tmp_path: Path, monkeypatch: pytest.M
         assert (tmp_path / "demo" / name).exists()
 
 
-def test_demo_without_the_packages_of_reports_skips_the_report(
+def test_demo_without_opencv_and_the_packages_of_reports_skips_the_report(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, count in (("PEOPLE", 4), ("DISTRACTORS", 4), ("CALIBRATED", 16)):
         monkeypatch.setattr(demonstrate, name, count)
     monkeypatch.setattr(demonstrate, "PRECISIONS", ("fp32",))
+    monkeypatch.setitem(sys.modules, "cv2", None)  # importing it fails
     find_spec = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "matplotlib" else find_spec(name))
     done = run("demo", "-o", tmp_path / "demo")
@@ -370,9 +371,15 @@ def test_calibrate_and_build_int8(run: Run, small: Small, crops: Path, tmp_path:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--precision", "int8"), "precision int8: no calibration table; expected the network's. Calibrate first: fastrt calibrate."),
+        (
+            ("--precision", "int8"),
+            "precision int8: no calibration table; expected the network's. Calibrate first: fastrt calibrate.",
+        ),
         (("--precision", "int8", "--calibration", "nowhere.json"), "nowhere.json: cannot be read"),
-        (("--min-similarity", "0.99"), "precision fp32: min_similarity, images or compare is given; expected them for int8 only"),
+        (
+            ("--min-similarity", "0.99"),
+            "precision fp32: min_similarity, images or compare is given; expected them for int8 only",
+        ),
     ],
 )
 def test_int8_asked_for_wrongly(run: Run, small: Small, tmp_path: Path, words: tuple[str, ...], message: str) -> None:

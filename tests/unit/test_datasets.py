@@ -172,10 +172,7 @@ def test_a_table_is_read_as_a_data_set(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("path,identity,role\n", "no column camera; expected path, identity, camera, role"),
-        (
-            "path,identity,camera,role\na.jpg,1,1,train\n",
-            "line 2: path 'a.jpg', role 'train'; expected a path and query or gallery",
-        ),
+        ("path,identity,camera,role\na.jpg,1,1,train\n", "line 2: role is 'train'; expected query or gallery"),
         ("path,identity,camera,role\na.jpg,1,1,query\n", "1 queries and 0 gallery images; expected some of both"),
         ("", "no column path"),
     ],

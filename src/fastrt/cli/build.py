@@ -86,7 +86,9 @@ def run(
     target: TargetName = None,
     precision: Annotated[Precision, typer.Option(help="Precision of the computation.")] = "fp32",
     io: InputProfile = "u8_nhwc_bgr",
-    resampler: Annotated[Resampler, typer.Option(help="Method by which images are resized.")] = "pil-bicubic",
+    resampler: Annotated[
+        Resampler, typer.Option(help="Method by which images are resized; OpenCV's need fastrt[opencv].")
+    ] = "pil-bicubic",
     calibration: Calibration = None,
     min_similarity: MinSimilarity = None,
     images: ComparedImages = None,

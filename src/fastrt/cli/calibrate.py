@@ -32,7 +32,9 @@ def run(
         bool,
         typer.Option("--bias-correction/--no-bias-correction", help="Correct biases for the error of rounded weights."),
     ] = True,
-    resampler: Annotated[Resampler, typer.Option(help="Resampler for resizing images.")] = "pil-bicubic",
+    resampler: Annotated[
+        Resampler, typer.Option(help="Resampler for resizing images; OpenCV's need fastrt[opencv].")
+    ] = "pil-bicubic",
 ) -> None:
     """Calibrate the ranges of a network's tensors for int8, on images like those in use."""
     check_place(output)

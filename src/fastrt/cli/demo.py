@@ -38,7 +38,8 @@ def run(
     except TargetError as error:
         say_note(f"no report is written: {error}")
     else:
-        page = write_report(folder / "report", made.rows[0].scores, made.data_set, describe(made.rows[0].engine))
+        best = made.rows[0]
+        page = write_report(folder / "report", best.scores, made.data_set, describe(best.engine), best.engine)
         say(f"report  {page}")
     if not made.report:
         raise typer.Exit(1)

@@ -16,8 +16,8 @@ from fastrt.engine.load import load
 from fastrt.errors import EvaluationError
 from fastrt.evaluation.distances import Metric
 from fastrt.evaluation.evaluate import Scores, evaluate, measure_roc
-from fastrt.evaluation.report import check_report, write_report
-from fastrt.evaluation.threshold import Threshold, check_rate, find_threshold
+from fastrt.evaluation.outputs import check_options, check_outputs, write_outputs
+from fastrt.evaluation.threshold import Threshold, find_threshold
 
 SETS: dict[str, Callable[[Path], DataSet]] = {
     "market1501": Market1501,
@@ -66,12 +66,10 @@ def run(
     """Evaluate an engine on a data set: rank-1, mAP and mINP, as FastReID computes them."""
     if dataset not in SETS:
         raise EvaluationError(f"--dataset {dataset}: unknown; expected {', '.join(SETS)}. Choose one of them.")
-    if report is not None:
-        check_report(report)
-    if false_matches is not None:
-        check_rate(false_matches)
+    check_options(false_matches, report)
     data_set = SETS[dataset](root)
     with load(engine, device) as session, progress_bar() as progress:
+        check_outputs(engine, data_set, roc=roc, false_matches=false_matches, report=report)
         task = progress.add_task("embedding", total=(len(data_set.query) + len(data_set.gallery)) * (1 + flip))
         scores = evaluate(
             session,
@@ -85,10 +83,9 @@ def run(
         info = session.info
     rates = measure_roc(scores.pairs) if roc else {}
     threshold = None if false_matches is None else find_threshold(scores.pairs, false_matches)
-    if threshold is not None:
-        say_note(f"the threshold is in {threshold.save(engine, data_set.name, info.fingerprint)}")
-    if report is not None:
-        say_note(f"the report is {write_report(report, scores, data_set, info)}")
+    files = write_outputs(engine, info, scores, data_set, threshold=threshold, report=report)
+    for name, file in files.items():
+        say_note(f"the {name.partition('_')[0]} is {file}")
     print_scores = _print_json if as_json else _print_text
     print_scores(scores, rates, threshold)
 

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fastrt.errors import EvaluationError
-from fastrt.images.find import SUFFIXES
+from fastrt.images.find import is_image
 
 logger = logging.getLogger("fastrt")
 
 Root = str | os.PathLike[str]
 
-NAME = re.compile(r"(-?\d+)_c(\d+)")
-"""Identity and camera, from 1, in the image names of most data sets."""
+NAME = re.compile(r"(-1|\d+)_c(\d+)(?:s\d+)?(?:_.*)?", re.ASCII | re.DOTALL)
+"""The whole name, without suffix, of an image in most data sets: identity, camera from 1, sequence, and the rest."""
 
 
 @dataclass(frozen=True)
@@ -104,21 +104,33 @@ def read_folder(name: str, folder: Path) -> list[LabelledImage]:
     Images of identity -1 are junk (detections that do not count) and are left out.
 
     Raises:
-        EvaluationError: the name of an image does not match `NAME`.
+        EvaluationError: the folder cannot be read, or the whole name of an image does not match `NAME`.
     """
     images = []
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in SUFFIXES:
-            continue
-        match = NAME.match(path.name)
+    try:
+        paths = sorted(path for path in folder.iterdir() if is_image(path, folder))
+    except OSError as error:
+        raise EvaluationError(
+            f"{folder}: cannot be read ({error.strerror}); expected a folder of images. Check it."
+        ) from None
+    for path in paths:
+        match = NAME.fullmatch(path.stem)
         if match is None:
             raise EvaluationError(
-                f"{path}: name without identity and camera; expected a name as in {name}. Remove the file."
+                f"{path}: name without identity and camera; expected a name as in {name}:"
+                " 0001_c1s1_000151_01.jpg or 0001_c1.jpg, of identity 1 and camera 1. Rename or remove the file."
             )
         pid, camera = map(int, match.groups())
         if pid != -1:
             images.append(LabelledImage(path, pid, camera - 1))
     return images
+
+
+def whole_number(text: str) -> int:
+    """Read decimal digits, and nothing else. Raises ValueError; `int` also accepts spaces, signs and underscores."""
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError(text)
+    return int(text)
 
 
 def read_lines(path: Path) -> list[str]:
@@ -128,7 +140,7 @@ def read_lines(path: Path) -> list[str]:
         EvaluationError: the file cannot be read.
     """
     try:
-        return [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
+        return [line.strip() for line in path.read_text("utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise EvaluationError(
             f"{path}: cannot be read ({error}); expected a UTF-8 text file. Check the file."

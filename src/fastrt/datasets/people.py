@@ -7,7 +7,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fastrt.datasets.base import DataSet, LabelledImage, Root, find_root, make_data_set, read_layout, read_list
+from fastrt.datasets.base import (
+    DataSet,
+    LabelledImage,
+    Root,
+    find_root,
+    make_data_set,
+    read_layout,
+    read_list,
+    whole_number,
+)
 
 
 def Market1501(root: Root, *, distractors: bool = False) -> DataSet:  # noqa: N802  # the common name
@@ -41,7 +50,7 @@ def MSMT17(root: Root) -> DataSet:  # noqa: N802
 
     def parse(line: str) -> LabelledImage:
         path, pid = line.split(" ")
-        return LabelledImage(folder / images / path, int(pid), int(path.split("_")[2]) - 1)
+        return LabelledImage(folder / images / path, whole_number(pid), whole_number(path.split("_")[2]) - 1)
 
     query, gallery = (read_list(folder / part, parse, "a path and an identity as in MSMT17") for part in lists)
     return make_data_set("MSMT17", query, gallery, (11659, 82161))

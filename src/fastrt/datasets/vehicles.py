@@ -19,6 +19,7 @@ from fastrt.datasets.base import (
     read_layout,
     read_lines,
     read_list,
+    whole_number,
 )
 from fastrt.errors import EvaluationError
 
@@ -56,7 +57,7 @@ def VehicleID(root: Root, size: str = "small", *, seed: int = 0) -> DataSet:  # 
 
     def parse(line: str) -> LabelledImage:
         image, vehicle = line.split()
-        return LabelledImage(folder / "image" / f"{image}.jpg", int(vehicle), int(image))
+        return LabelledImage(folder / "image" / f"{image}.jpg", whole_number(vehicle), whole_number(image))
 
     images = read_list(folder / source, parse, "an image and a vehicle")
     query: list[LabelledImage] = []
@@ -81,7 +82,8 @@ def VERIWild(root: Root, size: str = "small") -> DataSet:  # noqa: N802
 
     def parse(line: str) -> LabelledImage:
         image = line.removesuffix(".jpg")
-        return LabelledImage(folder / "images" / f"{image}.jpg", int(image.partition("/")[0]), int(cameras[image]))
+        pid, camera = image.partition("/")[0], cameras[image]
+        return LabelledImage(folder / "images" / f"{image}.jpg", whole_number(pid), whole_number(camera))
 
     query, gallery = (read_list(folder / part, parse, "an image with a camera in vehicle_info.txt") for part in lists)
     return make_data_set(name, query, gallery, None)

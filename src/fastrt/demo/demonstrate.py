@@ -12,6 +12,7 @@ from pathlib import Path
 from fastrt.building import build
 from fastrt.datasets.base import DataSet
 from fastrt.datasets.people import Synthetic
+from fastrt.datasets.synthetic import write_synthetic
 from fastrt.engine.calibration_table import CalibrationTable
 from fastrt.engine.checks import Report
 from fastrt.engine.load import engine_size, load
@@ -106,8 +107,6 @@ def load_demo_model() -> Model:
 
 def draw(folder: Path, people: int, distractors: int, advance: Advance = lambda *_: None) -> None:
     """Draw people for evaluation, and some for calibration."""
-    from fastrt.datasets.synthetic import write_synthetic  # imports OpenCV, which other commands do without
-
     count = _count(advance, "drawing people", CALIBRATION_PEOPLE + people)
     write_synthetic(folder, train=CALIBRATION_PEOPLE, test=people, distractors=distractors, seed=SEED, advance=count)
 

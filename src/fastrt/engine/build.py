@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fastrt.engine.calibration_table import CalibrationTable
 from fastrt.engine.checks import Report
-from fastrt.engine.load import load
+from fastrt.engine.load import open_runner
 from fastrt.engine.session import Session
 from fastrt.engine.verify import verify, verify_int8
 from fastrt.errors import CalibrationError, EngineError, TargetError
@@ -94,7 +94,7 @@ def build(network: Network, path: str | os.PathLike[str], config: EngineConfig) 
         prepared = prepare(network, info, strongly_typed=target.strongly_typed, split=split, quantized=quantized)
         target.build(prepared, temporary, info, options)
         if checker := _choose_checker(target, network, config):
-            with load(temporary) as session:
+            with Session(open_runner(temporary)) as session:  # not `load`: no image is resized, so OpenCV is not needed
                 checks = checker(session)
             if not checks:
                 raise EngineError(f"{path}: the new engine failed its checks; no file is written.\n{checks}")

@@ -7,7 +7,8 @@ from collections.abc import Collection
 from pathlib import Path
 
 from fastrt.engine.session import Session
-from fastrt.errors import EngineError
+from fastrt.errors import EngineError, FastrtError
+from fastrt.images.preprocess import find_resampler
 from fastrt.targets.base import Layer, Mode, Runner, Target
 from fastrt.targets.engine_info import EngineInfo
 from fastrt.targets.registry import SUFFIXES, find_target, is_engine
@@ -27,9 +28,15 @@ def load(
 
     Raises:
         EngineError: the file does not exist, is not an engine, or is damaged.
-        TargetError: the runtime or the device is not available.
+        TargetError: the runtime, the device or the resampler is not available.
     """
-    return Session(open_runner(path, device, mode=mode), batch)
+    runner = open_runner(path, device, mode=mode)
+    try:
+        find_resampler(runner.info.resampler)
+        return Session(runner, batch)
+    except FastrtError:
+        runner.close()
+        raise
 
 
 def open_runner(

@@ -39,7 +39,6 @@ class Session:
         self.batch = batch or runner.batch
         self.threads = runner.threads
         self._runner = runner
-        self._resample = find_resampler(runner.info.resampler)
 
     def __call__(self, images: Sequence[Image] | Images) -> Embeddings:
         """Compute the embeddings of images.
@@ -132,9 +131,10 @@ class Session:
     def _resized(self, images: Sequence[Image] | Images) -> Images:
         if isinstance(images, np.ndarray):
             return images
+        resample = find_resampler(self.info.resampler)
         batch = np.empty((len(images), *self.info.image_size, 3), np.uint8)
         for image, row in zip(images, batch, strict=True):
-            row[...] = self._resample(image, self.info.image_size)
+            row[...] = resample(image, self.info.image_size)
         return batch
 
     def prepare(self, batch: Images) -> Array:

@@ -175,7 +175,7 @@ def _prepare_images(session: Session, network: Network, images: Sequence[Image] 
         )
     if images is None:
         count = RANKED_IMAGES if info.precision == "int8" else IMAGES
-        images = [draw_person(i // 2, i % 2, *size) for i in range(count)]
+        return np.stack([draw_person(i // 2, i % 2, *size) for i in range(count)])
     if len(images) < 2:
         raise EngineError(f"images: {len(images)}; expected at least 2 to verify with. Give more.")
     return session.resize(images)

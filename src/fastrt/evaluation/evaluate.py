@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
-
 from fastrt.arrays import Array
 from fastrt.datasets.base import DataSet, LabelledImage
 from fastrt.engine.session import Session
 from fastrt.errors import EvaluationError
 from fastrt.evaluation.distances import METRICS, Metric, distance_blocks
 from fastrt.evaluation.expansion import expand_queries
+from fastrt.evaluation.finite import check_rows
+from fastrt.evaluation.labels import check_labels, number_labels
 from fastrt.evaluation.pairs import Pairs
 from fastrt.evaluation.ranking import Ranking, rank
 from fastrt.evaluation.rerank import RERANKINGS, Reranking, rerank
@@ -69,8 +69,8 @@ def evaluate(
         advance: called with the number of images embedded since the last call; ``flip`` embeds every image twice.
 
     Raises:
-        EvaluationError: an image cannot be read, no query has a true match, or the settings need an engine built with
-            ``normalize=False``.
+        EvaluationError: an image cannot be read, an embedding is not finite, no query has a true match, or the settings
+            need an engine built with ``normalize=False``.
     """
     if metric not in METRICS or reranking not in (None, *RERANKINGS):
         raise EvaluationError(
@@ -84,6 +84,8 @@ def evaluate(
             f"evaluate: {what} with embeddings of unit length; expected embeddings without normalisation, as in"
             " FastReID. Build an engine with --raw (normalize=False)."
         )
+    labels = number_labels(data_set.query, data_set.gallery)
+    check_labels(labels)
     images = (*data_set.query, *data_set.gallery)
     rows = _embed(session, images, advance)
     if flip:
@@ -96,10 +98,8 @@ def evaluate(
         blocks = iter([(0, rerank(*expanded, reranking, metric))])
     extras = [f"re-ranking {reranking}"] * bool(reranking) + [name for name in asked if asked[name] and name != metric]
     title = ", ".join([data_set.name, metric, *extras])
-    parts = (data_set.query, data_set.gallery)
-    who = [np.array([getattr(image, key) for image in part]) for key in ("pid", "camid") for part in parts]
-    pairs = Pairs(partial(distance_blocks, queries, gallery), *who)
-    return Scores(**vars(rank(blocks, *who)), title=title, queries=queries, gallery=gallery, pairs=pairs)
+    pairs = Pairs(partial(distance_blocks, queries, gallery), *labels)
+    return Scores(**vars(rank(blocks, *labels)), title=title, queries=queries, gallery=gallery, pairs=pairs)
 
 
 def measure_roc(pairs: Pairs) -> dict[str, float]:
@@ -120,4 +120,5 @@ def _embed(
             f"evaluate: {len(embedded.unreadable)} of {len(images)} images cannot be read; expected all."
             f" First: {embedded.unreadable[0][1]}"
         )
+    check_rows(embedded.embeddings, lambda i: str(images[i].path))
     return embedded.embeddings

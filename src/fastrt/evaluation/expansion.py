@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastrt.arrays import Array
+from fastrt.evaluation.finite import check_embeddings
 from fastrt.evaluation.neighbours import find_nearest
 from fastrt.similarity import normalize_rows
 
@@ -24,9 +25,12 @@ def expand_queries(
     Returns:
         The new queries and the new gallery.
 
+    Raises:
+        EvaluationError: an embedding is not finite; the rows are named.
+
     Source: fastreid/evaluation/query_expansion.py.
     """
-    rows = np.concatenate([queries, gallery])
+    rows = np.concatenate(check_embeddings(queries, gallery))
     for _ in range(times):
         places, distances = find_nearest(normalize_rows(rows), "cosine", neighbours)
         weights = (1 - distances) ** alpha

@@ -5,22 +5,20 @@ A data set has about a hundred thousand pairs of one identity, and a billion pai
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 
 import numpy as np
 
 from fastrt.arrays import Array
-
-Blocks = Iterable[tuple[int, Array]]
-"""Blocks of distances: the index of the first query, and ``(rows, g)``."""
+from fastrt.evaluation.finite import Blocks, check_distances
 
 
 class Pairs:
     """Distances of pairs without junk: gallery images with the query's identity and camera.
 
     Distances of one identity are stored. Distances of two identities are recomputed in blocks by each method. Queries
-    without a true match are ignored.
+    without a true match are ignored. Methods raise `EvaluationError` if a distance is not finite.
 
     >>> distances = np.array([[0.1, 0.6, 0.5, 0.7]])  # two images of the query's person, and two of another
     >>> who = np.array([7]), np.array([7, 7, 8, 8]), np.array([0]), np.array([1, 2, 1, 2])
@@ -101,7 +99,7 @@ class Pairs:
     def _passing(self) -> Iterator[tuple[Array, Array, Array]]:
         """Yield blocks of distances, a mask of pairs of one identity, and a mask of pairs that are not of two."""
         pids, camids = self._gallery
-        for start, distances in self._blocks():
+        for start, distances in check_distances(self._blocks()):
             query_pids, query_camids = (array[start : start + len(distances), None] for array in self._query)
             alike = query_pids == pids
             same = alike & (query_camids != camids)

@@ -9,13 +9,14 @@ Source: fastreid/evaluation/rank.py, eval_market1501.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 from fastrt.arrays import Array
 from fastrt.errors import EvaluationError
+from fastrt.evaluation.finite import Blocks, check_distances
+from fastrt.evaluation.labels import Labels, check_labels, group_images
 
 MAX_RANK = 50
 
@@ -45,7 +46,7 @@ class Ranking:
 
 
 def rank(
-    blocks: Iterable[tuple[int, Array]],
+    blocks: Blocks,
     query_pids: Array,
     gallery_pids: Array,
     query_camids: Array,
@@ -64,29 +65,26 @@ def rank(
         max_rank: length of the CMC, at most the size of the gallery.
 
     Raises:
-        EvaluationError: no query has a true match, or the lengths of the arrays differ.
+        EvaluationError: no query has a true match, a distance is not finite, or the arrays do not fit each other.
 
     >>> distances = np.array([[0.1, 0.2, 0.3, 0.4]])  # junk, a stranger, two matches
     >>> result = rank([(0, distances)], np.array([7]), np.array([7, 8, 7, 7]), np.array([0]), np.array([0, 0, 1, 2]))
     >>> result.cmc.tolist(), round(result.mAP, 3), round(result.mINP, 3)
     ([0.0, 1.0, 1.0, 1.0], 0.583, 0.667)
     """
-    if len(query_pids) != len(query_camids) or len(gallery_pids) != len(gallery_camids):
-        raise EvaluationError(
-            f"rank: {len(query_pids)} queries have {len(query_camids)} cameras, and {len(gallery_pids)} gallery images"
-            f" {len(gallery_camids)}; expected one per image. Check the arrays."
-        )
+    check_labels(Labels(query_pids, gallery_pids, query_camids, gallery_camids))
     max_rank = min(max_rank, len(gallery_pids))
-    groups = _group(gallery_pids)
+    groups = group_images(gallery_pids)
     precision = np.full(len(query_pids), np.nan)
     penalty = np.full(len(query_pids), np.nan)
-    firsts = []
-    for start, distances in blocks:
+    firsts, ranked = [], 0
+    for start, distances in check_distances(blocks):
         if distances.shape[1] != len(gallery_pids):
             raise EvaluationError(
                 f"rank: distances to {distances.shape[1]} images; expected {len(gallery_pids)}, the number of gallery"
                 " identities. Check the arrays."
             )
+        ranked += len(distances)
         for i, row in enumerate(distances, start):
             same = groups.get(int(query_pids[i]), np.empty(0, np.intp))
             junk = gallery_camids[same] == query_camids[i]
@@ -96,20 +94,14 @@ def rank(
             firsts.append(places[0])
             precision[i] = (np.arange(1, len(places) + 1) / places).mean()
             penalty[i] = len(places) / places[-1]
-    if not firsts:
+    if ranked != len(query_pids):
         raise EvaluationError(
-            "rank: no true match; expected a query with a match of another camera. Check the identities."
+            f"rank: distances of {ranked} queries; expected {len(query_pids)}, the number of query identities."
+            " Check the arrays."
         )
     found = np.bincount(np.minimum(firsts, max_rank + 1), minlength=max_rank + 2)
     cmc = np.cumsum(found[1 : max_rank + 1]) / len(firsts)
     return Ranking(cmc, float(np.nanmean(precision)), float(np.nanmean(penalty)), precision, len(firsts))
-
-
-def _group(pids: Array) -> dict[int, Array]:
-    """Return the gallery indices of each identity, ascending."""
-    order = np.argsort(pids, kind="stable")
-    values, starts = np.unique(pids[order], return_index=True)
-    return {int(value): part for value, part in zip(values, np.split(order, starts[1:]), strict=True)}
 
 
 def _places(row: Array, matches: Array, junk: Array) -> Array:

@@ -17,6 +17,7 @@ import numpy as np
 
 from fastrt.arrays import Array
 from fastrt.evaluation.distances import METRICS, Metric, euclidean_distances
+from fastrt.evaluation.finite import check_embeddings
 from fastrt.evaluation.neighbours import find_nearest
 from fastrt.similarity import normalize_rows
 
@@ -42,15 +43,22 @@ def rerank(
         method: ``fastreid`` or ``zhong``.
         metric: of the original distances.
         k1: number of neighbours.
-        k2: number of neighbours for local query expansion.
+        k2: number of neighbours for local query expansion; 1 for none.
         weight: of the original distance; the Jaccard distance has the rest.
 
     Returns:
         ``(q, g)``, smaller is nearer.
+
+    Raises:
+        EvaluationError: an embedding is not finite; the rows are named.
     """
+    queries, gallery = check_embeddings(queries, gallery)
     rows = np.concatenate([queries, gallery])
     near = _fastreid(rows, metric, k1) if method == "fastreid" else _zhong(rows, metric, k1)
-    jaccard = _jaccard(_average(_encode(near, k1), near.places[:, :k2]), len(queries))
+    encoded = _encode(near, k1)
+    if k2 > 1:
+        encoded = _average(encoded, near.places[:, :k2])
+    jaccard = _jaccard(encoded, len(queries))
     plain = METRICS[metric](queries, gallery)
     if method == "zhong":
         plain = np.square(plain) / near.largest[: len(queries), None]
@@ -79,7 +87,7 @@ def _fastreid(rows: Array, metric: Metric, k1: int) -> _Near:
 
     def scale(i: int, others: Array) -> Array:
         distances = euclidean_distances(rows[i : i + 1], rows[others])[0]
-        return np.asarray(distances - distances.min())
+        return np.asarray(distances - distances.min(initial=np.inf))
 
     return _Near(places, scale, np.empty(0))
 
@@ -91,6 +99,7 @@ def _zhong(rows: Array, metric: Metric, k1: int) -> _Near:
         largest[start : start + len(block)] = np.square(block).max(1)
 
     places, _ = find_nearest(rows, metric, k1 + 1, look)
+    largest[largest == 0] = 1  # all rows are equal, and all distances 0
 
     def scale(i: int, others: Array) -> Array:
         return np.asarray(np.square(METRICS[metric](rows[i : i + 1], rows[others])[0]) / largest[i])
@@ -103,7 +112,10 @@ Sparse = list[tuple[Array, Array]]
 
 
 def _encode(near: _Near, k1: int) -> Sparse:
-    """Compute the k-reciprocal feature of each row: weights of its expanded reciprocal neighbours."""
+    """Compute the k-reciprocal feature of each row: weights of its expanded reciprocal neighbours.
+
+    A row without reciprocal neighbours has no feature, as in FastReID: an image that is repeated more than k1 times.
+    """
     wide = _reciprocal(near.places)
     narrow = [set(map(int, row)) for row in _reciprocal(near.places[:, : int(np.around(k1 / 2)) + 1])]
     encoded: Sparse = []

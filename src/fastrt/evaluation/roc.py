@@ -34,7 +34,7 @@ def true_positive_rates(pairs: Pairs, rates: Sequence[float] = RATES) -> list[fl
     >>> true_positive_rates(Pairs(lambda: [(0, distances)], *who), [0.0, 0.3])
     [0.0, 0.75]
     """
-    _check_pairs(pairs)
+    check_curve(len(pairs.same), pairs.different)
     false_positive, true_positive = _curve(pairs)
     return [float(true_positive[np.argmin(np.abs(false_positive - rate))]) for rate in rates]
 
@@ -50,18 +50,18 @@ def verification_curve(pairs: Pairs, points: int = 300) -> tuple[Array, Array]:
         Fractions of pairs of two identities and of pairs of one identity within each threshold, ascending. Raises as
         `true_positive_rates` does.
     """
-    _check_pairs(pairs)
+    check_curve(len(pairs.same), pairs.different)
     bounds = np.unique(np.quantile(pairs.same, np.linspace(0, 1, points), method="nearest"))
     _, not_farther = pairs.count_different(bounds)
     found = np.searchsorted(pairs.same, bounds, "right")
     return np.append(not_farther / pairs.different, 1.0), np.append(found / len(pairs.same), 1.0)
 
 
-def _check_pairs(pairs: Pairs) -> None:
-    if not len(pairs.same) or not pairs.different:
+def check_curve(same: int, different: int) -> None:
+    """Raise `EvaluationError` unless there are pairs of one identity, and pairs of two."""
+    if not same or not different:
         raise EvaluationError(
-            f"roc: {len(pairs.same)} pairs of one identity and {pairs.different} of two; expected some of both."
-            " Check the data set."
+            f"roc: {same} pairs of one identity and {different} of two; expected some of both. Check the data set."
         )
 
 

@@ -49,11 +49,16 @@ class Threshold:
         Raises:
             OutputError: the file cannot be written.
         """
-        path = Path(engine).with_suffix(".threshold.json")
+        path = place_threshold(engine)
         content = {**asdict(self), "data_set": data_set, "fingerprint": fingerprint}
         with written_whole(path) as temporary:
             temporary.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
         return path
+
+
+def place_threshold(engine: str | os.PathLike[str]) -> Path:
+    """Return the path of an engine's stored threshold."""
+    return Path(engine).with_suffix(".threshold.json")
 
 
 def find_threshold(pairs: Pairs, false_matches: float = 1e-3) -> Threshold:
@@ -74,11 +79,7 @@ def find_threshold(pairs: Pairs, false_matches: float = 1e-3) -> Threshold:
     """
     check_rate(false_matches)
     total = pairs.different
-    if not len(pairs.same) or total * false_matches < 1:
-        raise EvaluationError(
-            f"threshold: {len(pairs.same)} pairs of one person and {total} of two; expected at least 1 and"
-            f" {int(np.ceil(1 / false_matches))} for {false_matches:g} false matches. Use a larger data set."
-        )
+    check_pairs(false_matches, len(pairs.same), total)
     allowed = int(np.floor(total * false_matches + 1e-9))
     ordered = 1 - pairs.nearest_different(allowed + 1)
     # Pairs of equal similarity are all accepted or all rejected.
@@ -95,6 +96,15 @@ def check_rate(false_matches: float) -> None:
     if not 0 < false_matches < 1:
         raise EvaluationError(
             f"false matches: {false_matches}; expected a fraction above 0 and below 1. Give 0.001, for example."
+        )
+
+
+def check_pairs(false_matches: float, same: int, different: int) -> None:
+    """Raise `EvaluationError` unless there are enough pairs for a threshold with this fraction of false matches."""
+    if not same or different * false_matches < 1:
+        raise EvaluationError(
+            f"threshold: {same} pairs of one person and {different} of two; expected at least 1 and"
+            f" {int(np.ceil(1 / false_matches))} for {false_matches:g} false matches. Use a larger data set."
         )
 
 

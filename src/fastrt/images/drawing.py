@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastrt.arrays import Image
+from fastrt.arrays import Array, Image
+from fastrt.images.raster import paint_ellipse, paint_line
 
 
 def draw_person(identity: int, view: int, height: int = 256, width: int = 128) -> Image:
@@ -12,15 +13,12 @@ def draw_person(identity: int, view: int, height: int = 256, width: int = 128) -
 
     The result is deterministic. Views differ in position, light, background and noise.
     """
-    import cv2
-
     clothes = np.random.default_rng(identity)
     scene = np.random.default_rng([identity, view, 1])
-    skin, hair, shirt, trousers, shoes = (tuple(map(int, clothes.integers(20, 236, 3))) for _ in range(5))
-    stripe = tuple(map(int, clothes.integers(20, 236, 3)))
+    skin, hair, shirt, trousers, shoes, stripe = clothes.integers(20, 236, (6, 3)).astype(np.float32)
     ground = scene.integers(60, 200, 3)
     rows = np.linspace(-30, 30, height)[:, None, None]
-    image = np.clip(ground + rows + np.zeros((1, width, 1)), 0, 255).astype(np.uint8)
+    image: Array = np.clip(ground + rows + np.zeros((1, width, 1)), 0, 255).astype(np.float32)
     centre = 0.5 + float(scene.uniform(-0.06, 0.06))
     size = float(scene.uniform(0.9, 1.05))
 
@@ -31,14 +29,15 @@ def draw_person(identity: int, view: int, height: int = 256, width: int = 128) -
     limb = max(int(0.13 * size * width), 1)
     for side in (-1, 1):
         hip, foot = at(0.5 + side * 0.09, 0.55), at(0.5 + side * (0.09 + swing / 2), 0.93)
-        cv2.line(image, hip, foot, trousers, limb)
-        cv2.circle(image, foot, limb * 2 // 3, shoes, -1)
-        cv2.line(image, at(0.5 + side * 0.2, 0.24), at(0.5 + side * (0.2 + swing), 0.52), shirt, limb * 2 // 3)
-    cv2.rectangle(image, at(0.28, 0.2), at(0.72, 0.57), shirt, -1)
-    cv2.rectangle(image, at(0.28, 0.34), at(0.72, 0.42), stripe, -1)
+        paint_line(image, [hip, foot], limb, trousers)
+        paint_line(image, [foot, foot], limb * 4 // 3, shoes)
+        paint_line(image, [at(0.5 + side * 0.2, 0.24), at(0.5 + side * (0.2 + swing), 0.52)], limb * 2 // 3, shirt)
+    for above, below, colour in ((0.2, 0.57, shirt), (0.34, 0.42, stripe)):
+        (left, top), (right, bottom) = at(0.28, above), at(0.72, below)
+        image[top : bottom + 1, left : right + 1] = colour
     axes = (max(int(0.12 * size * width), 1), max(int(0.07 * size * height), 1))
-    cv2.ellipse(image, at(0.5, 0.12), axes, 0, 0, 360, skin, -1)
-    cv2.ellipse(image, at(0.5, 0.09), axes, 0, 180, 360, hair, -1)
+    paint_ellipse(image, at(0.5, 0.12), axes, skin)
+    paint_ellipse(image, at(0.5, 0.09), axes, hair, upper=True)
     light = float(scene.uniform(0.8, 1.2))
     noisy = image * light + scene.normal(0, 6, image.shape)
     return np.clip(np.rint(noisy), 0, 255).astype(np.uint8)

@@ -5,31 +5,58 @@ from __future__ import annotations
 import glob
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+
+import PIL.Image
 
 from fastrt.errors import ImageError
 
 logger = logging.getLogger("fastrt")
 
-SUFFIXES = (".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".jp2", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-"""Suffixes of images in searched folders. A file that is named directly may have any suffix."""
+FORMATS = frozenset(
+    "AVIF BMP DIB GIF HEIF JPEG JPEG2000 JXL MPO PNG PPM QOI TGA TIFF WEBP".split()  # noqa: SIM905  # one line
+)
+"""Formats of photographs. Some need a library that Pillow was built with, or a plugin that the process registered."""
+
+
+@cache
+def image_suffixes() -> tuple[str, ...]:
+    """Return the suffixes of the formats of photographs that Pillow decodes here, ascending."""
+    known = PIL.Image.registered_extensions()
+    return tuple(sorted(suffix for suffix, name in known.items() if name in FORMATS))
+
+
+def is_image(path: Path, folder: Path) -> bool:
+    """Return whether a file of a searched folder is an image: a known suffix, and nothing hidden below ``folder``."""
+    return path.suffix.lower() in image_suffixes() and not _is_hidden(path, folder) and _is_file(path)
+
+
+def _is_file(path: Path) -> bool:
+    """Return whether a path is a file, or a link to a missing one: an image that cannot be read must not disappear."""
+    return path.is_file() or not path.exists()
+
+
+def _is_hidden(path: Path, folder: Path) -> bool:
+    return any(part.startswith(".") and part != ".." for part in path.relative_to(folder).parts)
 
 
 @dataclass(frozen=True)
 class Found:
-    """Image files without repetition, and the files of searched folders that have no image suffix."""
+    """Image files without repetition, and the other files that were found: neither images nor hidden."""
 
     images: tuple[Path, ...]
     passed_over: tuple[Path, ...]
 
 
 def find_images(paths: Iterable[str | os.PathLike[str]]) -> Found:
-    """Find image files. Files of a folder that are left out are logged as a warning.
+    """Find image files. Files that are left out are logged as a warning; hidden files and folders are not searched.
 
     Args:
-        paths: files; folders, searched recursively in order of name; patterns with ``*``, ``?``, ``**``.
+        paths: files, with any suffix; folders, searched recursively in order of name; patterns with ``*``, ``?``,
+            ``**``. In folders and patterns, an image is a file with a suffix of `image_suffixes`.
 
     Raises:
         ImageError: a path does not exist, a pattern matches nothing, or there is no image at all.
@@ -38,28 +65,50 @@ def find_images(paths: Iterable[str | os.PathLike[str]]) -> Found:
     passed_over: dict[Path, None] = {}
     named = list(map(Path, paths))
     for path in named:
-        for file in _files(path):
-            is_image = file == path or file.suffix.lower() in SUFFIXES or not path.is_dir()
-            (images if is_image else passed_over)[file] = None
+        if path.is_file():
+            images[path] = None
+            continue
+        for file, folder in _search(path):
+            if is_image(file, folder):
+                images[file] = None
+            elif not _is_hidden(file, folder):
+                passed_over[file] = None
     if not images:
-        where = ", ".join(map(str, passed_over or named))
-        raise ImageError(f"{where}: no images; expected files named {', '.join(SUFFIXES)}. Name another folder.")
-    if passed_over:
-        logger.warning(
-            "left out: %d files without an image suffix, first %s", len(passed_over), next(iter(passed_over))
+        count = f" ({len(passed_over)} other file{'s' * (len(passed_over) != 1)})" if passed_over else ""
+        raise ImageError(
+            f"no images in {', '.join(map(str, named))}{count}; expected files named {', '.join(image_suffixes())}."
+            " Name another folder."
         )
-    return Found(tuple(images), tuple(passed_over))
+    others = [path for path in passed_over if path not in images]
+    if others:
+        logger.warning("left out: %d files without an image suffix, first %s", len(others), others[0])
+    return Found(tuple(images), tuple(others))
 
 
-def _files(path: Path) -> list[Path]:
-    if path.is_file():
-        return [path]
+def _search(path: Path) -> Iterator[tuple[Path, Path]]:
+    """Yield the files of a folder or a pattern, each with the folder that was named."""
     if path.is_dir():
-        return sorted(file for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
+        yield from ((file, path) for file in sorted(_walk(path)))
+        return
     if not glob.has_magic(str(path)):
         raise ImageError(f"{path}: does not exist; expected an image, a folder or a pattern. Check the path.")
     # Path.glob rejects absolute patterns.
     matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207
     if not matches:
         raise ImageError(f"{path}: the pattern matches nothing; expected at least one file. Check the pattern.")
-    return [file for match in matches for file in (_files(match) if match.is_dir() else [match])]
+    named = next(parent for parent in path.parents if not glob.has_magic(str(parent)))
+    for match in matches:
+        yield from ((file, named) for file, _ in _search(match)) if match.is_dir() else [(match, named)]
+
+
+def _walk(path: Path) -> Iterator[Path]:
+    """Yield the files of a folder and of the folders in it that are not hidden."""
+
+    def refuse(error: OSError) -> None:
+        raise ImageError(
+            f"{error.filename}: cannot be searched ({error.strerror}); expected a readable folder. Check it."
+        ) from None
+
+    for folder, folders, files in os.walk(path, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (file for file in (Path(folder) / name for name in files) if _is_file(file))

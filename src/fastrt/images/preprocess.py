@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import PIL.ExifTags
 import PIL.Image
-import PIL.ImageOps
 
 from fastrt.arrays import Image
-from fastrt.errors import ImageError
+from fastrt.errors import ImageError, TargetError
+from fastrt.images.modes import to_rgb
 
 PIL_BICUBIC = "pil-bicubic"
+
+MOST_PIXELS = 8192 * 6144
+"""Largest image. It is read with less than 1 GB of memory, and a small file can claim to be any size."""
 
 Resample = Callable[[Image, tuple[int, int]], Image]
 """Resizes an image ``(h, w, 3)`` uint8 to a size ``(H, W)``: ``(H, W, 3)`` uint8, channel order unchanged."""
@@ -51,10 +54,11 @@ def _shape_hint(shape: tuple[int, ...]) -> str:
 def read_image(path: str | os.PathLike[str]) -> Image:
     """Read an image file as ``(h, w, 3)`` uint8 BGR, decoded as FastReID does.
 
-    The EXIF orientation is applied, grey images are repeated to 3 channels, and alpha is dropped.
+    The EXIF orientation is applied, grey images are repeated to 3 channels, and alpha is dropped. Values of 16 bits are
+    scaled to 8. EXIF data that cannot be read are ignored.
 
     Raises:
-        ImageError: the file does not exist, is not an image, or is damaged.
+        ImageError: the file does not exist, is not an image, is damaged, or has pixels without a known range.
 
     Source: fastreid/data/data_utils.py, read_image.
     """
@@ -75,25 +79,63 @@ def read_resized(path: str | os.PathLike[str], size: tuple[int, int], resampler:
 def _decode(path: Path) -> PIL.Image.Image:
     """Decode an image file: upright, RGB."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a large image, or of a palette's alpha: both are handled below
-            with PIL.Image.open(path) as file:
-                file.load()
-                PIL.ImageOps.exif_transpose(file, in_place=True)
-                return file if file.mode == "RGB" else file.convert("RGB")
+        with PIL.Image.open(path) as file:
+            _check_pixels(file, path)
+            file.load()
+            turn = _find_turn(file)
+            image = to_rgb(file, path)
+            return image if turn is None else image.transpose(turn)
     except FileNotFoundError:
         raise ImageError(f"{path}: does not exist; expected an image. Check the path.") from None
     except PIL.UnidentifiedImageError:
         raise ImageError(f"{path}: unknown content; expected an image format that Pillow reads. Convert it.") from None
-    except PIL.Image.DecompressionBombError:
-        limit = 2 * (PIL.Image.MAX_IMAGE_PIXELS or 0)
-        raise ImageError(f"{path}: too many pixels; expected at most {limit}. Shrink the image.") from None
-    except MemoryError:  # not an error of the file
+    except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning):  # warnings may be errors
+        raise _too_many_pixels(path) from None
+    except OSError as error:
+        if error.errno is None:  # of a decoder
+            raise _undecodable(path, error) from None
+        raise ImageError(f"{path}: cannot be read ({error.strerror}); expected a readable file. Check it.") from None
+    except (ImageError, MemoryError):  # the second is not an error of the file
         raise
     # Pillow's decoders raise many types of errors for damaged files, SyntaxError and struct.error among them.
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ImageError(f"{path}: cannot be decoded ({reason}); expected a complete image. Copy it again.") from None
+        raise _undecodable(path, error) from None
+
+
+def _check_pixels(file: PIL.Image.Image, path: Path) -> None:
+    if file.width * file.height > MOST_PIXELS:
+        raise _too_many_pixels(path)
+
+
+def _too_many_pixels(path: Path) -> ImageError:
+    return ImageError(f"{path}: too many pixels; expected at most {MOST_PIXELS}. Shrink the image.")
+
+
+def _undecodable(path: Path, error: Exception) -> ImageError:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return ImageError(f"{path}: cannot be decoded ({reason}); expected a complete image. Copy it again.")
+
+
+_TURNS = {
+    2: PIL.Image.Transpose.FLIP_LEFT_RIGHT,
+    3: PIL.Image.Transpose.ROTATE_180,
+    4: PIL.Image.Transpose.FLIP_TOP_BOTTOM,
+    5: PIL.Image.Transpose.TRANSPOSE,
+    6: PIL.Image.Transpose.ROTATE_270,
+    7: PIL.Image.Transpose.TRANSVERSE,
+    8: PIL.Image.Transpose.ROTATE_90,
+}
+"""What makes an image of each EXIF orientation upright."""
+
+
+def _find_turn(file: PIL.Image.Image) -> PIL.Image.Transpose | None:
+    """Read the EXIF orientation. It is ignored if the EXIF data are damaged: the pixels are not."""
+    try:
+        return _TURNS.get(file.getexif().get(PIL.ExifTags.Base.Orientation, 1))
+    except (MemoryError, Warning):  # warnings may be errors: not of every damage, so the tag may be there
+        raise
+    except Exception:  # the parser raises many types of errors, SyntaxError and struct.error among them
+        return None
 
 
 def _to_bgr(image: PIL.Image.Image) -> Image:
@@ -107,25 +149,28 @@ def find_resampler(name: str) -> Resample:
 
     ``pil-bicubic`` filters when it shrinks; FastReID trains and evaluates with it. ``cv2-cubic`` is used by FastReID's
     and FastRT's demos, and ``cv2-linear`` is OpenCV's default; neither filters. Each gives different embeddings.
+
+    Raises:
+        TargetError: the resampler is OpenCV's, which cannot be imported.
     """
-    return _RESAMPLERS[name]
+    if name == PIL_BICUBIC:
+        return _resize_pil
+    try:
+        import cv2
+    except ImportError as error:
+        raise TargetError(
+            f"resampler {name}: OpenCV cannot be imported ({error}); expected one of its packages: opencv-python,"
+            " opencv-contrib-python, or either with -headless. Run pip install 'fastrt[opencv]' if none is installed."
+        ) from None
+    interpolation: int = {"cv2-cubic": cv2.INTER_CUBIC, "cv2-linear": cv2.INTER_LINEAR}[name]
+
+    def resize_cv2(image: Image, size: tuple[int, int]) -> Image:
+        return np.asarray(cv2.resize(np.ascontiguousarray(image), size[::-1], interpolation=interpolation), np.uint8)
+
+    return resize_cv2
 
 
 def _resize_pil(image: Image, size: tuple[int, int]) -> Image:
     # Each channel is resized separately, so their order does not matter.
     resized = PIL.Image.fromarray(np.ascontiguousarray(image)).resize(size[::-1], PIL.Image.Resampling.BICUBIC)
     return np.asarray(resized)
-
-
-def _resize_cv2(image: Image, size: tuple[int, int], interpolation: str) -> Image:
-    import cv2
-
-    flag: int = getattr(cv2, interpolation)
-    return np.asarray(cv2.resize(np.ascontiguousarray(image), size[::-1], interpolation=flag), np.uint8)
-
-
-_RESAMPLERS: dict[str, Resample] = {
-    PIL_BICUBIC: _resize_pil,
-    "cv2-cubic": lambda image, size: _resize_cv2(image, size, "INTER_CUBIC"),
-    "cv2-linear": lambda image, size: _resize_cv2(image, size, "INTER_LINEAR"),
-}

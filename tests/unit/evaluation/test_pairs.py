@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastrt.arrays import Array
+from fastrt.evaluation.labels import Labels, count_pairs
 from fastrt.evaluation.pairs import Pairs
 
 
@@ -49,6 +50,7 @@ def test_blocks_equal_all_pairs_at_once(
     pairs = Pairs(blocks, query_pids, gallery_pids, query_camids, gallery_camids)
     assert pairs.same.tolist() == sorted(same)
     assert pairs.different == len(different)
+    assert count_pairs(Labels(query_pids, gallery_pids, query_camids, gallery_camids)) == (len(same), len(different))
     assert pairs.nearest_different(count).tolist() == sorted(different)[:count]
     bounds = np.array([0.0, 0.3, 0.35, 1.9, 5.0], np.float32)
     nearer, not_farther = pairs.count_different(bounds)

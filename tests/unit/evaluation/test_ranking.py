@@ -88,7 +88,9 @@ def test_arrays_of_other_lengths_are_an_error() -> None:
     with pytest.raises(EvaluationError, match="1 queries have 2 cameras"):
         rank([], np.zeros(1), np.zeros(3), np.zeros(2), np.zeros(3))
     with pytest.raises(EvaluationError, match="distances to 4 images; expected 3"):
-        rank([(0, np.zeros((1, 4)))], np.zeros(1), np.zeros(3), np.zeros(1), np.zeros(3))
+        rank([(0, np.zeros((1, 4)))], np.zeros(1), np.zeros(3), np.zeros(1), np.ones(3))
+    with pytest.raises(EvaluationError, match="distances of 1 queries; expected 2"):
+        rank([(0, np.zeros((1, 3)))], np.zeros(2), np.zeros(3), np.zeros(2), np.ones(3))
 
 
 def test_a_data_set_of_market_1501s_size_takes_seconds() -> None:

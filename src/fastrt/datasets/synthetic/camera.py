@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
 from fastrt.arrays import Array, Image
+from fastrt.images.filters import blur
+from fastrt.images.raster import paint_line
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,23 +47,23 @@ def make_camera(rng: np.random.Generator) -> Camera:
 def _draw_scene(rng: np.random.Generator) -> Image:
     """Draw a street: a wall with windows, a pavement and obstacles."""
     height, width = 480, 640
-    scene: Image = np.empty((height, width, 3), np.uint8)
+    scene: Array = np.empty((height, width, 3), np.float32)
     horizon = int(rng.uniform(0.35, 0.6) * height)
     wall, ground = (rng.integers(70, 200) + rng.normal(0, 14, 3) for _ in range(2))
     scene[:horizon] = np.clip(wall, 0, 255)
     scene[horizon:] = np.clip(ground + np.linspace(-25, 25, height - horizon)[:, None, None], 0, 255)
     step = int(rng.integers(50, 110))
-    frame = tuple(map(int, rng.integers(30, 220, 3)))
+    frame = rng.integers(30, 220, 3)
     for x in range(int(rng.integers(step)), width, step):
-        cv2.rectangle(scene, (x, 30), (x + step // 2, horizon - 40), frame, -1)
+        scene[30 : horizon - 39, x : x + step // 2 + 1] = frame
     for _ in range(int(rng.integers(6, 14))):
-        colour = tuple(map(int, rng.integers(20, 235, 3)))
+        colour = rng.integers(20, 235, 3)
         x, y = int(rng.integers(width)), int(rng.integers(horizon - 60, height))
         size = int(rng.integers(12, 70)), int(rng.integers(20, 110))
-        cv2.rectangle(scene, (x, y - size[1]), (x + size[0], y), colour, -1)
+        scene[max(y - size[1], 0) : y + 1, x : x + size[0] + 1] = colour
     for _ in range(int(rng.integers(2, 8))):
         x = int(rng.integers(width))
         end = (int(x + rng.normal(0, 200)), height)
-        cv2.line(scene, (x, horizon), end, tuple(map(int, rng.integers(90, 230, 3))), 3)
-    grain = cv2.GaussianBlur(rng.normal(0, 30, (height, width)).astype(np.float32), (0, 0), 3)
+        paint_line(scene, [(x, horizon), end], 3, rng.integers(90, 230, 3).astype(np.float32))
+    grain = blur(rng.normal(0, 30, (height, width)).astype(np.float32), 3)
     return np.asarray(np.clip(scene + grain[..., None], 0, 255), np.uint8)

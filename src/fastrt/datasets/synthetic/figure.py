@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
-from fastrt.arrays import Array, Image
+from fastrt.arrays import Array
 from fastrt.datasets.synthetic.look import Colour, Garment, Look
+from fastrt.images.filters import blur
+from fastrt.images.raster import Point, paint_ellipse, paint_line, paint_polygon
 
 CANVAS = (384, 192)
 """Height and width of a drawn figure, larger than any crop."""
 
 VIEWS = ("front", "back", "left", "right")
-Point = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -35,23 +35,25 @@ def choose_pose(rng: np.random.Generator) -> Pose:
     )
 
 
-def draw_figure(look: Look, pose: Pose) -> tuple[Image, Array]:
-    """Draw a figure ``(384, 192, 3)`` uint8 BGR and its mask ``(384, 192)`` from 0 to 1."""
+def draw_figure(look: Look, pose: Pose) -> tuple[Array, Array]:
+    """Draw a figure ``(384, 192, 3)`` float32 BGR, 0 to 255, and its mask ``(384, 192)`` float32, 0 to 1."""
     return _Drawing(look, pose).draw()
 
 
 class _Drawing:
-    """A canvas. Points are (x, y) in units of its height: x from the centre, y from the top."""
+    """A canvas of blue, green, red and mask.
+
+    Points are (x, y) in units of its height: x from the centre, y from the top.
+    """
 
     def __init__(self, look: Look, pose: Pose) -> None:
         self.look, self.pose = look, pose
-        self.image: Array = np.zeros((*CANVAS, 3), np.uint8)
-        self.mask: Array = np.zeros(CANVAS, np.uint8)
+        self.canvas: Array = np.zeros((*CANVAS, 4), np.float32)
         self.aside = pose.view in ("left", "right")
         self.facing = {"left": -1, "right": 1}.get(pose.view, 0)
         self.broad = look.girth * (0.72 if self.aside else 1.0)
 
-    def draw(self) -> tuple[Image, Array]:
+    def draw(self) -> tuple[Array, Array]:
         look, front = self.look, self.pose.view == "front"
         if look.bag == "backpack" and front:
             self._backpack(0.03)
@@ -69,8 +71,7 @@ class _Drawing:
         if look.bag == "shoulder":
             self._line([(-0.07, 0.2), (0.1, 0.52)], look.bag_colour, 0.012)
             self._shape([(0.06, 0.5), (0.15, 0.5), (0.15, 0.6), (0.06, 0.6)], look.bag_colour)
-        mask = cv2.GaussianBlur(self.mask, (3, 3), 0).astype(np.float32) / 255
-        return self.image, mask
+        return self.canvas[..., :3], blur(self.canvas[..., 3], 0.7) / 255
 
     def _torso(self) -> None:
         shoulders, waist = 0.105 * self.broad, 0.08 * self.broad
@@ -80,8 +81,7 @@ class _Drawing:
         if self.look.open_front and self.pose.view == "front":
             self._shape([(-0.022, 0.18), (0.022, 0.18), (0.022, 0.54), (-0.022, 0.54)], self.look.upper.other)
         if self.look.upper.texture == "print" and self.pose.view == "front":
-            x, y = self._at((0.0, 0.3))
-            cv2.ellipse(self.image, (x, y), (15, 12), 0, 0, 360, self.look.upper.other, -1, cv2.LINE_AA)
+            self._oval(self._at((0.0, 0.3)), (15, 12), self.look.upper.other)
 
     def _leg(self, side: int) -> None:
         look, spread = self.look, 0.035 * self.broad
@@ -127,7 +127,7 @@ class _Drawing:
             self._oval((x, y - 6), (wide + 1, tall - 6), look.bag_colour, upper=True)
         if view == "front":
             for side in (-1, 1):
-                cv2.circle(self.image, (x + 7 * side, y + 2), 2, (30, 30, 30), -1, cv2.LINE_AA)
+                self._oval((x + 7 * side, y + 2), (2, 2), (30, 30, 30))
 
     def _backpack(self, lower: float) -> None:
         wide = 0.075 if not self.aside else 0.045
@@ -138,29 +138,17 @@ class _Drawing:
 
     def _cloth(self, outline: Sequence[Point], garment: Garment) -> None:
         """Draw a textured polygon."""
-        stencil = np.zeros(CANVAS, np.uint8)
-        points = np.array([self._at(point) for point in outline], np.int32)
-        cv2.fillPoly(stencil, [points], 255, cv2.LINE_AA)
-        weave = weave_texture(garment)
-        share = stencil[..., None].astype(np.float32) / 255
-        self.image[:] = (self.image * (1 - share) + weave * share).astype(np.uint8)
-        np.maximum(self.mask, stencil, out=self.mask)
+        paint_polygon(self.canvas, [self._at(point) for point in outline], weave_texture(garment))
 
     def _shape(self, outline: Sequence[Point], colour: Colour) -> None:
-        points = np.array([self._at(point) for point in outline], np.int32)
-        cv2.fillPoly(self.image, [points], colour, cv2.LINE_AA)
-        cv2.fillPoly(self.mask, [points], 255, cv2.LINE_AA)
+        paint_polygon(self.canvas, [self._at(point) for point in outline], _opaque(colour))
 
     def _line(self, points: Sequence[Point], colour: Colour, thickness: float) -> None:
-        path = np.array([self._at(point) for point in points], np.int32)
         width = max(int(thickness * CANVAS[0]), 1)
-        cv2.polylines(self.image, [path], False, colour, width, cv2.LINE_AA)
-        cv2.polylines(self.mask, [path], False, 255, width, cv2.LINE_AA)
+        paint_line(self.canvas, [self._at(point) for point in points], width, _opaque(colour))
 
-    def _oval(self, centre: tuple[int, int], axes: tuple[int, int], colour: Colour, *, upper: bool = False) -> None:
-        start = 180 if upper else 0
-        cv2.ellipse(self.image, centre, axes, 0, start, 360, colour, -1, cv2.LINE_AA)
-        cv2.ellipse(self.mask, centre, axes, 0, start, 360, 255, -1, cv2.LINE_AA)
+    def _oval(self, centre: Point, axes: Point, colour: Colour, *, upper: bool = False) -> None:
+        paint_ellipse(self.canvas, centre, axes, _opaque(colour), upper=upper)
 
     def _at(self, point: Point) -> tuple[int, int]:
         x, y = point
@@ -169,15 +157,23 @@ class _Drawing:
         return round(CANVAS[1] / 2 + x * CANVAS[0]), round(y * CANVAS[0])
 
 
-def weave_texture(garment: Garment) -> Image:
-    """Draw a garment's texture on the whole canvas."""
+def weave_texture(garment: Garment) -> Array:
+    """Return a garment's colours: ``(4,)`` float32 if it is plain, else the whole canvas, ``(384, 192, 4)``."""
     rows, columns = np.ogrid[: CANVAS[0], : CANVAS[1]]
     step = CANVAS[0] // (4 * garment.repeats)
     across, down = rows // step % 2 == 0, columns // max(step // 2, 2) % 2 == 0
-    dots = ((rows % (2 * step) - step) ** 2 + (columns % (2 * step) - step) ** 2) < (step * 0.6) ** 2
-    textures = {"stripes": across, "bars": down, "checks": across ^ down, "dots": dots}
-    second = np.broadcast_to(textures.get(garment.texture, np.False_), CANVAS)[..., None]
-    return np.where(second, np.array(garment.other, np.uint8), np.array(garment.colour, np.uint8))
+    if garment.texture == "dots":
+        second = ((rows % (2 * step) - step) ** 2 + (columns % (2 * step) - step) ** 2) < (step * 0.6) ** 2
+    elif garment.texture in ("stripes", "bars", "checks"):
+        second = {"stripes": across, "bars": down, "checks": across ^ down}[garment.texture]
+    else:
+        return _opaque(garment.colour)
+    second = np.broadcast_to(second, CANVAS)[..., None]
+    return np.where(second, _opaque(garment.other), _opaque(garment.colour))
+
+
+def _opaque(colour: Colour) -> Array:
+    return np.array((*colour, 255), np.float32)
 
 
 def _shade(colour: Colour, by: float) -> Colour:

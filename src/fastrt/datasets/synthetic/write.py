@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
-import cv2
 import numpy as np
+import PIL.Image
 
 from fastrt.arrays import Array, Image
 from fastrt.datasets.synthetic.camera import Camera, make_camera
@@ -15,6 +16,8 @@ from fastrt.datasets.synthetic.figure import CANVAS, choose_pose, draw_figure
 from fastrt.datasets.synthetic.look import CLOTHES, Look, choose_look
 from fastrt.errors import OutputError
 from fastrt.files import writing
+from fastrt.images.filters import blur, resize_by_area
+from fastrt.images.raster import paint_ellipse
 
 FOLDERS = ("bounding_box_train", "bounding_box_test", "query")
 QUALITY = (55, 92)
@@ -30,8 +33,7 @@ def draw_crop(look: Look, camera: Camera, rng: np.random.Generator) -> Image:
     image = _cut_out(image, rng)
     height = int(np.clip(camera.height * rng.normal(1, 0.12), 64, 320))
     width = int(np.clip(height * rng.normal(0.45, 0.03), 28, 160))
-    image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-    image = cv2.GaussianBlur(image, (0, 0), max(camera.blur * height / 128, 0.1))
+    image = blur(resize_by_area(image, height, width), max(camera.blur * height / 128, 0.1))
     light = 255 * (np.clip(image * camera.gains * rng.normal(1, 0.07), 0, 255) / 255) ** camera.gamma
     return np.asarray(np.clip(light + rng.normal(0, camera.noise, image.shape), 0, 255), np.uint8)
 
@@ -42,13 +44,19 @@ def _cut_scene(scene: Image, rng: np.random.Generator) -> Array:
     return scene[y : y + height, x : x + width].astype(np.float32)
 
 
-def _put_before(image: Array, figure: Image, mask: Array, rng: np.random.Generator) -> Array:
+def _put_before(image: Array, figure: Array, mask: Array, rng: np.random.Generator) -> Array:
     """Blend the figure into the background, with light from one side and a shadow."""
-    side = np.linspace(1 - (lit := float(rng.uniform(-0.25, 0.25))), 1 + lit, figure.shape[1])[:, None]
-    shadow = np.zeros(mask.shape, np.float32)
-    cv2.ellipse(shadow, (figure.shape[1] // 2, int(0.955 * len(shadow))), (56, 9), 0, 0, 360, 0.45, -1)
-    image = image * (1 - cv2.GaussianBlur(shadow, (0, 0), 5))[..., None]
-    return np.asarray(image * (1 - mask[..., None]) + figure * side * mask[..., None])
+    lit = float(rng.uniform(-0.25, 0.25))
+    side = np.linspace(1 - lit, 1 + lit, figure.shape[1], dtype=np.float32)[:, None]
+    return np.asarray(image * _draw_shadow() * (1 - mask[..., None]) + figure * side * mask[..., None])
+
+
+@cache
+def _draw_shadow() -> Array:
+    """Draw the factor of the background's light around the feet, ``(384, 192, 1)``."""
+    light: Array = np.ones((*CANVAS, 1), np.float32)
+    paint_ellipse(light, (CANVAS[1] // 2, int(0.955 * CANVAS[0])), (56, 9), np.array([0.55], np.float32))
+    return blur(light, 5)
 
 
 def _occlude(image: Array, rng: np.random.Generator) -> None:
@@ -135,9 +143,4 @@ def _write_person(root: Path, pid: int, cameras: list[Camera], rng: np.random.Ge
 
 def _save(path: Path, look: Look, camera: Camera, rng: np.random.Generator) -> None:
     quality = int(rng.integers(*QUALITY))
-    done, data = cv2.imencode(".jpg", draw_crop(look, camera, rng), [cv2.IMWRITE_JPEG_QUALITY, quality])
-    if not done:
-        raise OutputError(
-            f"{path}: cannot be encoded; expected a JPEG encoder in OpenCV. Install opencv-python-headless."
-        )
-    path.write_bytes(data.tobytes())
+    PIL.Image.fromarray(draw_crop(look, camera, rng)[..., ::-1]).save(path, quality=quality)

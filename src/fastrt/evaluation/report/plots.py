@@ -1,4 +1,4 @@
-"""Plots the curves of a report. Imports matplotlib only when it draws."""
+"""Plots the curves of a report as SVG. Imports matplotlib only when it draws."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ SAME, DIFFERENT = "#2a7f3f", "#b0322b"
 
 def draw_cmc(cmc: Array, path: Path) -> None:
     """Plot the cumulative matching characteristic."""
-    with _axes(path, xlabel="rank", ylabel="queries found, %", title="CMC", ylim=(0, 101)) as axes:
-        axes.plot(np.arange(1, len(cmc) + 1), 100 * cmc, color="#1f4e79")
+    with _axes(path, xlabel="rank", ylabel="queries found, %", title="CMC", ylim=_zoom(100 * cmc)) as axes:
+        axes.plot(np.arange(1, len(cmc) + 1), 100 * cmc, color="#1f4e79", marker="." if len(cmc) < 12 else "")
 
 
 def draw_roc(false: Array, found: Array, path: Path) -> None:
     """Plot the fraction of pairs of one person found against the fraction of false matches."""
+    false, found = false[false > 0], 100 * found[false > 0]
     labels = {"xlabel": "false matches", "ylabel": "pairs of one person found, %", "title": "ROC"}
-    with _axes(path, **labels, ylim=(0, 101)) as axes:
-        axes.semilogx(false[false > 0], 100 * found[false > 0], color="#1f4e79")
+    with _axes(path, **labels, ylim=_zoom(found)) as axes:
+        axes.semilogx(false, found, color="#1f4e79", marker="." if len(false) < 12 else "")
 
 
 def draw_distances(edges: Array, same: Array, different: Array, path: Path) -> None:
@@ -38,14 +39,21 @@ def draw_distances(edges: Array, same: Array, different: Array, path: Path) -> N
         axes.legend()
 
 
+def _zoom(percents: Array) -> tuple[float, float]:
+    """Return limits of an axis that show how the values differ, up to 100 %."""
+    low = float(percents.min())
+    margin = max(100 - low, 1) / 20
+    return low - margin, 100 + margin
+
+
 @contextmanager
 def _axes(path: Path, **settings: Any) -> Iterator[Any]:
     """Yield the axes of a plot, and write it to ``path``."""
     from matplotlib.figure import Figure  # without pyplot: no window and no global state
 
-    figure = Figure(figsize=(5.2, 3.9), dpi=110, layout="constrained")
+    figure = Figure(figsize=(5.2, 3.9), layout="constrained")
     axes = figure.subplots()
     axes.grid(alpha=0.3)
     yield axes
     axes.set(**settings)
-    figure.savefig(path)
+    figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})

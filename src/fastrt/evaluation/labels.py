@@ -1,0 +1,102 @@
+"""Identities and cameras of queries and gallery images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from numbers import Integral
+from typing import NamedTuple
+
+import numpy as np
+
+from fastrt.arrays import Array
+from fastrt.datasets.base import LabelledImage
+from fastrt.errors import EvaluationError
+
+
+class Labels(NamedTuple):
+    """Integers ``(q,)`` and ``(g,)``: identities and cameras, in the order of the arguments of `rank` and `Pairs`."""
+
+    query_pids: Array
+    gallery_pids: Array
+    query_camids: Array
+    gallery_camids: Array
+
+
+def number_labels(query: Sequence[LabelledImage], gallery: Sequence[LabelledImage]) -> Labels:
+    """Number the identities and the cameras of a data set from 0, so that any whole number fits an array.
+
+    Raises:
+        EvaluationError: an identity or a camera is not a whole number.
+    """
+    for image in (*query, *gallery):
+        labels_of_image: tuple[object, ...] = (image.pid, image.camid)
+        if not all(isinstance(label, Integral) for label in labels_of_image):
+            raise EvaluationError(
+                f"{image.path}: identity {image.pid!r}, camera {image.camid!r}; expected whole numbers. Number them."
+            )
+    labels = []
+    for key in ("pid", "camid"):
+        numbers: dict[int, int] = {}
+        labels += [
+            np.array([numbers.setdefault(getattr(image, key), len(numbers)) for image in part], np.intp)
+            for part in (query, gallery)
+        ]
+    return Labels(*labels)
+
+
+def group_images(pids: Array) -> dict[int, Array]:
+    """Return the indices of each identity, ascending."""
+    order = np.argsort(pids, kind="stable")
+    values, starts = np.unique(pids[order], return_index=True)
+    return {int(value): part for value, part in zip(values, np.split(order, starts[1:]), strict=True)}
+
+
+def check_labels(labels: Labels) -> None:
+    """Check that a query has a true match: an image of its identity from another camera.
+
+    Raises:
+        EvaluationError: no query has one, or the arrays are empty, or not whole numbers, one per image.
+    """
+    sizes = [len(array) for array in labels]
+    if sizes[:2] != sizes[2:]:
+        raise EvaluationError(
+            f"rank: {sizes[0]} queries have {sizes[2]} cameras, and {sizes[1]} gallery images {sizes[3]};"
+            " expected one per image. Check the arrays."
+        )
+    if not (sizes[0] and sizes[1]):
+        raise EvaluationError(
+            f"rank: {sizes[0]} queries and {sizes[1]} gallery images; expected some of both. Check the data set."
+        )
+    for name, array in labels._asdict().items():
+        if array.dtype.kind not in "iuf" or (np.mod(array, 1) != 0).any():
+            raise EvaluationError(f"rank: {name} are not all whole numbers; expected integers. Number them from 0.")
+    groups = group_images(labels.gallery_pids)
+    own = 0
+    for pid, camid in zip(labels.query_pids, labels.query_camids, strict=True):
+        same = groups.get(int(pid))
+        if same is not None and (labels.gallery_camids[same] != camid).any():
+            return
+        own += same is not None
+    if own:
+        others = f", and {sizes[0] - own} match none" if own < sizes[0] else ""
+        raise EvaluationError(
+            f"rank: no true match: {own} of {sizes[0]} queries match only images of their own camera{others};"
+            " expected a query with a match of another camera. Check the cameras: matches of the same one do not count."
+        )
+    raise EvaluationError(
+        f"rank: no true match: the gallery has no image of the identities of the {sizes[0]} queries; expected a query"
+        " with a match of another camera. Check the identities."
+    )
+
+
+def count_pairs(labels: Labels) -> tuple[int, int]:
+    """Count the pairs of one identity, and of two, without junk and without queries that have no true match."""
+    groups = group_images(labels.gallery_pids)
+    same = different = 0
+    for pid, camid in zip(labels.query_pids, labels.query_camids, strict=True):
+        alike = groups.get(int(pid), np.empty(0, np.intp))
+        true = int(np.count_nonzero(labels.gallery_camids[alike] != camid))
+        if true:
+            same += true
+            different += len(labels.gallery_pids) - len(alike)
+    return same, different

@@ -1,0 +1,143 @@
+"""A data set is read as its names and tables say, or refused: nothing is guessed from half a name or an empty cell."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fastrt import datasets
+from fastrt.datasets import DataSet
+from fastrt.errors import EvaluationError
+from fastrt.evaluation.labels import number_labels
+
+HEADER = "path,identity,camera,role\n"
+GOOD = "a.jpg,ann,1,query\nb.jpg,ann,2,gallery\n"
+
+
+def _read(folder: Path, text: str) -> DataSet:
+    table = folder / "shop.csv"
+    table.write_text(text, "utf-8")
+    return datasets.read_data_set(table)
+
+
+@pytest.mark.parametrize("value", ["", "  ", "\t", '""', '"  "', "nan", "NaN", "None", "null", "N/A", "<NA>"])
+@pytest.mark.parametrize("column", ["path", "identity", "camera", "role"])
+def test_a_missing_value_in_a_table_is_no_value(column: str, value: str, tmp_path: Path) -> None:
+    cells = {"path": "c.jpg", "identity": "bob", "camera": "1", "role": "gallery", column: value}
+    with pytest.raises(EvaluationError, match=rf"shop\.csv, line 4: {column} is (empty|'.+'); expected a value"):
+        _read(tmp_path, HEADER + GOOD + ",".join(cells.values()) + "\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (HEADER + GOOD + "c.jpg,bob,1\n", "line 4: 3 cells; expected 4, one for each column"),
+        (HEADER + GOOD + "c.jpg,bob\n", "line 4: 2 cells"),
+        (HEADER + GOOD + "c,1.jpg,bob,1,gallery\n", "line 4: 5 cells"),
+        ("path,identity,camera,role,identity\na.jpg,1,1,query,2\n", "2 columns identity; expected path, identity"),
+        ("path,identity,camera,role, role\n", "2 columns role"),
+        ("path;identity;camera;role\n", "no column path"),
+        (HEADER + GOOD + "c.jpg,bob,1,Query\n", "line 4: role is 'Query'; expected query or gallery"),
+        (HEADER + '"a.jpg,ann,1,query\n', "line 2: 1 cells"),
+    ],
+)
+def test_a_table_whose_cells_do_not_fit_its_columns_is_refused(text: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(EvaluationError, match=message):
+        _read(tmp_path, text)
+
+
+def test_spaces_and_empty_lines_of_a_table_do_not_matter(tmp_path: Path) -> None:
+    plain = _read(tmp_path, HEADER + GOOD)
+    assert (
+        _read(tmp_path, " path, identity,camera ,role\n\n a.jpg,ann ,1, query\n , , ,\nb.jpg, ann,2,gallery \n")
+        == plain
+    )
+
+
+def test_junk_in_a_table_is_left_out_as_in_market_1501(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "fastrt"):
+        found = _read(tmp_path, HEADER + GOOD + "c.jpg,-1,1,gallery\n")
+    assert (found.query, found.gallery) == (
+        _read(tmp_path, HEADER + GOOD).query,
+        _read(tmp_path, HEADER + GOOD).gallery,
+    )
+    assert "left out 1 images of identity -1" in caplog.text
+
+
+def _market(root: Path, *names: str) -> DataSet:
+    for folder in ("query", "bounding_box_test"):
+        (root / folder).mkdir()
+    for name in names:
+        (root / "bounding_box_test" / name).touch()
+    (root / "query" / "0001_c1s1.jpg").touch()
+    return datasets.Market1501(root)
+
+
+def test_numbers_in_names_are_read_whole(tmp_path: Path) -> None:
+    big = 10**30
+    found = _market(
+        tmp_path, "0001_c10s1_000151_01.jpg", "0001_c12s3.jpg", "12345_c007_f0046985.jpg", f"{big}_c1.jpg",
+        "-1_c3s1_01.jpg", "0002_c123s12_0001_00.jpg.jpg",
+    )  # fmt: skip
+    assert {(image.pid, image.camid) for image in found.gallery} == {(1, 9), (1, 11), (12345, 6), (big, 0), (2, 122)}
+    labels = number_labels(found.query, found.gallery)
+    assert sorted(set(labels.gallery_pids.tolist())) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "2021-03-15_c1_0001.jpg", "0001_c1x_01.jpg", "0001_c1-2.jpg", "0001_c1.5_01.jpg", "0001_c1sx_1.jpg",
+        "1-1_c1.jpg", "-2_c1s1.jpg", "0001c1.jpg", "x0001_c1s1.jpg", "0001 _c1s1.jpg", "0001_C1s1.jpg", "٣_c1.jpg",
+        "+1_c1s1.jpg", "1_0_c1s1.jpg", "holiday.jpg", "0001_c.jpg",
+    ],
+)  # fmt: skip
+def test_a_name_that_matches_in_part_only_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(EvaluationError) as caught:
+        _market(tmp_path, name)
+    path = tmp_path / "bounding_box_test" / name
+    assert str(caught.value).startswith(f"{path}: name without identity and camera; expected a name as in Market-1501")
+
+
+def _lists(root: Path, part: str, files: dict[str, str]) -> Path:
+    (root / part).mkdir(parents=True)
+    for name, text in files.items():
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_text(text, "utf-8")
+    return root
+
+
+def _msmt(root: Path, identity: str, camera: str) -> DataSet:
+    line = f"0000/0000_000_{camera}_0303morning_0015_0.jpg {identity}\n"
+    return datasets.MSMT17(_lists(root, "test", {"list_query.txt": line, "list_gallery.txt": line}))
+
+
+def _vehicle_id(root: Path, identity: str, camera: str) -> DataSet:
+    lines = f"{camera} {identity}\n9 {identity}\n"
+    return datasets.VehicleID(_lists(root, "image", {"train_test_split/test_list_800.txt": lines}))
+
+
+def _veri_wild(root: Path, identity: str, camera: str) -> DataSet:
+    split, image = "train_test_split/", f"{identity}/000001"
+    info = f"id/image;Camera ID;Time\n{image};{camera};a\n"
+    lists = {f"{split}test_3000{part}.txt": f"{image}.jpg\n" for part in ("_query", "")}
+    return datasets.VERIWild(_lists(root, "images", {f"{split}vehicle_info.txt": info, **lists}))
+
+
+@pytest.mark.parametrize("read", [_msmt, _vehicle_id, _veri_wild])
+def test_numbers_in_lists_are_read_whole(read: Callable[[Path, str, str], DataSet], tmp_path: Path) -> None:
+    found = read(tmp_path / "whole", "123456", "115")
+    assert {image.pid for image in found.gallery} == {123456}
+    assert {115, 114} & {image.camid for image in (*found.query, *found.gallery)}
+    wrong = [("12a", "1"), ("1", "1a"), ("", "1"), ("1", ""), ("1.0", "1"), ("+1", "1"), ("1", "1.5"), ("٣", "1")]
+    for i, (identity, camera) in enumerate(wrong):
+        with pytest.raises(EvaluationError, match="line .*Restore the list"):
+            read(tmp_path / str(i), identity, camera)
+
+
+def test_underscores_are_no_digits(tmp_path: Path) -> None:
+    with pytest.raises(EvaluationError, match="line '1_0 1_0'"):
+        _vehicle_id(tmp_path, "1_0", "1_0")
