@@ -13,7 +13,7 @@ from collections import Counter
 from pathlib import Path
 
 FOUND = Path(__file__).parent / "found"
-MEMORY = Path("/dev/shm")  # noqa: S108  # a file system in memory: every input is written and read
+MEMORY = Path("/dev/shm")  # a file system in memory: every input is written and read
 ROUNDS = 4
 """Times that each kind has its turn, so that an interrupted run has read some of all."""
 
@@ -40,7 +40,7 @@ def run(minutes: float, kinds: list[str] | None, seed: int | None) -> int:
     from fuzz.kinds import KINDS
 
     chosen = kinds or list(KINDS)
-    rng = random.Random(seed if seed is not None else (seed := time.time_ns() % 10**9))  # noqa: S311
+    rng = random.Random(seed if seed is not None else (seed := time.time_ns() % 10**9))
     print(f"seed {seed}, {minutes:g} minutes, {', '.join(chosen)}", flush=True)
     counts: Counter[str] = Counter()
     seconds: Counter[str] = Counter()
@@ -66,7 +66,7 @@ def _list_found() -> set[Path]:
 
 
 def _start(name: str, suffix: str, seed: int, seconds: float) -> int:
-    """Run one worker until its time ends or it crashes; keep the input that crashed it. Returns the number of inputs."""
+    """Run one worker until it ends or crashes; keep the input of a crash. Returns the number of inputs."""
     with tempfile.TemporaryDirectory(prefix="fastrt-fuzz-", dir=MEMORY if MEMORY.is_dir() else None) as text:
         folder = Path(text)
         count = folder / "count"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -60,14 +61,14 @@ def _read_weights(path: Path) -> None:
 
 def _refused(call: Callable[[], object]) -> None:
     """Call a function that may refuse what it is given, and go on."""
-    try:
+    with suppress(FastrtError):
         call()
-    except FastrtError:
-        pass
 
 
 def _read_config(path: Path) -> None:
-    path.with_name("base.yml").write_text("MODEL: {BACKBONE: {DEPTH: 50x}, HEADS: {NAME: EmbeddingHead}}\nTEST: {X: 1}\n")
+    path.with_name("base.yml").write_text(
+        "MODEL: {BACKBONE: {DEPTH: 50x}, HEADS: {NAME: EmbeddingHead}}\nTEST: {X: 1}\n"
+    )
     spec = fastrt.load_spec(path)
     fastrt.load_spec(spec.model_dump())
 

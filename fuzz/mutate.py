@@ -12,7 +12,26 @@ MAX_BYTES = 1 << 20
 Mutation = Callable[[random.Random, bytes], bytes]
 """Returns a changed copy; the input unchanged if the mutation does not apply to it."""
 
-NUMBERS = (0, 1, -1, 2, 3, 7, 8, 127, 128, 255, 256, 32767, 65535, 65536, 1 << 24, (1 << 31) - 1, 1 << 31, (1 << 32) - 1)
+NUMBERS = (
+    0,
+    1,
+    -1,
+    2,
+    3,
+    7,
+    8,
+    127,
+    128,
+    255,
+    256,
+    32767,
+    65535,
+    65536,
+    1 << 24,
+    (1 << 31) - 1,
+    1 << 31,
+    (1 << 32) - 1,
+)
 BIG_NUMBERS = (*NUMBERS, 1 << 32, 1 << 40, (1 << 62) - 1, 1 << 62, (1 << 63) - 1, -(1 << 63), (1 << 64) - 1)
 FORMATS = ("<B", "<H", ">H", "<I", ">I", "<Q", ">Q")
 

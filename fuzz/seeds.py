@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import io
 import json
 import pickle
-import re
 import struct
 import tempfile
 import zipfile
@@ -23,6 +22,7 @@ from fastrt.ir.builder import Builder
 from fastrt.ir.network import Network
 from fastrt.ir.ops import Add, Convolution, MaxPool, ReduceMean, Relu, Reshape, ScaleShift
 from fastrt.ir.parameters import Parameters
+from fastrt.targets.base import BuildOptions
 from fastrt.targets.engine_info import EngineInfo
 from fastrt.targets.registry import choose_target
 from fastrt.weights import save_weights
@@ -59,7 +59,10 @@ def _arrays() -> dict[str, Any]:
     rng = np.random.default_rng(0)
     shapes = {"backbone.conv1.weight": (2, 3, 2, 2), "backbone.bn1.weight": (2,), "heads.pool_layer.p": (1,)}
     arrays: dict[str, Any] = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
-    arrays |= {"backbone.layer1.0.conv1.weight": np.ones((2, 2, 1, 1), np.float16)}
+    blocks = [
+        f"backbone.layer{layer}.{block}.conv{i}.weight" for layer in (1, 2, 3, 4) for block in (0, 1) for i in (1, 2)
+    ]
+    arrays |= {name: np.ones((1, 1, 1, 1), np.float16) for name in blocks}  # a ResNet-18
     return {**arrays, "backbone.bn1.num_batches_tracked": np.asarray(7), "empty": np.empty((0, 3), np.float32)}
 
 
@@ -82,7 +85,7 @@ def safetensors() -> list[bytes]:
 def _pickles() -> list[bytes]:
     """Pickles with what training checkpoints contain beside tensors."""
     values = np.arange(6, dtype="f4").reshape(2, 3)
-    others = {"epoch": 3, "when": datetime.datetime(2021, 3, 4), "path": Path("a"), "kinds": {1, 2}, "lr": 0.1}
+    others = {"epoch": 3, "when": dt.datetime(2021, 3, 4), "path": Path("a"), "kinds": {1, 2}, "lr": 0.1}
     content = {"model": {"a": values, "b": np.float64(3), "c": np.asfortranarray(values)}, **others, "x": range(3)}
     return [pickle.dumps(content, protocol) for protocol in (0, 1, 2, 3, 4, 5)]
 
@@ -105,7 +108,7 @@ def stream() -> list[bytes]:
     with zipfile.ZipFile(io.BytesIO(_saved("a.pth"))) as file:
         content = next(file.read(name) for name in file.namelist() if name.endswith("data.pkl"))
         storages = {name.rpartition("/")[2]: file.read(name) for name in file.namelist() if "/data/" in name}
-    items = {key: 4 for key in storages} | {"3": 2, "4": 8}
+    items = dict.fromkeys(storages, 4) | {"3": 2, "4": 8}
     heads = [0x1950A86A20F9469CFC6C, 1001, {"protocol_version": 1001, "little_endian": True, "type_sizes": {"int": 4}}]
     start = b"".join(pickle.dumps(head, 2) for head in heads)
     bodies = b"".join(struct.pack("<q", len(data) // items[key]) + data for key, data in storages.items())
@@ -128,7 +131,9 @@ INPUT:
 SOLVER: {BASE_LR: 3.5e-4, STEPS: !!python/tuple [40, 90], T: 2001-12-14 21:59:43.10 -5, X: 1:60, Y: !!float ".inf"}
 TEST: {A: *mean, B: ~, ? [c] : d, <<: {E: 1}, F: !!binary aGVs, G: !!int "1", H: !!timestamp "2001-12-14", I: !!set {a}}
 """
-    untagged = b"MODEL: {BACKBONE: {DEPTH: !!int '18', NORM: !!str BN}}\nINPUT: {SIZE_TEST: '[64, 32]'}\nTEST: {T: 2001-12-14}\n"
+    untagged = (
+        b"MODEL: {BACKBONE: {DEPTH: !!int '18', NORM: !!str BN}}\nINPUT: {SIZE_TEST: '[64, 32]'}\nTEST: {T: 2001-1-1}\n"
+    )
     flat = json.dumps({"backbone": {"name": "build_resnet_backbone", "depth": "18x"}, "image_size": [64, 32]}).encode()
     return [*texts, tricky, untagged, flat]
 
@@ -171,7 +176,8 @@ def engine(suffix: str) -> list[bytes]:
             return [path.read_bytes()]
         plain = Path(folder) / f"b{suffix}"
         target = choose_target(plain, None, "fp32")
-        target.build(make_network(), plain, INFO.model_copy(update={"target": target.name, "io": "f32_nchw_rgb"}), None)  # type: ignore[arg-type]
+        info = INFO.model_copy(update={"target": target.name, "io": "f32_nchw_rgb"})
+        target.build(make_network(), plain, info, BuildOptions())
         return [path.read_bytes(), plain.read_bytes()]
 
 
@@ -195,11 +201,31 @@ def images() -> list[bytes]:
     exif[274], exif[270], exif[305] = 6, "x", "y"
     exif.get_ifd(34665)[36867] = "2021:01:01 00:00:00"
     found = []
-    for kind in ("JPEG", "PNG", "GIF", "TIFF", "WEBP", "BMP", "PPM", "JPEG2000", "TGA", "ICO", "MPO"):
+    for kind in (
+        "JPEG",
+        "PNG",
+        "GIF",
+        "TIFF",
+        "WEBP",
+        "BMP",
+        "PPM",
+        "JPEG2000",
+        "TGA",
+        "ICO",
+        "MPO",
+        "AVIF",
+        "EPS",
+        "DDS",
+        "SGI",
+    ):
         for mode in ("RGB", "L", "1", "P", "RGBA", "LA", "CMYK", "I;16", "I", "F", "LAB", "YCbCr"):
             for extra in ({}, {"exif": exif.tobytes(), "icc_profile": profile}):
                 image = PIL.Image.fromarray(colours, "RGBA")
-                image = image.convert("L").convert(mode) if mode in ("I;16", "I", "F", "1", "LA") else image.convert("RGB").convert(mode)
+                image = (
+                    image.convert("L").convert(mode)
+                    if mode in ("I;16", "I", "F", "1", "LA")
+                    else image.convert("RGB").convert(mode)
+                )
                 buffer = io.BytesIO()
                 try:
                     image.save(buffer, kind, **extra)
@@ -215,12 +241,16 @@ def images() -> list[bytes]:
         buffer = io.BytesIO()
         frames[0].convert("1" if compression == "group4" else "RGB").save(buffer, "TIFF", compression=compression)
         found.append(buffer.getvalue())
-    return found + [b"P3\n2 2\n255\n" + b"1 2 3 " * 4, b"P1\n2 2\n0 1 1 0\n", b"Pf\n2 2\n-1.0\n" + bytes(16)]
+    return [*found, b"P3\n2 2\n255\n" + b"1 2 3 " * 4, b"P1\n2 2\n0 1 1 0\n", b"Pf\n2 2\n-1.0\n" + bytes(16)]
 
 
 def data_tables() -> list[bytes]:
     plain = b"path,identity,camera,role\na.jpg,1,0,query\nb.jpg,1,1,gallery\nc.jpg,2,1,gallery\n"
-    return [plain, b"\xef\xbb\xbf" + plain.replace(b"\n", b"\r\n"), b'"path","identity","camera","role","x"\n"a,1.jpg",a,"b\n",query,\n']
+    return [
+        plain,
+        b"\xef\xbb\xbf" + plain.replace(b"\n", b"\r\n"),
+        b'"path","identity","camera","role","x"\n"a,1.jpg",a,"b\n",query,\n',
+    ]
 
 
 def lists_of_msmt17() -> list[bytes]:
@@ -241,7 +271,3 @@ def lists_of_veri_wild() -> list[bytes]:
 def names_of_market() -> list[bytes]:
     names = [b"0001_c1s1_001051_00.jpg", b"-1_c3s1_000001_00.jpg", b"0002_c6s4_002202_01.jpg", b"Thumbs.db", b"._a.jpg"]
     return [b"\n".join(names), b"0001_c10s1_000001_00.jpg\n0000_c2s1_1.png"]
-
-
-def words_of(seeds: list[bytes]) -> list[bytes]:
-    return sorted({word for seed in seeds for word in re.findall(rb"[\w.]{2,40}", seed)})

@@ -53,7 +53,9 @@ def change_json(rng: random.Random, data: bytes) -> bytes:
 def nest(rng: random.Random, data: bytes) -> bytes:
     """Nest a chunk of text deeply in brackets."""
     place = rng.randrange(len(data) + 1)
-    start, stop = rng.choice(((b"[", b"]"), (b"{\"a\":", b"}"), (b"(", b")"), (b"-", b""), (b"<a>", b"</a>"), (b"- ", b"")))
+    start, stop = rng.choice(
+        ((b"[", b"]"), (b'{"a":', b"}"), (b"(", b")"), (b"-", b""), (b"<a>", b"</a>"), (b"- ", b""))
+    )
     depth = rng.choice((2, 10, 100, 1000, 5000))
     return data[:place] + start * depth + data[place : place + 4] + stop * depth + data[place + 4 :]
 
@@ -93,7 +95,11 @@ def change_xml(rng: random.Random, data: bytes) -> bytes:
         values = [*re.finditer(rb'"[^"]*"', data)]
         if values:
             chosen, other = rng.choice(values), rng.choice(values)
-            word = other.group() if rng.random() < 0.4 else b'"' + rng.choice((*WORDS, b"%d" % rng.choice(BIG_NUMBERS))) + b'"'
+            word = (
+                other.group()
+                if rng.random() < 0.4
+                else b'"' + rng.choice((*WORDS, b"%d" % rng.choice(BIG_NUMBERS))) + b'"'
+            )
             return data[: chosen.start()] + word + data[chosen.end() :]
     return b"".join(parts)
 
@@ -140,7 +146,18 @@ def _zip(entries: list[tuple[str, bytes]], compression: int) -> bytes:
     return buffer.getvalue()
 
 
-ARGUMENTS = (b"", b"\0", b"\1", b"\xff", b"\0\0\0\0", b"\xff\xff\xff\x7f", b"\1\0\0\0a", b"0\n", b"os\nsystem\n", b"a\n")
+ARGUMENTS = (
+    b"",
+    b"\0",
+    b"\1",
+    b"\xff",
+    b"\0\0\0\0",
+    b"\xff\xff\xff\x7f",
+    b"\1\0\0\0a",
+    b"0\n",
+    b"os\nsystem\n",
+    b"a\n",
+)
 GLOBALS = tuple(
     b"c" + name
     for name in (
@@ -148,14 +165,21 @@ GLOBALS = tuple(
         *(b"torch._utils\n_rebuild_parameter\n", b"torch._tensor\n_rebuild_from_type_v2\n", b"torch\nFloatStorage\n"),
         *(b"numpy\ndtype\n", b"numpy._core.multiarray\nscalar\n", b"numpy._core.multiarray\n_reconstruct\n"),
         *(b"numpy._core.numeric\n_frombuffer\n", b"_codecs\nencode\n", b"torch\nSize\n", b"torch\ndevice\n"),
-        *(b"copyreg\n_reconstructor\n", b"builtins\nbytearray\n", b"torch\nfloat16\n", b"os\nsystem\n", b"torch\nQInt8Storage\n"),
+        *(
+            b"copyreg\n_reconstructor\n",
+            b"builtins\nbytearray\n",
+            b"torch\nfloat16\n",
+            b"os\nsystem\n",
+            b"torch\nQInt8Storage\n",
+        ),
     )
 )
 
 
 def change_pickle(rng: random.Random, data: bytes) -> bytes:
     """Delete, copy, swap or insert opcodes of the first pickles in ``data``, or change an argument."""
-    steps, place = [], 0
+    steps: list[bytes] = []
+    place = 0
     file = io.BytesIO(data)
     try:
         while place < len(data) and len(steps) < 5000:

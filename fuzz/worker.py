@@ -21,7 +21,7 @@ from fuzz.kinds import KINDS, Kind
 from fuzz.mutate import mutate
 
 SECONDS = 5
-"""CPU time of an input. A process that takes longer is killed by SIGPROF, and one that waits ten times as long by SIGALRM."""
+"""CPU time of an input. A process that takes longer, or waits for ten times as long, is killed by a signal."""
 
 MEMORY = 1 << 30
 """Growth of resident memory during one input, in bytes."""
@@ -32,7 +32,7 @@ CORPUS = 400
 PAGE = resource.getpagesize()
 INPUT, COUNT = "input", "count"
 
-Path_ = tuple[str, ...]
+Trace = tuple[str, ...]
 """An error's type and the lines that raised it: inputs with the same one fail for the same reason."""
 
 
@@ -50,18 +50,16 @@ class Worker:
         self.folder = folder
         self.found = found / name
         self.path = folder / f"{INPUT}{self.kind.suffix}"
-        self._rng = random.Random(seed)  # noqa: S311
+        self._rng = random.Random(seed)
         self._corpus = self.kind.seeds()
-        self._seen: set[Path_] = set()
-        self._failed: set[Path_] = set()
-        self._peak = 0
+        self._seen: set[Trace] = set()
+        self._failed: set[Trace] = set()
 
     def work(self, seconds: float) -> None:
         """Read inputs for ``seconds``; the number is in the file of the count."""
-        for content in list(self._corpus):
+        for content in tuple(self._corpus):
             self._read(content)
         _limit_memory()
-        self._peak = _peak_memory()
         end = time.monotonic() + seconds
         with (self.folder / COUNT).open("r+b") as file, mmap.mmap(file.fileno(), 8) as count:
             done = 0
@@ -72,39 +70,26 @@ class Worker:
                 count[:] = done.to_bytes(8, "little")
 
     def _judge(self, content: bytes) -> None:
-        before = _memory()
         error = self._read(content)
-        after = _peak_memory()
-        if after > self._peak:
-            self._peak = after
-            if after - before > MEMORY:
-                error = MemoryError(f"{(after - before) >> 20} MiB for one input")
-        path = _describe(error)
-        if not is_failure(error):
-            if path not in self._seen and len(self._corpus) < CORPUS:
+        trace = _describe(error)
+        if error is None or not is_failure(error):
+            if trace not in self._seen and len(self._corpus) < CORPUS:
                 self._corpus.append(content)
-            self._seen.add(path)
-        elif path not in self._failed:
-            assert error is not None
-            self._failed.add(path)
-            self._keep(self._minimise(content, path), error)
+            self._seen.add(trace)
+        elif trace not in self._failed:
+            self._failed.add(trace)
+            self._keep(self._minimise(content, trace), error)
 
     def _read(self, content: bytes) -> BaseException | None:
         self.path.write_bytes(content)
         signal.setitimer(signal.ITIMER_PROF, SECONDS)
         signal.setitimer(signal.ITIMER_REAL, 10 * SECONDS)
-        try:
-            self.kind.read(self.path)
-        except BaseException as error:  # whatever it is, it is judged
-            if isinstance(error, KeyboardInterrupt):
-                raise
-            return error
-        finally:
-            signal.setitimer(signal.ITIMER_PROF, 0)
-            signal.setitimer(signal.ITIMER_REAL, 0)
-        return None
+        error = read(self.kind, self.path)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        return error
 
-    def _minimise(self, content: bytes, path: Path_) -> bytes:
+    def _minimise(self, content: bytes, path: Trace) -> bytes:
         """Cut out all that the failure does not need, for at most five seconds."""
         end = time.monotonic() + 5
         size = len(content) // 2
@@ -127,10 +112,21 @@ class Worker:
         (self.found / f"{stem}.traceback").write_text(text, "utf-8", "backslashreplace")
 
 
-def is_failure(error: BaseException | None) -> bool:
+def read(kind: Kind, path: Path) -> BaseException | None:
+    """Read a file. Returns what was raised; a `MemoryError` if it took more than `MEMORY`."""
+    before, peak = _resident_memory(), _peak_memory()
+    error: BaseException | None = None
+    try:
+        kind.read(path)
+    except Exception as caught:  # whatever it is, it is judged
+        error = caught
+    if (now := _peak_memory()) > peak and now - before > MEMORY:
+        return MemoryError(f"{(now - before) >> 20} MiB for one input")
+    return error
+
+
+def is_failure(error: BaseException) -> bool:
     """Return True for an error that is not fastrt's, and for one of fastrt that hides a lack of memory."""
-    if error is None:
-        return False
     if not isinstance(error, FastrtError):
         return True
     cause = error.__cause__ or error.__context__
@@ -142,7 +138,7 @@ def _is_deep(error: BaseException) -> bool:
     return "parser" not in str(error) and "s_push" not in str(error)
 
 
-def _describe(error: BaseException | None) -> Path_:
+def _describe(error: BaseException | None) -> Trace:
     found: list[str] = []
     while error is not None:
         found.append(type(error).__name__)
@@ -160,7 +156,7 @@ def _limit_memory() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (size + 3 * MEMORY, size + 3 * MEMORY))
 
 
-def _memory() -> int:
+def _resident_memory() -> int:
     with open("/proc/self/statm", "rb") as file:  # noqa: PTH123  # read before every input
         return int(file.read().split()[1]) * PAGE
 

@@ -51,15 +51,13 @@ def read_pth(path: Path) -> Weights:
     try:
         file = _Zip(data) if data.startswith(b"PK") else _Stream(data)
         state = _find_model(path, file.content)
-        arrays = {}
+        arrays: dict[str, Array] = {}
         room = MAX_SHARING * len(data)
         for name, value in state.items():
-            array = _read_array(path, name, value, file)
+            array = _read_array(path, name, value, file, room)
             if array is not None:
                 arrays[str(name)] = array
                 room -= array.nbytes
-            if room < 0:
-                raise DamagedError(f"the arrays are over {MAX_SHARING} times as large as the file")
     except UnsafeError as error:
         raise CheckpointError(
             f"{path}: calls {error} when it is unpickled; expected tensors only, as fastrt runs no code of a file. Do"
@@ -186,8 +184,8 @@ def _find_model(path: Path, content: object) -> Mapping[Any, object]:
     )
 
 
-def _read_array(path: Path, name: object, value: object, file: _Zip | _Stream) -> Array | None:
-    """Read the array of a state dict's entry; None if the entry is not a tensor."""
+def _read_array(path: Path, name: object, value: object, file: _Zip | _Stream, room: int) -> Array | None:
+    """Read the array of a state dict's entry, of at most ``room`` bytes; None if the entry is not a tensor."""
     if isinstance(value, Opaque) and "tensor" in str(value):
         raise CheckpointError(f"{path}: {name} is {value}; expected a dense tensor. Save a dense state dict.")
     if not isinstance(value, Tensor | NumpyArray):
@@ -195,9 +193,12 @@ def _read_array(path: Path, name: object, value: object, file: _Zip | _Stream) -
     if not isinstance(name, str):
         raise DamagedError(f"the name of a tensor is {name!r}")
     try:
-        return _view(value, file) if isinstance(value, Tensor) else _read_numpy(value)
+        array = _view(value, file) if isinstance(value, Tensor) else _read_numpy(value)
     except (DamagedError, ValueError, TypeError, OverflowError) as error:
         raise DamagedError(f"{name}: {error}") from None
+    if array.nbytes > room:
+        raise DamagedError(f"the arrays are over {MAX_SHARING} times as large as the file")
+    return array
 
 
 def _view(tensor: Tensor, file: _Zip | _Stream) -> Array:

@@ -13,20 +13,17 @@ from fastrt.errors import EngineError
 def check_ir(path: Path) -> None:
     """Raise `EngineError` unless the file is XML whose edges make a complete graph without circles.
 
-    Every input of every layer has one edge, from an output of a layer. The same holds for the bodies of loops and of Ifs.
+    Every input of every layer has one edge, from an output of a layer; in the bodies of loops and of Ifs, too.
     """
     try:
-        tree = ET.fromstring(path.read_bytes(), ET.XMLParser(target=_Builder()))  # noqa: S314 - without entities
-        if tree.tag != "net":
-            raise _Damaged(f"its first element is {tree.tag}")
-        for element in tree.iter():
+        for element in ET.fromstring(path.read_bytes(), ET.XMLParser(target=_Builder())).iter():  # noqa: S314
             if element.tag == "net" or element.tag.endswith("body"):  # then_body of an If
                 _check_graph(element)
-    except (ET.ParseError, ValueError, LookupError, _Damaged) as error:
+    except (ET.ParseError, ValueError, LookupError, _DamagedError) as error:
         raise EngineError(f"{path}: not an OpenVINO engine, or damaged ({error}). Build it again.") from None
 
 
-class _Damaged(Exception):
+class _DamagedError(Exception):
     """The graph is inconsistent; the message is the reason."""
 
 
@@ -34,7 +31,7 @@ class _Builder(ET.TreeBuilder):
     """Refuses a document type: it can define entities that grow without bound."""
 
     def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
-        raise _Damaged(f"a document type, {name}")
+        raise _DamagedError(f"a document type, {name}")
 
 
 def _check_graph(graph: ET.Element) -> None:
@@ -43,7 +40,7 @@ def _check_graph(graph: ET.Element) -> None:
     for layer in graph.iterfind("layers/layer"):
         name = layer.attrib["id"]
         if name in layers:
-            raise _Damaged(f"two layers {name}")
+            raise _DamagedError(f"two layers {name}")
         layers[name] = set()
         inputs |= {(name, port) for port in _ports(layer, "input")}
         outputs |= {(name, port) for port in _ports(layer, "output")}
@@ -51,19 +48,19 @@ def _check_graph(graph: ET.Element) -> None:
         source = edge.attrib["from-layer"], edge.attrib["from-port"]
         sink = edge.attrib["to-layer"], edge.attrib["to-port"]
         if source not in outputs or sink not in inputs:
-            raise _Damaged(f"an edge from {':'.join(source)} to {':'.join(sink)}, which do not exist or have one")
+            raise _DamagedError(f"an edge from {':'.join(source)} to {':'.join(sink)}, which do not exist or have one")
         inputs.remove(sink)
         layers[sink[0]].add(source[0])
     if inputs:
-        raise _Damaged(f"no edge to {':'.join(min(inputs))}")
+        raise _DamagedError(f"no edge to {':'.join(min(inputs))}")
     try:
         TopologicalSorter(layers).prepare()
     except CycleError:
-        raise _Damaged("layers in a circle") from None
+        raise _DamagedError("layers in a circle") from None
 
 
 def _ports(layer: ET.Element, side: str) -> Iterator[str]:
     ports = [port.attrib["id"] for port in layer.iterfind(f"{side}/port")]
     if len(set(ports)) != len(ports):
-        raise _Damaged(f"two ports of one number in layer {layer.attrib['id']}")
+        raise _DamagedError(f"two ports of one number in layer {layer.attrib['id']}")
     yield from ports

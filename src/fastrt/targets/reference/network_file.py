@@ -86,15 +86,18 @@ def _read(path: Path) -> dict[str, Array]:
             raise EngineError(f"{path}: not a reference engine, or damaged. Build it again.")
     try:
         with zipfile.ZipFile(path) as file:
-            entries = file.infolist()
-            if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-                raise ValueError("an entry is compressed")
-            if sum(entry.file_size for entry in entries) > path.stat().st_size:
-                raise ValueError("the entries are larger than the file")
-            return {entry.filename.removesuffix(".npy"): _read_array(file.read(entry)) for entry in entries}
+            _check_sizes(file, path.stat().st_size)
+            return {entry.filename.removesuffix(".npy"): _read_array(file.read(entry)) for entry in file.infolist()}
     # The parsers of zipfile and NumPy raise many types of errors for damaged files, TokenError among them.
     except Exception as error:
         raise _damaged(path, error) from None
+
+
+def _check_sizes(file: zipfile.ZipFile, size: int) -> None:
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in file.infolist()):
+        raise ValueError("an entry is compressed")
+    if sum(entry.file_size for entry in file.infolist()) > size:
+        raise ValueError("the entries are larger than the file")
 
 
 def _read_array(content: bytes) -> Array:
