@@ -14,7 +14,7 @@ from pathlib import Path
 
 FOUND = Path(__file__).parent / "found"
 MEMORY = Path("/dev/shm")  # a file system in memory: every input is written and read
-ROUNDS = 4
+ROUNDS = 2
 """Times that each kind has its turn, so that an interrupted run has read some of all."""
 
 
@@ -29,8 +29,8 @@ def main() -> int:
     if given.worker:
         from fuzz.worker import work
 
-        name, folder, found, seed, seconds = given.worker
-        work(name, Path(folder), Path(found), int(seed), float(seconds))
+        name, folder, found, seed, end = given.worker
+        work(name, Path(folder), Path(found), int(seed), float(end))
         return 0
     return run(given.minutes, given.kinds, given.seed)
 
@@ -47,10 +47,10 @@ def run(minutes: float, kinds: list[str] | None, seed: int | None) -> int:
     before = _list_found()
     for _ in range(ROUNDS):
         for name in chosen:
-            turn = 60 * minutes / len(chosen) / ROUNDS
             begin = time.monotonic()
-            while (left := turn - (time.monotonic() - begin)) > 0.5:
-                counts[name] += _start(name, KINDS[name].suffix, rng.randrange(10**9), left)
+            end = begin + 60 * minutes / len(chosen) / ROUNDS
+            while time.monotonic() < end:
+                counts[name] += _start(name, KINDS[name].suffix, rng.randrange(10**9), end)
             seconds[name] += round(time.monotonic() - begin)
     new = sorted(_list_found() - before)
     for name in chosen:
@@ -65,13 +65,13 @@ def _list_found() -> set[Path]:
     return {path for path in FOUND.rglob("*") if path.is_file() and path.suffix != ".traceback"}
 
 
-def _start(name: str, suffix: str, seed: int, seconds: float) -> int:
-    """Run one worker until it ends or crashes; keep the input of a crash. Returns the number of inputs."""
+def _start(name: str, suffix: str, seed: int, end: float) -> int:
+    """Run one worker until ``end`` or a crash; keep the input of the crash. Returns the number of inputs."""
     with tempfile.TemporaryDirectory(prefix="fastrt-fuzz-", dir=MEMORY if MEMORY.is_dir() else None) as text:
         folder = Path(text)
         count = folder / "count"
         count.write_bytes(bytes(8))
-        words = [name, str(folder), str(FOUND), str(seed), str(seconds)]
+        words = [name, str(folder), str(FOUND), str(seed), str(end)]
         child = subprocess.run([sys.executable, "-m", "fuzz", "--worker", *words], capture_output=True, check=False)
         done = int.from_bytes(count.read_bytes(), "little")
         if child.returncode < 0:

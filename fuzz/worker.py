@@ -29,6 +29,9 @@ MEMORY = 1 << 30
 CORPUS = 400
 """Inputs that a worker keeps because they took a new path through the code."""
 
+FAST = 0.01
+"""CPU time of an input that may become part of the corpus, in seconds: slow ones would make all that follow slow."""
+
 PAGE = resource.getpagesize()
 INPUT, COUNT = "input", "count"
 
@@ -55,12 +58,11 @@ class Worker:
         self._seen: set[Trace] = set()
         self._failed: set[Trace] = set()
 
-    def work(self, seconds: float) -> None:
-        """Read inputs for ``seconds``; the number is in the file of the count."""
+    def work(self, end: float) -> None:
+        """Read inputs until ``end``, of the clock `time.monotonic`; their number is in the file of the count."""
         for content in tuple(self._corpus):
             self._read(content)
         _limit_memory()
-        end = time.monotonic() + seconds
         with (self.folder / COUNT).open("r+b") as file, mmap.mmap(file.fileno(), 8) as count:
             done = 0
             while time.monotonic() < end:
@@ -70,10 +72,12 @@ class Worker:
                 count[:] = done.to_bytes(8, "little")
 
     def _judge(self, content: bytes) -> None:
+        begin = time.process_time()
         error = self._read(content)
+        is_fast = time.process_time() - begin < FAST
         trace = _describe(error)
         if error is None or not is_failure(error):
-            if trace not in self._seen and len(self._corpus) < CORPUS:
+            if trace not in self._seen and is_fast and len(self._corpus) < CORPUS:
                 self._corpus.append(content)
             self._seen.add(trace)
         elif trace not in self._failed:
@@ -165,10 +169,10 @@ def _peak_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
 
 
-def work(name: str, folder: Path, found: Path, seed: int, seconds: float) -> None:
+def work(name: str, folder: Path, found: Path, seed: int, end: float) -> None:
     """Run a worker to its end."""
     warnings.simplefilter("ignore")
     logging.getLogger("fastrt").addHandler(logging.NullHandler())
     logging.getLogger("fastrt").propagate = False
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    Worker(name, folder, found, seed).work(seconds)
+    Worker(name, folder, found, seed).work(end)

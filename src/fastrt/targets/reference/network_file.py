@@ -74,7 +74,8 @@ def read_network(path: Path) -> Network:
             inputs = [tensors[name] for name in line["inputs"]]
             tensors[line["name"]] = make_tensor(line["name"], operation, inputs, exact=line.get("exact", False))
         return Network(tuple(tensors.values()))
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError, FastrtError, RecursionError) as error:
+    # An operation may raise any of these for attributes and arrays that do not fit it.
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, FastrtError) as error:
         raise EngineError(
             f"{path}: it has no network that this fastrt can read ({type(error).__name__}: {error}). Build it again."
         ) from None
