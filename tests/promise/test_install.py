@@ -14,8 +14,10 @@ import pytest
 
 import fastrt
 from conftest import Run, Small
+from fastrt.arrays import Image
 from fastrt.images.drawing import draw_person
 from fastrt.images.preprocess import find_resampler, read_resized
+from fastrt.targets.engine_info import Resampler
 
 ROOT = Path(__file__).parents[2]
 OPENCV = ("cv2-cubic", "cv2-linear")
@@ -27,6 +29,7 @@ from pathlib import Path
 import fastrt
 from fastrt.datasets.people import Synthetic
 from fastrt.demo import demonstrate
+from fastrt.arrays import Image
 from fastrt.images.drawing import draw_person
 checkpoint, config, folder = sys.argv[1:]
 demonstrate.CALIBRATION_PEOPLE = demonstrate.CALIBRATED = 8
@@ -68,7 +71,7 @@ def test_the_steps_of_the_demo_need_no_extra(small: Small, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("resampler", OPENCV)
 def test_an_engine_whose_resampler_is_missing_is_refused_before_its_first_image(
-    small: Small, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, resampler: fastrt.Resampler
+    small: Small, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, resampler: Resampler
 ) -> None:
     path, image = tmp_path / "a.xml", tmp_path / "a.png"
     PIL.Image.fromarray(draw_person(0, 0)).save(image)
@@ -104,8 +107,8 @@ def test_int8_is_not_compared_without_the_resampler(
 
 
 @pytest.mark.parametrize("resampler", OPENCV)
-def test_any_package_that_brings_cv2_serves(monkeypatch: pytest.MonkeyPatch, resampler: fastrt.Resampler) -> None:
-    def resize(image: fastrt.Image, size: tuple[int, int], interpolation: int) -> fastrt.Image:
+def test_any_package_that_brings_cv2_serves(monkeypatch: pytest.MonkeyPatch, resampler: Resampler) -> None:
+    def resize(image: Image, size: tuple[int, int], interpolation: int) -> Image:
         return np.full((size[1], size[0], 3), interpolation, np.uint8)
 
     monkeypatch.setitem(sys.modules, "cv2", SimpleNamespace(INTER_LINEAR=1, INTER_CUBIC=2, resize=resize))
