@@ -66,7 +66,7 @@ def read(session: fastrt.Session, paths: list[Path]) -> None:
 
 
 def embed(session: fastrt.Session, paths: list[Path], output: Path) -> None:
-    with Store(output, session.info, paths) as store:
+    with Store(output, session.info, paths, restart=True) as store:
         for piece in stream_embeddings(session, paths):
             store.append(piece)
         store.finish()

@@ -14,11 +14,12 @@ import fastrt
 from fastrt.datasets.table import read_data_set
 from fastrt.engine.load import describe, list_layers
 from fastrt.errors import FastrtError
+from fastrt.evaluation.threshold import read_threshold
+from fastrt.extraction import Store
 from fastrt.images.preprocess import read_resized
 from fastrt.models.load import load_model
 from fastrt.targets.engine_info import parse_info, read_info
-from fastrt.weights import save_weights
-from fuzz import seeds
+from fuzz import image_seeds, seeds
 from fuzz.mutate import Mutation
 from fuzz.structures import (
     change_header,
@@ -26,6 +27,8 @@ from fuzz.structures import (
     change_lines,
     change_pickle,
     change_xml,
+    inside_lines,
+    inside_npy,
     inside_zip,
     nest,
 )
@@ -55,14 +58,21 @@ def _read_weights(path: Path) -> None:
     weights = fastrt.load_weights(path)
     if sum(array.nbytes for array in weights.values()) <= SMALL:
         for suffix in (".pth", ".wts", ".safetensors"):
-            _refused(partial(save_weights, weights, path.with_name(f"again{suffix}")))
-    load_model(path)
+            path.with_name("again.yml").unlink(missing_ok=True)
+            _refused(partial(fastrt.save_weights, weights, path.with_name(f"again{suffix}")))
+    load_model(path, guess=True)
 
 
 def _refused(call: Callable[[], object]) -> None:
     """Call a function that may refuse what it is given, and go on."""
     with suppress(FastrtError):
         call()
+
+
+def _read_spec(path: Path) -> None:
+    """The spec that was written beside a checkpoint."""
+    path.with_suffix(".wts").write_bytes(seeds.wts_with_spec()[0])
+    load_model(path.with_suffix(".wts"))
 
 
 def _read_config(path: Path) -> None:
@@ -95,6 +105,28 @@ def _read_ir(path: Path) -> None:
     if not weights.exists():
         weights.write_bytes(seeds.weights_of_ir())
     _read_engine(path)
+
+
+def _read_journal(path: Path) -> None:
+    """The unfinished job of `seeds.journals`, with the rows beside it."""
+    output = path.with_name("rows.npy")
+    path.replace(output.with_name("rows.npy.journal"))
+    output.with_name("rows.npy.part").write_bytes(seeds.unfinished_rows())
+    with Store(output, seeds.INFO, seeds.FILES) as store:
+        if store.files == len(seeds.FILES):
+            store.finish()
+
+
+def _read_names(path: Path) -> None:
+    """The names beside finished embeddings."""
+    output = path.with_suffix(".npy")
+    output.touch()
+    with Store(output, seeds.INFO, seeds.FILES):
+        pass
+
+
+def _read_threshold(path: Path) -> None:
+    read_threshold(path.with_name("input.xml"), "0" * 64)
 
 
 def _read_image(path: Path) -> None:
@@ -152,16 +184,20 @@ KINDS = {
     "wts": Kind(".wts", seeds.wts, _read_weights, [change_lines]),
     "safetensors": Kind(".safetensors", seeds.safetensors, _read_weights, [change_header]),
     "config": Kind(".yml", seeds.configs, _read_config, [change_lines, change_lines, change_json, nest]),
+    "spec": Kind(".yml", lambda: [seeds.wts_with_spec()[1]], _read_spec, [change_lines]),
     "calibration-table": Kind(".json", seeds.tables, _read_table, [change_json, change_json, nest]),
     "engine-description": Kind(".json", seeds.infos, _read_info, [change_json, change_json, nest]),
     "openvino": Kind(".xml", partial(seeds.engine, ".xml"), _read_ir, [change_xml, change_xml, nest]),
     "onnx": Kind(".onnx", partial(seeds.engine, ".onnx"), _read_engine),
     "reference": Kind(
-        ".npz", partial(seeds.engine, ".npz"), _read_engine, [inside_zip(change_json, change_json, change_lines, nest)]
+        ".npz", partial(seeds.engine, ".npz"), _read_engine, [inside_zip(inside_npy(change_json), change_lines, nest)]
     ),
     "tensorrt": Kind(".engine", seeds.plans, _read_engine, [nest]),
-    "image": Kind(".jpg", seeds.images, _read_image),
+    "image": Kind(".jpg", image_seeds.images, _read_image),
     "data-table": Kind(".csv", seeds.data_tables, read_data_set, [change_lines]),
+    "threshold": Kind(".threshold.json", seeds.thresholds, _read_threshold, [change_json, change_json, nest]),
+    "journal": Kind(".journal", seeds.journals, _read_journal, [change_lines, inside_lines(change_json)]),
+    "embeddings": Kind(".json", seeds.names_of_embeddings, _read_names, [change_json, change_json, nest]),
     "msmt17": Kind(".txt", seeds.lists_of_msmt17, _read_msmt17, [change_lines]),
     "vehicle-id": Kind(".txt", seeds.lists_of_vehicle_id, _read_vehicle_id, [change_lines]),
     "veri-wild": Kind(".txt", seeds.lists_of_veri_wild, _read_veri_wild, [change_lines]),

@@ -9,15 +9,15 @@ import pickle
 import struct
 import tempfile
 import zipfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import PIL.Image
-import PIL.ImageCms
 
 import fastrt
 from fastrt.engine.calibration_table import CalibrationTable, TensorRange
+from fastrt.extraction import Embedded, Store
 from fastrt.ir.builder import Builder
 from fastrt.ir.network import Network
 from fastrt.ir.ops import Add, Convolution, MaxPool, ReduceMean, Relu, Reshape, ScaleShift
@@ -25,7 +25,6 @@ from fastrt.ir.parameters import Parameters
 from fastrt.targets.base import BuildOptions
 from fastrt.targets.engine_info import EngineInfo
 from fastrt.targets.registry import choose_target
-from fastrt.weights import save_weights
 
 INFO = EngineInfo(
     fastrt="0.1",
@@ -41,6 +40,10 @@ INFO = EngineInfo(
     min_similarity=0.9,
     spec={"backbone": {"name": "build_resnet_backbone", "depth": "50x"}},
 )
+
+
+FILES = tuple(Path(f"{i}.jpg") for i in range(6))
+"""Images of a job; they do not exist."""
 
 
 def make_network() -> Network:
@@ -69,7 +72,7 @@ def _arrays() -> dict[str, Any]:
 def _saved(name: str, **options: Any) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / name
-        save_weights(_arrays(), path, **options)
+        fastrt.save_weights(_arrays(), path, **options)
         return path.read_bytes()
 
 
@@ -80,6 +83,15 @@ def wts() -> list[bytes]:
 def safetensors() -> list[bytes]:
     spec = {"backbone": {"name": "build_resnet_backbone", "depth": "18x"}, "image_size": [64, 32]}
     return [_saved("a.safetensors"), _saved("a.safetensors", spec=spec)]
+
+
+@cache
+def wts_with_spec() -> tuple[bytes, bytes]:
+    """A ``.wts`` and the ``.yml`` beside it."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.wts"
+        fastrt.save_weights(_arrays(), path, spec=fastrt.load_spec("sbs_R50-ibn"))
+        return path.read_bytes(), path.with_suffix(".yml").read_bytes()
 
 
 def _pickles() -> list[bytes]:
@@ -108,7 +120,7 @@ def stream() -> list[bytes]:
     with zipfile.ZipFile(io.BytesIO(_saved("a.pth"))) as file:
         content = next(file.read(name) for name in file.namelist() if name.endswith("data.pkl"))
         storages = {name.rpartition("/")[2]: file.read(name) for name in file.namelist() if "/data/" in name}
-    items = dict.fromkeys(storages, 4) | {"3": 2, "4": 8}
+    items = {str(key): array.itemsize for key, array in enumerate(_arrays().values())}
     heads = [0x1950A86A20F9469CFC6C, 1001, {"protocol_version": 1001, "little_endian": True, "type_sizes": {"int": 4}}]
     start = b"".join(pickle.dumps(head, 2) for head in heads)
     bodies = b"".join(struct.pack("<q", len(data) // items[key]) + data for key, data in storages.items())
@@ -167,6 +179,35 @@ def thresholds() -> list[bytes]:
     return [json.dumps({**values, "data_set": "x", "fingerprint": "0" * 64}).encode()]
 
 
+def _store_job(folder: Path, *, finished: bool) -> Path:
+    """Embed `FILES` but the last, two of which have no embedding; all of them for a finished job."""
+    path = folder / "rows.npy"
+    with Store(path, INFO, FILES) as store:
+        store.append(Embedded(np.ones((2, 4), np.float32), FILES[:2], ()))
+        store.append(Embedded(np.zeros((1, 4), np.float32), FILES[2:3], ((FILES[3], "damaged"), (FILES[4], "x"))))
+        if finished:
+            store.append(Embedded(np.ones((1, 4), np.float32), FILES[5:], ()))
+            store.finish()
+    return path
+
+
+def journals() -> list[bytes]:
+    with tempfile.TemporaryDirectory() as folder:
+        return [_store_job(Path(folder), finished=False).with_name("rows.npy.journal").read_bytes()]
+
+
+@cache
+def unfinished_rows() -> bytes:
+    """The rows that belong to `journals`."""
+    with tempfile.TemporaryDirectory() as folder:
+        return _store_job(Path(folder), finished=False).with_name("rows.npy.part").read_bytes()
+
+
+def names_of_embeddings() -> list[bytes]:
+    with tempfile.TemporaryDirectory() as folder:
+        return [_store_job(Path(folder), finished=True).with_suffix(".json").read_bytes()]
+
+
 def engine(suffix: str) -> list[bytes]:
     """Engine files; of OpenVINO one ``.xml``, which belongs to `weights_of_ir`."""
     with tempfile.TemporaryDirectory() as folder:
@@ -181,6 +222,7 @@ def engine(suffix: str) -> list[bytes]:
         return [path.read_bytes(), plain.read_bytes()]
 
 
+@cache
 def weights_of_ir() -> bytes:
     """The ``.bin`` beside the ``.xml`` files of `engine`."""
     with tempfile.TemporaryDirectory() as folder:
@@ -192,56 +234,6 @@ def weights_of_ir() -> bytes:
 def plans() -> list[bytes]:
     texts = [INFO.to_text().encode(), b'{"format":1}', b"{}"]
     return [b"ftrt" + bytes(60) + b"fastrt:" + text + bytes(60) for text in texts] + [bytes(200)]
-
-
-def images() -> list[bytes]:
-    colours = np.random.default_rng(0).integers(0, 256, (9, 7, 4), np.uint8)
-    profile = PIL.ImageCms.ImageCmsProfile(PIL.ImageCms.createProfile("sRGB")).tobytes()
-    exif = PIL.Image.Exif()
-    exif[274], exif[270], exif[305] = 6, "x", "y"
-    exif.get_ifd(34665)[36867] = "2021:01:01 00:00:00"
-    found = []
-    for kind in (
-        "JPEG",
-        "PNG",
-        "GIF",
-        "TIFF",
-        "WEBP",
-        "BMP",
-        "PPM",
-        "JPEG2000",
-        "TGA",
-        "ICO",
-        "MPO",
-        "AVIF",
-        "EPS",
-        "DDS",
-        "SGI",
-    ):
-        for mode in ("RGB", "L", "1", "P", "RGBA", "LA", "CMYK", "I;16", "I", "F", "LAB", "YCbCr"):
-            for extra in ({}, {"exif": exif.tobytes(), "icc_profile": profile}):
-                image = PIL.Image.fromarray(colours, "RGBA")
-                image = (
-                    image.convert("L").convert(mode)
-                    if mode in ("I;16", "I", "F", "1", "LA")
-                    else image.convert("RGB").convert(mode)
-                )
-                buffer = io.BytesIO()
-                try:
-                    image.save(buffer, kind, **extra)
-                except (OSError, KeyError, ValueError):  # the format does not have the mode
-                    continue
-                found.append(buffer.getvalue())
-    frames = [PIL.Image.fromarray(np.roll(colours, i, 0)).convert("RGB") for i in range(3)]
-    for kind in ("GIF", "PNG", "WEBP", "TIFF"):
-        buffer = io.BytesIO()
-        frames[0].save(buffer, kind, save_all=True, append_images=frames[1:])
-        found.append(buffer.getvalue())
-    for compression in ("tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg", "group4"):
-        buffer = io.BytesIO()
-        frames[0].convert("1" if compression == "group4" else "RGB").save(buffer, "TIFF", compression=compression)
-        found.append(buffer.getvalue())
-    return [*found, b"P3\n2 2\n255\n" + b"1 2 3 " * 4, b"P1\n2 2\n0 1 1 0\n", b"Pf\n2 2\n-1.0\n" + bytes(16)]
 
 
 def data_tables() -> list[bytes]:

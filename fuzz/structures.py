@@ -80,6 +80,18 @@ def change_lines(rng: random.Random, data: bytes) -> bytes:
     return b"\n".join(lines)
 
 
+def inside_lines(inner: Mutation) -> Mutation:
+    """Return a mutation that changes one line by ``inner``."""
+
+    def change(rng: random.Random, data: bytes) -> bytes:
+        lines = data.split(b"\n")
+        i = rng.randrange(len(lines))
+        lines[i] = inner(rng, lines[i])
+        return b"\n".join(lines)
+
+    return change
+
+
 def change_xml(rng: random.Random, data: bytes) -> bytes:
     """Delete, copy, swap or replace tags, or change an attribute."""
     parts = re.split(rb"(<[^>]*>)", data)
@@ -132,6 +144,17 @@ def inside_zip(*inner: Mutation) -> Mutation:
         else:
             entries[i] = (entries[i][0], rng.choice(inner)(rng, entries[i][1]))
         return _zip(entries, compression)
+
+    return change
+
+
+def inside_npy(inner: Mutation) -> Mutation:
+    """Return a mutation that changes the bytes of a ``.npy`` by ``inner``, with the header that fits them."""
+
+    def change(rng: random.Random, data: bytes) -> bytes:
+        content = inner(rng, data[128:])
+        header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({len(content)},), }}"
+        return data[:10] + header.ljust(117).encode() + b"\n" + content
 
     return change
 

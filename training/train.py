@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as f
 
+from fastrt import save_weights
 from fastrt.arrays import Array
 from fastrt.datasets.base import LabelledImage, read_folder
 from fastrt.datasets.synthetic import Synthetic
@@ -25,7 +26,6 @@ from fastrt.evaluation.distances import distance_blocks
 from fastrt.evaluation.ranking import Ranking, rank
 from fastrt.images.preprocess import find_resampler, read_image
 from fastrt.models.config import load_spec
-from fastrt.weights import save_weights
 from training.network import Model
 
 SIZE = (256, 128)

@@ -27,10 +27,12 @@ from fastrt.errors import (
     NetworkError,
     OutputError,
     SpecError,
+    SpecNeededError,
     TargetError,
     WeightsError,
 )
 from fastrt.evaluation.evaluate import Scores, evaluate
+from fastrt.evaluation.match import Matches, match
 from fastrt.images.preprocess import read_image
 from fastrt.ir.network import Network
 from fastrt.models.config import load_spec, preset_names
@@ -38,12 +40,13 @@ from fastrt.models.guess import Guess, guess_spec
 from fastrt.models.load import Model, load_model
 from fastrt.models.reid import build_network
 from fastrt.models.spec import ModelSpec
+from fastrt.models.spec_file import save_weights
 from fastrt.quantization.calibrate import calibrate
 from fastrt.quantization.report import QuantizationReport
 from fastrt.targets.engine_info import EngineInfo
 from fastrt.timing.session import Timing, benchmark
 from fastrt.version import __version__
-from fastrt.weights import Weights, load_weights, save_weights
+from fastrt.weights import Weights, load_weights
 
 __all__ = [
     "BuildReport",
@@ -56,6 +59,7 @@ __all__ = [
     "FastrtError",
     "Guess",
     "ImageError",
+    "Matches",
     "Model",
     "ModelSpec",
     "Network",
@@ -66,6 +70,7 @@ __all__ = [
     "Scores",
     "Session",
     "SpecError",
+    "SpecNeededError",
     "TargetError",
     "Timing",
     "Weights",
@@ -83,6 +88,7 @@ __all__ = [
     "load_model",
     "load_spec",
     "load_weights",
+    "match",
     "preset_names",
     "read_image",
     "read_table",

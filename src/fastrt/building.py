@@ -8,16 +8,18 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fastrt.engine.build import Checker, EngineConfig
+from fastrt.engine.build import Checker, EngineConfig, write_engine
 from fastrt.engine.build import build as build_engine
 from fastrt.engine.calibration_table import CalibrationTable
 from fastrt.engine.checks import Report
+from fastrt.engine.int8_checks import warn_of_similarity
+from fastrt.engine.verify import draw_checked
 from fastrt.errors import CalibrationError, TargetError
 from fastrt.images.preprocess import find_resampler
 from fastrt.ir.network import Network
 from fastrt.quantization.evaluation_images import GivenImages, choose_images
 from fastrt.quantization.layer_timing import exclude_slower
-from fastrt.quantization.report import QuantizationReport, compare_int8
+from fastrt.quantization.report import QuantizationReport, compare_int8, report_paths
 from fastrt.quantization.sensitivity import find_mix
 from fastrt.targets.base import BuildOptions, Target
 from fastrt.targets.engine_info import EngineInfo, Io, Precision, Resampler
@@ -89,7 +91,8 @@ def build(
             excluded too, if the engine gets faster. The bound is stored in the file, and `fastrt.verify` checks it.
         images: for int8, at least 8 images to compare with fp32 on: files, folders or patterns, or ``(h, w, 3)`` uint8
             BGR arrays. None: images that calibration did not use, or else drawn images.
-        compare: for int8, compare with fp32 in similarity, size and speed. Implied by ``min_similarity`` or ``images``.
+        compare: for int8, compare with fp32 in similarity, size and speed, and write the report beside the engine as
+            ``.report.json`` and ``.report.md``. Implied by ``min_similarity`` or ``images``.
 
     Raises:
         TargetError: the target is unknown, its runtime is not installed, or the host lacks the precision, an option or,
@@ -108,7 +111,9 @@ def build(
     )
     if compare or min_similarity is not None or images is not None:
         return _build_and_compare(network, path, chosen, config, images)
-    return BuildReport(*build_engine(network, path, config))
+    info, checks = build_engine(network, path, config)
+    _remove_reports(path)
+    return BuildReport(info, checks)
 
 
 def _build_and_compare(
@@ -131,15 +136,33 @@ def _build_and_compare(
     images, description = choose_images(table, given)
     advance = config.options.progress or (lambda *_: None)
     if config.min_similarity is not None:
-        kept = find_mix(network, table, target.name, config.min_similarity, images, advance).kept
+        searched = [*images, *draw_checked(network)]  # the bound must hold where `fastrt.verify` checks it, too
+        kept = find_mix(network, table, target.name, config.min_similarity, searched, advance).kept
         config = replace(config, kept=_exclude_slower(network, target, config, kept, advance))
-    info, checks = build_engine(network, path, config)
-    try:
-        comparison = compare_int8(path, network, table, images, description, advance)
-    except TargetError as error:
-        logger.warning("int8 is not compared with fp32, because the engine cannot run on this host: %s", error)
-        comparison = None
-    return BuildReport(info, checks, comparison)
+    comparison: list[QuantizationReport] = []
+
+    def compare(engine: Path) -> None:
+        try:
+            comparison.append(compare_int8(engine, network, table, images, description, advance))
+        except TargetError as error:
+            logger.warning("int8 is not compared with fp32, because the engine cannot run on this host: %s", error)
+        else:
+            comparison[0].save(engine)
+            if config.min_similarity is None:
+                warn_of_similarity(comparison[0].least_similarity, description)
+
+    info, checks = build_engine(network, path, config, compare)
+    if not comparison:
+        _remove_reports(path)
+    return BuildReport(info, checks, *comparison)
+
+
+def _remove_reports(path: Path) -> None:
+    """Delete the report of an earlier int8 engine of this name."""
+    for report in report_paths(path):
+        if report.is_file():
+            report.unlink()
+            logger.warning("%s: deleted, because it was of the engine that stood here before", report)
 
 
 def _exclude_slower(
@@ -153,8 +176,8 @@ def _exclude_slower(
 
     def build_trial(path: Path, precision: Precision, kept: Collection[str]) -> EngineInfo:
         table = config.table if precision == "int8" else None
-        trial = replace(config, precision=precision, table=table, kept=kept, min_similarity=None, check=False)
-        return build_engine(network, path, trial)[0]
+        trial = replace(config, precision=precision, table=table, kept=kept, min_similarity=None)
+        return write_engine(network, path, trial)
 
     if not target.measures:
         return kept

@@ -4,6 +4,7 @@
 
     FastrtError                  base class: catch it to catch all others
     ├── SpecError                a config, an override or a spec that is invalid or not supported
+    │   └── SpecNeededError      a checkpoint whose names do not show its whole model
     ├── CheckpointError          a weights file that cannot be read
     │   └── WeightsError         weights that do not fit the network
     ├── NetworkError             an inconsistent network description
@@ -26,6 +27,18 @@ class FastrtError(Exception):
 
 class SpecError(FastrtError):
     """A config, an override or a spec that is invalid or describes a network that fastrt does not support."""
+
+
+class SpecNeededError(SpecError):
+    """A checkpoint without a spec, whose names do not show its whole model.
+
+    Attributes:
+        options: the command-line options that give the guess: ``("--set", "INPUT.SIZE_TEST", "[256,128]", ...)``.
+    """
+
+    def __init__(self, message: str, options: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.options = options
 
 
 class CheckpointError(FastrtError):

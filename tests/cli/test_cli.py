@@ -53,13 +53,13 @@ def test_the_main_job(run: Run, small: Small, tmp_path: Path) -> None:
 
 
 def test_build_says_what_it_guessed(run: Run, small: Small, tmp_path: Path) -> None:
-    built = run("build", small.checkpoint, "-o", tmp_path / "e.npz", "--set", "INPUT.SIZE_TEST", "(64, 32)")
+    built = run("build", small.checkpoint, "-o", tmp_path / "e.npz", "--guess", "--set", "INPUT.SIZE_TEST", "(64, 32)")
     assert built.code == 0, built.err
     assert (
         "note: without a config, the spec is inferred from the checkpoint's names: resnet 18 ibn, embedding_dim 0"
         in built.err
     )
-    assert "last_stride 1" in built.err
+    assert "MODEL.BACKBONE.LAST_STRIDE 1" in built.err
     assert "64x32 to 512" in built.out
 
 
@@ -236,7 +236,10 @@ def _bad_inputs(small: Small, tmp_path: Path) -> dict[str, tuple[Sequence[object
     config, out = ("--config", small.config), ("-o", tmp_path / "out.xml")
     return {
         "no checkpoint": (("build", tmp_path / "no.pth", *out), f"error: {tmp_path / 'no.pth'}: does not exist;"),
-        "text": (("build", text, *config, *out), f"error: {text}: damaged or not a .pth ("),
+        "text": (
+            ("build", text, *config, *out),
+            f"error: {text}: text that begins with 'hello'; expected a checkpoint.",
+        ),
         "cut": (("build", cut, *config, *out), f"error: {cut}: damaged or not a .pth ("),
         "missing": (
             ("build", missing, *config, *out),
@@ -344,7 +347,7 @@ def test_calibrate_and_build_int8(run: Run, small: Small, crops: Path, tmp_path:
     assert result.code == 0, result.err
     assert "compared on drawn images" in result.err
     assert "mean-centred cosine to fp32: least " in result.out
-    assert result.out.startswith("int8  ok    mean-centred cosine ")
+    assert "\nint8         ok    mean-centred cosine " in result.out
     assert "verified" not in result.out
     assert {path.name for path in tmp_path.iterdir()} == {
         "table.json", "int8.xml", "int8.bin", "int8.report.json", "int8.report.md",

@@ -45,7 +45,7 @@ def test_engines_give_fastreids_embeddings(name: str, suffix: str, tmp_path: Pat
 def test_openvino_engines_verify(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The reference's embeddings are not computed again: they are FastReID's, as the first test shows."""
     case = load_golden(name)
-    monkeypatch.setattr("fastrt.engine.verify._embed", lambda *_: case.exact)
+    monkeypatch.setattr("fastrt.engine.verify.embed_reference", lambda *_: case.exact)
     fastrt.build(case.network, tmp_path / "engine.xml")
     with fastrt.load(tmp_path / "engine.xml") as session:
         report = fastrt.verify(session, case.network, list(case.images))

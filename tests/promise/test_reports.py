@@ -16,9 +16,9 @@ import pytest
 
 import fastrt
 from conftest import Run, Small
+from fastrt.engine import stream
 from fastrt.errors import OutputError
 from fastrt.evaluation.report import plots
-from fastrt.extraction import stream
 from fastrt.files import check_place
 from fastrt.images.drawing import draw_person
 

@@ -9,10 +9,10 @@ from typing import Annotated
 
 import typer
 
-from fastrt.cli import benchmark, build, calibrate, convert, demo, embed, evaluate, inspect, verify
-from fastrt.cli.arguments import join_pairs
+from fastrt.cli import benchmark, build, calibrate, convert, demo, embed, evaluate, inspect, match, verify
+from fastrt.cli.arguments import complete, join_pairs
 from fastrt.cli.output import Notes, say_error
-from fastrt.errors import FastrtError
+from fastrt.errors import FastrtError, SpecNeededError
 from fastrt.version import __version__
 
 app = typer.Typer(
@@ -24,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (convert, inspect, calibrate, build, embed, verify, evaluate, benchmark, demo):
+for verb in (convert, inspect, calibrate, build, embed, verify, match, evaluate, benchmark, demo):
     app.command(verb.__name__.rpartition(".")[2])(verb.run)
 
 
@@ -60,7 +60,8 @@ def main(arguments: list[str] | None = None) -> None:
     except FastrtError as error:
         if debug:
             raise
-        say_error(str(error))
+        command = complete(arguments, error.options) if isinstance(error, SpecNeededError) else None
+        say_error(str(error) if command is None else f"{error}\n  {command}")
     except KeyboardInterrupt:
         say_error("interrupted")
         sys.exit(130)

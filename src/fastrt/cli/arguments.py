@@ -1,5 +1,6 @@
 """Arguments that several verbs share. Typer reads these annotations at run time."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +15,23 @@ Config = Annotated[
     str | None,
     typer.Option(
         "--config",
-        help="FastReID's YAML, or the name of a preset. Default: inferred from the checkpoint's parameter names.",
+        help="FastReID's YAML, or the name of a preset. Default: the spec in the checkpoint, or beside it.",
+        show_default=False,
+    ),
+]
+Guess = Annotated[
+    bool,
+    typer.Option(
+        "--guess", help="Without config and spec: assume FastReID's usual values of what parameter names do not show."
+    ),
+]
+Key = Annotated[
+    str | None,
+    typer.Option(
+        "--key",
+        metavar="NAME",
+        help="The entry of a .pth that holds the state dict: net, or state_dict.model.",
+        show_default=False,
     ),
 ]
 Overrides = Annotated[
@@ -40,6 +57,12 @@ def join_pairs(arguments: Sequence[str]) -> list[str]:
             value = None if "=" in key else next(words, None)
             joined.append(key if value is None else f"{key}={value}")
     return joined
+
+
+def complete(arguments: Sequence[str], options: Sequence[str]) -> str:
+    """Return the command line of ``arguments`` with more options, to be typed as it stands."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    return shlex.join(["fastrt", *arguments[:end], *options, *arguments[end:]])
 
 
 def split_pairs(overrides: Sequence[str] | None) -> list[str]:

@@ -6,14 +6,17 @@ from typing import Annotated, Literal
 import typer
 
 from fastrt.building import build
-from fastrt.cli.arguments import Checkpoint, Config, Overrides, split_numbers, split_pairs
+from fastrt.cli.arguments import Checkpoint, Config, Guess, Key, Overrides, split_numbers, split_pairs
 from fastrt.cli.output import progress_of_phases, say
 from fastrt.engine.build import default_timing_cache
 from fastrt.engine.calibration_table import read_table
+from fastrt.files import refuse_inputs
 from fastrt.models.load import load_model
+from fastrt.quantization.report import report_paths
 from fastrt.targets.base import BuildOptions
 from fastrt.targets.engine_info import Io, Precision, Resampler
 from fastrt.targets.registry import choose_target
+from fastrt.targets.table import ROWS
 
 Output = Annotated[
     Path,
@@ -83,6 +86,8 @@ def run(
     output: Output,
     config: Config = None,
     overrides: Overrides = None,
+    guess: Guess = False,
+    key: Key = None,
     target: TargetName = None,
     precision: Annotated[Precision, typer.Option(help="Precision of the computation.")] = "fp32",
     io: InputProfile = "u8_nhwc_bgr",
@@ -101,7 +106,10 @@ def run(
     check: Checked = None,
 ) -> None:
     """Build an engine from a checkpoint."""
-    model = load_model(checkpoint, config, split_pairs(overrides))
+    chosen = choose_target(output, target, precision)
+    files = [output, *map(output.with_suffix, ROWS[chosen.name].companions)]
+    refuse_inputs(files, [checkpoint, config, calibration, *(images or ())])
+    model = load_model(checkpoint, config, split_pairs(overrides), guess=guess, key=key)
     measures = choose_target(output, target, precision).measures
     with progress_of_phases() as advance:
         options = BuildOptions(
@@ -129,6 +137,6 @@ def run(
         )
     *lines, summary = str(report).splitlines()
     if report.quantization is not None:
-        data, text = report.quantization.save(output)
+        data, text = report_paths(output)
         lines.append(f"written to {data} and {text}")
     say("\n".join([*lines, f"{output}: {model.spec.title}, {summary}"]))

@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
-from fastrt.cli.arguments import Checkpoint, Config, Overrides, split_pairs
+from fastrt.cli.arguments import Checkpoint, Config, Guess, Key, Overrides, split_pairs
 from fastrt.cli.output import progress_bar, say, say_note
 from fastrt.engine.calibration_table import Method
 from fastrt.extraction import find_images
-from fastrt.files import check_place
+from fastrt.files import check_place, refuse_inputs
 from fastrt.images.sample import ImageSample
 from fastrt.models.load import load_model
 from fastrt.quantization.calibrate import calibrate
@@ -25,6 +25,8 @@ def run(
     output: Annotated[Path, typer.Option("-o", "--output", help="Output: the calibration table, a .json.")],
     config: Config = None,
     overrides: Overrides = None,
+    guess: Guess = False,
+    key: Key = None,
     count: Annotated[int, typer.Option(min=1, help="Number of images.")] = 512,
     method: Annotated[Method, typer.Option(help="Method that chooses the ranges.")] = "entropy",
     seed: Annotated[int, typer.Option(min=0, help="Random seed of the sample.")] = 0,
@@ -38,8 +40,9 @@ def run(
 ) -> None:
     """Calibrate the ranges of a network's tensors for int8, on images like those in use."""
     check_place(output)
+    refuse_inputs([output], [checkpoint, config, *images])
     found = find_images(images)
-    model = load_model(checkpoint, config, split_pairs(overrides))
+    model = load_model(checkpoint, config, split_pairs(overrides), guess=guess, key=key)
     sample = ImageSample(found.images, count, seed)
     with progress_bar() as progress:
         task = progress.add_task("calibrating", total=count)

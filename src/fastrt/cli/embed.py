@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from fastrt.cli.arguments import Device, Engine
-from fastrt.cli.output import progress_bar, say, say_note
+from fastrt.cli.arguments import AsJson, Device, Engine
+from fastrt.cli.output import progress_bar, progress_console, say, say_json, say_note
+from fastrt.cli.unreadable import say_unreadable
 from fastrt.engine.load import load
 from fastrt.extraction import Store, find_images, stream_embeddings
 from fastrt.targets.base import Mode
@@ -24,13 +25,24 @@ def run(
     mode: Annotated[
         Mode, typer.Option(help="Optimise images per second (throughput) or the time of one call (latency).")
     ] = "throughput",
+    restart: Annotated[
+        bool,
+        typer.Option(
+            "--restart",
+            help="Discard an unfinished job, and replace the embeddings, of another engine or other files.",
+        ),
+    ] = False,
     device: Device = None,
+    as_json: AsJson = False,
 ) -> None:
     """Embed images: writes a .npy of embeddings, and their names as .json and .csv."""
     images = find_images(paths).images
-    with load(engine, device, batch=batch, mode=mode) as session, Store(output, session.info, images) as store:
+    with (
+        load(engine, device, batch=batch, mode=mode) as session,
+        Store(output, session.info, images, engine=engine, device=device, restart=restart) as store,
+    ):
         if store.files:
-            say_note(f"resuming an interrupted job: {store.files} of {len(images)} images are done")
+            progress_console().print(f"resuming an interrupted job: {store.files} of {len(images)} images are done")
         try:
             with progress_bar(rate="images") as progress:
                 task = progress.add_task("embedding", total=len(images), completed=store.files)
@@ -40,10 +52,14 @@ def run(
         except KeyboardInterrupt:
             say_note(f"{store.files} of {len(images)} images are done; run the same command to resume")
             raise
+        say_unreadable(store.unreadable, len(images))
         names, table = store.finish()
-    say(f"{output}: {store.rows} embeddings of {session.info.embedding_dim} numbers, names in {names} and {table}")
+    dim = session.info.embedding_dim
+    if as_json:
+        unreadable = [{"image": str(image), "reason": reason} for image, reason in store.unreadable]
+        files = {"output": str(output), "names": str(names), "table": str(table)}
+        say_json({**files, "embeddings": store.rows, "embedding_dim": dim, "unreadable": unreadable})
+    else:
+        say(f"{output}: {store.rows} embeddings of {dim} numbers, names in {names} and {table}")
     if store.unreadable:
-        say_note(f"{len(store.unreadable)} of {len(images)} images could not be read:")
-        for _, reason in store.unreadable:
-            say_note(reason)
         raise typer.Exit(1)

@@ -8,11 +8,11 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from fastrt.cli.arguments import AsJson, Device
+from fastrt.cli.arguments import AsJson, Device, Key
 from fastrt.cli.output import result_console, say_json
 from fastrt.engine.load import describe, list_layers
 from fastrt.errors import CheckpointError, EngineError, SpecError
-from fastrt.models.load import load_model
+from fastrt.models.load import describe_weights
 from fastrt.models.versions import recognise_version
 from fastrt.targets.registry import SUFFIXES, is_engine
 from fastrt.timing.layers import sum_by_kind, time_layers
@@ -32,9 +32,14 @@ def run(
         int | None, typer.Option(help="Images per batch of --time-layers. Default: the engine's preferred batch size.")
     ] = None,
     device: Device = None,
+    key: Key = None,
     as_json: AsJson = False,
 ) -> None:
     """Describe a checkpoint or an engine."""
+    if not file.exists():
+        raise CheckpointError(f"{file}: does not exist; expected a checkpoint or an engine. Check the path.")
+    if file.is_dir():
+        raise CheckpointError(f"{file}: is a folder; expected a checkpoint or an engine. Name the file in it.")
     if not is_engine(file) and file.suffix.lower() not in READERS:
         raise CheckpointError(
             f"{file}: {f'suffix {file.suffix}' if file.suffix else 'no suffix'}; expected an engine"
@@ -42,7 +47,9 @@ def run(
         )
     if timed and not is_engine(file):
         raise EngineError(f"{file}: a checkpoint; --time-layers expected an engine. Build one with fastrt build.")
-    found = _describe_engine(file, layers and not timed) if is_engine(file) else _describe_checkpoint(file, layers)
+    if key is not None and is_engine(file):
+        raise EngineError(f"{file}: an engine; --key expected a checkpoint. Leave --key out.")
+    found = _describe_engine(file, layers and not timed) if is_engine(file) else _describe_checkpoint(file, layers, key)
     if timed:
         found |= _time_engine(file, batch, device, layers or as_json)
     if as_json:
@@ -71,8 +78,8 @@ def _time_engine(path: Path, batch: int | None, device: str | None, layers: bool
     return {**found, "layers": [asdict(layer) for layer in timed]} if layers else found
 
 
-def _describe_checkpoint(path: Path, layers: bool) -> dict[str, Any]:
-    weights = load_weights(path)
+def _describe_checkpoint(path: Path, layers: bool, key: str | None) -> dict[str, Any]:
+    weights = load_weights(path, key)
     found: dict[str, Any] = {
         "checkpoint": str(path),
         "arrays": len(weights),
@@ -80,7 +87,7 @@ def _describe_checkpoint(path: Path, layers: bool) -> dict[str, Any]:
         "dtypes": sorted({str(array.dtype) for array in weights.values()}),
     }
     try:
-        model = load_model(path)
+        model = describe_weights(path, weights, guess=True)
     except SpecError as error:
         found |= {"spec": None, "notes": [str(error)]}
     else:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from fastrt.cli.arguments import AsJson, Checkpoint, Config, Device, Engine, Overrides, split_pairs
+from fastrt.cli.arguments import AsJson, Checkpoint, Config, Device, Engine, Guess, Key, Overrides, split_pairs
 from fastrt.cli.output import say, say_json
 from fastrt.engine.calibration_table import read_table
 from fastrt.engine.load import describe, load
@@ -24,6 +24,8 @@ def run(
     checkpoint: Checkpoint,
     config: Config = None,
     overrides: Overrides = None,
+    guess: Guess = False,
+    key: Key = None,
     layers: Annotated[
         bool, typer.Option("--layers", help="Compare tensor by tensor, up to the first that differs.")
     ] = False,
@@ -51,7 +53,7 @@ def run(
     table = read_table(calibration) if calibration is not None else None
     if layers and table is not None:
         raise CalibrationError("verify: --calibration and --layers; expected one of them. Leave one out.")
-    model = load_model(checkpoint, config, split_pairs(overrides))
+    model = load_model(checkpoint, config, split_pairs(overrides), guess=guess, key=key)
     network = model.network()
     measured_on = read_images(find_images(images).images, count=MOST) if images else None
     if layers:

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from fastrt.engine.calibration_table import CalibrationTable
 from fastrt.engine.checks import Report
+from fastrt.engine.finite import check_embeddings, embed_drawn, embed_in_float32
 from fastrt.engine.load import open_runner
 from fastrt.engine.session import Session
-from fastrt.engine.verify import verify, verify_int8
+from fastrt.engine.verify import verify
 from fastrt.errors import CalibrationError, EngineError, TargetError
 from fastrt.files import written_whole
 from fastrt.ir.network import Network
@@ -60,12 +61,28 @@ class EngineConfig:
             )
 
 
-def build(network: Network, path: str | os.PathLike[str], config: EngineConfig) -> tuple[EngineInfo, Report | None]:
+def build(
+    network: Network,
+    path: str | os.PathLike[str],
+    config: EngineConfig,
+    finish: Callable[[Path], None] = lambda _: None,
+) -> tuple[EngineInfo, Report | None]:
     """Build an engine file, and check it; returns its metadata, and the checks that it passed, if any were made.
 
-    The suffix determines the target. Raises as `fastrt.build` does.
+    The suffix determines the target. ``finish`` is called with the new file's temporary path after the checks; files
+    that it writes beside it appear together with the engine. Raises as `fastrt.build` does.
     """
     path = Path(path)
+    target = choose_target(path, None, config.precision)
+    with written_whole(path) as temporary:
+        info = write_engine(network, temporary, config)
+        checks = _check(temporary, target, network, info, config)
+        finish(temporary)
+    return info, checks
+
+
+def write_engine(network: Network, path: Path, config: EngineConfig) -> EngineInfo:
+    """Write an engine file in place and unchecked, for trials in a temporary folder; raises as `build` does."""
     target = choose_target(path, None, config.precision)
     options = _complete_options(target, config.options)
     quantized = _quantizer(target, network, config)
@@ -84,21 +101,38 @@ def build(network: Network, path: str | os.PathLike[str], config: EngineConfig) 
         batches=options.batches or None,
         version_compatible=options.version_compatible,
         calibration=None if config.table is None else config.table.summary,
+        calibration_hash=None if config.table is None else config.table.digest,
         kept=tuple(config.kept) or None,
         min_similarity=config.min_similarity,
         spec=network.spec,
     )
-    checks = None
-    with written_whole(path) as temporary:
-        split = max(options.batches or (1,)) > target.whole_up_to
-        prepared = prepare(network, info, strongly_typed=target.strongly_typed, split=split, quantized=quantized)
-        target.build(prepared, temporary, info, options)
-        if checker := _choose_checker(target, network, config):
-            with Session(open_runner(temporary)) as session:  # not `load`: no image is resized, so OpenCV is not needed
-                checks = checker(session)
-            if not checks:
-                raise EngineError(f"{path}: the new engine failed its checks; no file is written.\n{checks}")
-    return info, checks
+    split = max(options.batches or (1,)) > target.whole_up_to
+    prepared = prepare(network, info, strongly_typed=target.strongly_typed, split=split, quantized=quantized)
+    target.build(prepared, path, info, options)
+    return info
+
+
+def _check(path: Path, target: Target, network: Network, info: EngineInfo, config: EngineConfig) -> Report | None:
+    """Check a new engine; returns the comparison with the reference, if it was made.
+
+    Raises:
+        EngineError: the engine failed, or its embeddings are not finite.
+        TargetError: the engine must be compared with the reference, but cannot run on this host.
+    """
+    checker = _choose_checker(target, network, config)
+    try:
+        session = Session(open_runner(path))  # not `load`: no image is resized, so OpenCV is not needed
+    except (TargetError, EngineError) as error:
+        if checker is not None or (isinstance(error, EngineError) and not target.builds_elsewhere):
+            raise
+        check_embeddings(path, info, embed_in_float32(network, info))  # it runs on other hosts only
+        return None
+    with session:
+        check_embeddings(path, info, embed_drawn(session))
+        checks = None if checker is None else checker(session)
+    if checks is not None and not checks:
+        raise EngineError(f"{path}: the new engine failed its checks; no file is written.\n{checks}")
+    return checks
 
 
 def _choose_checker(target: Target, network: Network, config: EngineConfig) -> Checker | None:
@@ -108,14 +142,13 @@ def _choose_checker(target: Target, network: Network, config: EngineConfig) -> C
         return None
     if config.checker is not None:
         return config.checker
-    if config.check or (target.measures and (table is None or config.min_similarity is not None)):
+    if not config.check and target.builds_elsewhere:
+        if table is not None:
+            logger.warning("%s builds for other hosts, so int8 is not compared with its reference here", target.name)
+        return None
+    if config.check or target.measures or table is not None:
         return partial(verify, network=network, table=table)
-    if table is None:
-        return None
-    if target.builds_elsewhere:
-        logger.warning("%s builds for other hosts, so int8 is not compared with its reference here", target.name)
-        return None
-    return partial(verify_int8, network=network, table=table)
+    return None
 
 
 def _quantizer(target: Target, network: Network, config: EngineConfig) -> Callable[[Network], Network] | None:

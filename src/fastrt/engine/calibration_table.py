@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -52,8 +53,8 @@ class CalibrationTable(BaseModel):
         image_size: ``(H, W)`` of the resized images.
         resampler: the method that resized them.
         seed: random seed of the images drawn from a folder; None if the caller passed single images.
-        images: their names, or numbers if they have none.
-        held_out: names of images in the same folder that calibration did not use.
+        images: their absolute paths, or numbers if they have none. In the file, paths are relative to its folder.
+        held_out: absolute paths of images in the same folder that calibration did not use.
         images_hash: SHA-256 of their pixels, as read.
         ranges: by tensor name.
         means: channel means of the inputs of convolutions, by tensor name; empty for no bias correction.
@@ -79,6 +80,12 @@ class CalibrationTable(BaseModel):
         """``entropy, 512 images``."""
         return f"{self.method}, {len(self.images)} images"
 
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the ranges and means, by which an engine recognises its table."""
+        content = self.model_dump_json(include={"ranges", "means"})
+        return hashlib.sha256(content.encode()).hexdigest()
+
     def check(self, network: Network) -> None:
         """Raise `CalibrationError` if the table belongs to another network."""
         if self.fingerprint != network.fingerprint():
@@ -92,13 +99,20 @@ class CalibrationTable(BaseModel):
         means = {name: np.asarray(mean) for name, mean in self.means.items()}
         return quantize(folded, self.ranges, placement, kept, means)
 
+    def _move_paths(self, move: Callable[[str], str]) -> CalibrationTable:
+        """Change the paths of images; those of a caller's own images are numbers."""
+        if self.seed is None:
+            return self
+        images, held_out = (tuple(map(move, names)) for names in (self.images, self.held_out))
+        return self.model_copy(update={"images": images, "held_out": held_out})
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the table; the file is complete or absent.
 
         Raises:
             OutputError: the file cannot be written.
         """
-        content = self.model_dump(mode="json")
+        content = self._move_paths(lambda name: _relative(name, Path(path).parent)).model_dump(mode="json")
         lines = [f" {json.dumps(key)}: {_lines(value)}" for key, value in content.items()]
         with written_whole(path) as temporary:
             temporary.write_text("{\n" + ",\n".join(lines) + "\n}\n", "utf-8", ESCAPED)
@@ -112,7 +126,9 @@ def read_table(path: str | os.PathLike[str]) -> CalibrationTable:
     """
     try:
         # pydantic's own reader does not accept file names that are not UTF-8
-        return CalibrationTable.model_validate(json.loads(Path(path).read_bytes()))
+        table = CalibrationTable.model_validate(json.loads(Path(path).read_bytes()))
+        folder = Path(path).parent.absolute()
+        return table._move_paths(lambda name: os.path.normpath(folder / name))  # noqa: SLF001
     except OSError as error:
         found = f"cannot be read ({error.strerror or error})"
     except ValidationError as error:
@@ -121,6 +137,13 @@ def read_table(path: str | os.PathLike[str]) -> CalibrationTable:
     except (ValueError, RecursionError) as error:
         found = f"is not JSON ({error})"
     raise CalibrationError(f"{path}: {found}; expected a calibration table. Make one with fastrt calibrate.")
+
+
+def _relative(name: str, folder: Path) -> str:
+    try:
+        return os.path.relpath(name, folder)
+    except ValueError:  # another drive of Windows
+        return name
 
 
 def _lines(value: object) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 
 from fastrt.engine.session import Session
 from fastrt.errors import EngineError, FastrtError
+from fastrt.files import finish_interrupted
 from fastrt.images.preprocess import find_resampler
 from fastrt.targets.base import Layer, Mode, Runner, Target
 from fastrt.targets.engine_info import EngineInfo
@@ -30,10 +32,11 @@ def load(
         EngineError: the file does not exist, is not an engine, or is damaged.
         TargetError: the runtime, the device or the resampler is not available.
     """
+    reload = partial(load, Path(path).absolute(), device, batch=batch, mode=mode)
     runner = open_runner(path, device, mode=mode)
     try:
         find_resampler(runner.info.resampler)
-        return Session(runner, batch)
+        return Session(runner, batch, reload)
     except FastrtError:
         runner.close()
         raise
@@ -87,6 +90,7 @@ def _find_engine(path: str | os.PathLike[str]) -> tuple[Target, Path]:
 
 def _find_row(path: str | os.PathLike[str]) -> tuple[Row, Path]:
     path = Path(path)
+    finish_interrupted(path)
     if not is_engine(path):
         known = ", ".join(f"{suffix} ({target})" for suffix, target in SUFFIXES.items())
         raise EngineError(f"{path}: not the suffix of an engine; expected {known}. Build one with fastrt build.")

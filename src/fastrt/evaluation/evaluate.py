@@ -9,10 +9,11 @@ from functools import partial
 from fastrt.arrays import Array
 from fastrt.datasets.base import DataSet, LabelledImage
 from fastrt.engine.session import Session
+from fastrt.engine.stream import was_read
 from fastrt.errors import EvaluationError
 from fastrt.evaluation.distances import METRICS, Metric, distance_blocks
 from fastrt.evaluation.expansion import expand_queries
-from fastrt.evaluation.finite import check_rows
+from fastrt.evaluation.finite import check_rows, refuse_rows
 from fastrt.evaluation.labels import check_labels, number_labels
 from fastrt.evaluation.pairs import Pairs
 from fastrt.evaluation.ranking import Ranking, rank
@@ -115,10 +116,13 @@ def _embed(
     session: Session, images: Sequence[LabelledImage], advance: Callable[[int], None], *, mirrored: bool = False
 ) -> Array:
     embedded = embed_files(session, [image.path for image in images], advance, mirrored=mirrored)
-    if embedded.unreadable:
+    unread = [reason for _, reason in embedded.unreadable if not was_read(reason)]
+    if unread:
         raise EvaluationError(
-            f"evaluate: {len(embedded.unreadable)} of {len(images)} images cannot be read; expected all."
-            f" First: {embedded.unreadable[0][1]}"
+            f"evaluate: {len(unread)} of {len(images)} images cannot be read; expected all. First: {unread[0]}"
         )
+    if embedded.unreadable:
+        names = [str(path) for path, _ in embedded.unreadable]
+        refuse_rows(f"embeddings: {len(names)} of {len(images)} rows are not finite", names)
     check_rows(embedded.embeddings, lambda i: str(images[i].path))
     return embedded.embeddings

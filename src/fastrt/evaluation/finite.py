@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NoReturn
 
 import numpy as np
 
@@ -40,7 +41,9 @@ def check_rows(rows: Array, name: Callable[[int], str]) -> None:
         farthest = 4 * np.einsum("ij,ij->i", rows, rows)  # squared distance of two such rows in opposite directions
     bad = np.flatnonzero(~np.isfinite(farthest))
     if len(bad):
-        _refuse(f"embeddings: {len(bad)} of {len(rows)} rows are not finite or too large", [name(int(i)) for i in bad])
+        refuse_rows(
+            f"embeddings: {len(bad)} of {len(rows)} rows are not finite or too large", [name(int(i)) for i in bad]
+        )
 
 
 def check_distances(blocks: Blocks) -> Iterator[tuple[int, Array]]:
@@ -55,11 +58,12 @@ def check_distances(blocks: Blocks) -> Iterator[tuple[int, Array]]:
             queries, columns = np.flatnonzero(bad.all(1)), np.flatnonzero(bad.all(0))
             names = [f"query {start + i}" for i in queries] + [f"gallery {j}" for j in columns]
             names = names or [f"query {start + i} to gallery {j}" for i, j in np.argwhere(bad)[:NAMED]]
-            _refuse(f"distances: {np.count_nonzero(bad)} of {bad.size} are not finite", names)
+            refuse_rows(f"distances: {np.count_nonzero(bad)} of {bad.size} are not finite", names)
         yield start, block
 
 
-def _refuse(what: str, names: Sequence[str]) -> None:
+def refuse_rows(what: str, names: Sequence[str]) -> NoReturn:
+    """Raise `EvaluationError` about rows or pairs; it names the first of them."""
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     raise EvaluationError(
         f"{what}: {', '.join(names[:NAMED])}{more}; expected finite values. Check the engine with fastrt verify."

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from pydantic import FiniteFloat, TypeAdapter
 
 from fastrt.errors import EvaluationError
 from fastrt.evaluation.pairs import Pairs
 from fastrt.files import written_whole
+
+logger = logging.getLogger("fastrt")
 
 SIGMAS = 1.96
 """Half width of the 95 % interval of a normal distribution, in standard deviations."""
@@ -29,10 +33,10 @@ class Threshold:
         pairs: numbers of pairs of different people and of one person.
     """
 
-    similarity: float
-    false_matches: float
-    interval: tuple[float, float]
-    found: float
+    similarity: FiniteFloat
+    false_matches: FiniteFloat
+    interval: tuple[FiniteFloat, FiniteFloat]
+    found: FiniteFloat
     pairs: tuple[int, int]
 
     def __str__(self) -> str:
@@ -59,6 +63,38 @@ class Threshold:
 def place_threshold(engine: str | os.PathLike[str]) -> Path:
     """Return the path of an engine's stored threshold."""
     return Path(engine).with_suffix(".threshold.json")
+
+
+def read_threshold(engine: str | os.PathLike[str], fingerprint: str | None) -> Threshold | None:
+    """Read the threshold stored beside an engine.
+
+    Args:
+        engine: the engine file.
+        fingerprint: fingerprint of the engine's network. The threshold of another network is logged as a warning.
+
+    Returns:
+        The threshold, or None if there is none for this network.
+
+    Raises:
+        EvaluationError: the file is damaged.
+    """
+    path = place_threshold(engine)
+    try:
+        content = json.loads(path.read_text("utf-8"))
+        owner = content.pop("fingerprint")
+        content.pop("data_set")
+        threshold = TypeAdapter(Threshold).validate_python(content)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError, AttributeError, KeyError, TypeError):
+        raise EvaluationError(
+            f"{path}: cannot be read; expected a threshold of fastrt evaluate --false-matches."
+            " Find it again, or move the file."
+        ) from None
+    if owner != fingerprint:
+        logger.warning("%s: the threshold of another network is not used; find it again", path)
+        return None
+    return threshold
 
 
 def find_threshold(pairs: Pairs, false_matches: float = 1e-3) -> Threshold:

@@ -13,12 +13,11 @@ def blur(image: Array, sigma: float) -> Array:
     reach = max(round(3 * sigma), 1)
     weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2).astype(image.dtype)
     weights /= weights.sum()
-    for _ in range(2):  # rows, then columns
-        padded = image[np.clip(np.arange(-reach, len(image) + reach), 0, len(image) - 1)]
-        total = np.zeros_like(image)
+    for axis, size in enumerate(image.shape[:2]):
+        padded = image.take(np.clip(np.arange(-reach, size + reach), 0, size - 1), axis)
+        image = np.zeros_like(image)
         for i, weight in enumerate(weights):
-            total += weight * padded[i : i + len(image)]
-        image = total.swapaxes(0, 1)
+            image += weight * (padded[i : i + size] if axis == 0 else padded[:, i : i + size])
     return image
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -27,9 +27,7 @@ Resample = Callable[[Image, tuple[int, int]], Image]
 def check_image(image: object, name: str) -> None:
     """Raise `ImageError` unless ``image`` is a non-empty ``(h, w, 3)`` uint8 array; ``name`` is used in the message."""
     if not isinstance(image, np.ndarray):
-        raise ImageError(
-            f"{name}: {type(image).__name__}; expected an (h, w, 3) uint8 BGR array. Read files with read_image."
-        )
+        raise ImageError(f"{name}: {type(image).__name__}; expected an (h, w, 3) uint8 BGR array. {type_hint(image)}")
     if image.ndim != 3 or image.shape[2] != 3:
         raise ImageError(f"{name}: shape {image.shape}; expected (h, w, 3) BGR. {_shape_hint(image.shape)}")
     if image.dtype != np.uint8:
@@ -38,6 +36,23 @@ def check_image(image: object, name: str) -> None:
         )
     if image.size == 0:
         raise ImageError(f"{name}: shape {image.shape}; expected at least one pixel. Check the box that cropped it.")
+
+
+def type_hint(value: object) -> str:
+    """Say how to make an array, or a list of arrays, of something else."""
+    if isinstance(value, str | os.PathLike):
+        return "Read files with read_image."
+    if isinstance(value, PIL.Image.Image):
+        return 'Convert it: np.asarray(image.convert("RGB"))[..., ::-1].'
+    if value is None:
+        return "cv2.imread returns None for a file that it cannot read: check the path."
+    if hasattr(value, "__dlpack__"):
+        return "Convert a tensor: tensor.cpu().numpy()."
+    if isinstance(value, Mapping):
+        return "Give list(images.values())."
+    if isinstance(value, Iterable) and not isinstance(value, list | bytes):
+        return "Give list(images)."
+    return "Give a list of arrays, also for one image: [image]."
 
 
 def _shape_hint(shape: tuple[int, ...]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,7 @@ class ImageSample:
     Attributes:
         count: number of images to read.
         seed: of the random order.
-        names: paths of the images that were read, in order.
+        names: absolute paths of the images that were read, in order.
         unreadable: paths of files that could not be read, each with the reason.
         duplicates: paths of files with the same pixels as an earlier one.
         held_out: paths that were not read, up to `HELD_OUT`, to evaluate an engine on.
@@ -40,7 +40,7 @@ class ImageSample:
         self.duplicates: list[str] = []
         self.held_out: list[str] = []
         # Sorted, so that the sample does not depend on the order in which files were found.
-        ordered = sorted(paths)
+        ordered = sorted(path.absolute() for path in paths)
         self._paths = [ordered[i] for i in np.random.default_rng(seed).permutation(len(ordered))]
 
     def __iter__(self) -> Iterator[Image]:
@@ -81,10 +81,10 @@ class ImageSample:
             )
 
 
-def read_images(paths: Sequence[Path], seen: Collection[str] = (), count: int = HELD_OUT) -> list[Image]:
-    """Read up to ``count`` images whose paths are not in ``seen``. Unreadable files are logged as warnings."""
+def read_images(paths: Sequence[Path], count: int = HELD_OUT) -> list[Image]:
+    """Read up to ``count`` images. Unreadable files are logged as warnings."""
     images: list[Image] = []
-    for path in (path for path in paths if str(path) not in seen):
+    for path in paths:
         if len(images) == count:
             break
         try:

@@ -30,11 +30,12 @@ class Parameters:
     _missing: list[str] = field(default_factory=list)
     _misshapen: list[str] = field(default_factory=list)
     _not_finite: list[str] = field(default_factory=list)
+    _unusable: list[str] = field(default_factory=list)
 
     def take(self, name: str, shape: Shape) -> Array:
         """Take the array ``name`` of shape ``shape`` as C-contiguous float32.
 
-        Problems are recorded for `check`, which reports all at once. A missing or misshapen array becomes zeros.
+        Problems are recorded for `check`, which reports all at once. An array with a problem becomes zeros.
         """
         array = self.arrays.get(name)
         if array is None:
@@ -46,11 +47,20 @@ class Parameters:
         if array.shape != shape:
             self._misshapen.append(f"{name} {array.shape} instead of {shape}")
             return np.zeros(shape, np.float32)
+        if array.dtype.kind == "c":
+            self.refuse(name, f"is {array.dtype}, expected real values")
+            return np.zeros(shape, np.float32)
         with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinity, which is reported below
             array = np.asarray(array, np.float32, order="C")
         if not np.isfinite(array).all():
             self._not_finite.append(name)
         return array
+
+    def refuse(self, name: str, reason: str) -> None:
+        """Record an array that a layer cannot compute with, unless it has another problem already."""
+        known = [text.split(" ")[0] for text in (*self._missing, *self._misshapen, *self._not_finite, *self._unusable)]
+        if name not in known:
+            self._unusable.append(f"{name} {reason}")
 
     def check(self) -> None:
         """Raise a `WeightsError` that lists every problem, if there is one."""
@@ -64,6 +74,7 @@ class Parameters:
             "unexpected": unexpected,
             "misshapen": self._misshapen,
             "with NaN or infinity": self._not_finite,
+            "unusable": self._unusable,
         }
         found = {kind: names for kind, names in faults.items() if names}
         if not found:

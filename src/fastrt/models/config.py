@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import ast
+import difflib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from fastrt.errors import SpecError
 from fastrt.models.backbones.base import GROUP, Backbone, unknown_key
@@ -16,16 +15,9 @@ from fastrt.models.backbones.table import DEFAULT, find_family
 from fastrt.models.meta_architectures import META_ARCHITECTURES, TRAINING_ONLY
 from fastrt.models.named import list_names
 from fastrt.models.spec import ModelSpec
+from fastrt.models.yaml_file import MAX_WORD, read_yaml
 
 PRESETS = Path(__file__).parent / "presets"
-
-MAX_BYTES = 1 << 16
-"""Maximum size of a config; FastReID's own dumps have 5 kB. PyYAML reads about 100 kB a second."""
-
-MAX_WORD = 1000
-"""Maximum length of a value that is read as a number or tuple. Python cannot print integers of over 4300 digits."""
-
-MAX_BASES = 16
 
 FIELDS = {
     "MODEL.HEADS.NAME": "head",
@@ -64,6 +56,9 @@ OLD_POOLS = {
 }
 """Pooling names from before 2021-03-23, and the current ones."""
 
+SIMILAR = 0.9
+"""Similarity of a key to a known one from which it is taken for a typing mistake: ``INPUT.SIZE_TSET``."""
+
 OLD_HEADS = ("BNneckHead", "ReductionHead", "LinearHead")
 """Heads from before 2020-09-10."""
 
@@ -88,7 +83,7 @@ def load_spec(
     elif isinstance(source, Mapping):
         config = dict(source)
     else:
-        config = _read_yaml(_find(source))
+        config = read_yaml(_find(source))
     if len(overrides) % 2:
         raise SpecError(f"overrides: {len(overrides)} words; expected pairs of key and value. Add the missing value.")
     flat = dict(_flatten(config)) | dict(zip(map(str, overrides[::2]), overrides[1::2], strict=True))
@@ -113,77 +108,6 @@ def _find(source: str | os.PathLike[str]) -> Path:
         f"{path}: does not exist; expected a YAML file of FastReID or a preset ({', '.join(preset_names())}). Check the"
         " path."
     )
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML without aliases: FastReID's configs have none, and nested aliases can grow without bound.
-
-    PyYAML raises many types of errors for scalars with a wrong tag: `AttributeError`, `LookupError` and others.
-    """
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases (*name) are not supported")
-        node: yaml.Node | None = super().compose_node(parent, index)
-        return node
-
-    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
-        if len(node.value) > MAX_WORD:
-            raise yaml.YAMLError(f"a number of {len(node.value)} digits")
-        return super().construct_yaml_int(node)
-
-
-_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
-
-YAML_ERRORS = (yaml.YAMLError, RecursionError, ValueError, LookupError, AttributeError, TypeError, OverflowError)
-
-
-def _read_yaml(path: Path, depth: int = 0) -> dict[str, Any]:
-    if depth > MAX_BASES:
-        raise SpecError(
-            f"{path}: _BASE_ leads to over {MAX_BASES} files; expected fewer. Check that no file is its own base."
-        )
-    try:
-        if (size := path.stat().st_size) > MAX_BYTES:
-            raise SpecError(
-                f"{path}: {size} bytes; expected a config, up to {MAX_BYTES}. Check that it is not a checkpoint."
-            )
-        config = yaml.load(path.read_text("utf-8"), _Loader)  # noqa: S506 - a restricted SafeLoader
-    except OSError as error:
-        raise SpecError(f"{path}: cannot be read ({error.strerror}); expected a readable file. Check it.") from error
-    except UnicodeDecodeError:
-        raise SpecError(f"{path}: is not text; expected a YAML file of FastReID. Name another file.") from None
-    except YAML_ERRORS as error:
-        found = " ".join(str(error).split())
-        raise SpecError(f"{path}: is not YAML ({found}); expected a YAML file of FastReID. Correct it.") from None
-    if not isinstance(config, dict):
-        raise SpecError(f"{path}: no keys; expected a YAML file of FastReID. Name another file.")
-    base = config.pop("_BASE_", None)
-    if base is None:
-        return config
-    if not isinstance(base, str) or "://" in base:
-        raise SpecError(f"{path}: _BASE_ is {base!r}; expected the path of a file. Correct it.")
-    base_path = path.parent / os.path.expanduser(base)  # noqa: PTH111 - Path raises for an unknown user
-    if not os.path.isfile(base_path):  # noqa: PTH113 - Path raises for a name that is too long
-        raise SpecError(
-            f"{path}: _BASE_ {base} does not exist; expected the file. Copy it too, or use the config that FastReID"
-            " wrote during training."
-        )
-    return _merge(config, _read_yaml(base_path, depth + 1), str(path))
-
-
-def _merge(above: dict[str, Any], below: dict[str, Any], where: str) -> dict[str, Any]:
-    merged = dict(below)
-    for key, value in above.items():
-        if isinstance(value, dict) and key in below:
-            if not isinstance(below[key], dict):
-                raise SpecError(
-                    f"{where}: {key} has keys; expected a plain value, as in its base. Correct one of them."
-                )
-            merged[key] = _merge(value, below[key], where)
-        else:
-            merged[key] = value
-    return merged
 
 
 def _flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -237,7 +161,7 @@ def _to_spec(config: dict[str, object]) -> ModelSpec:
         elif key in ModelSpec.model_fields:
             values[key] = value
         else:
-            _check_unused(key, family)
+            _check_unused(key, value, family)
     pool = values.get("pool_layer")
     if isinstance(pool, str):
         values["pool_layer"] = OLD_POOLS.get(pool, pool)
@@ -259,16 +183,19 @@ def _translate_old_head(values: dict[str, object], pool: object) -> dict[str, ob
     return {**values, "embedding_dim": 0, "with_bnneck": values["head"] == "BNneckHead"}
 
 
-def _check_unused(key: str, family: type[Backbone]) -> None:
+def _check_unused(key: str, value: object, family: type[Backbone]) -> None:
     """Refuse a key that may be a typing mistake; accept a key of FastReID without effect at inference."""
     group, _, leaf = key.rpartition(".")
-    known = [*FIELDS, *(f"{GROUP}.{name}" for name in family.config_keys())]
+    known = [*FIELDS, "MODEL.META_ARCHITECTURE", *(f"{GROUP}.{name}" for name in family.config_keys())]
     if group == "MODEL.HEADS":
         if leaf in UNUSED_HEAD_KEYS:
             return
         known = [field for field in FIELDS if field.startswith(f"{group}.")]
     elif key.split(".", maxsplit=1)[0] in GROUPS:
-        return
+        if value not in (None, {}) and any(name.startswith(f"{key}.") for name in known):
+            raise SpecError(f"{key}: {value!r}; expected keys below it. Correct the config.")
+        if not difflib.get_close_matches(key, known, 1, SIMILAR):
+            return
     elif not key.isupper() and "." not in key:
         known += [*ModelSpec.model_fields, *family.model_fields]
     raise unknown_key(key, "a config", known)

@@ -46,8 +46,10 @@ def generalized_mean_pool(b: Builder, x: Tensor, name: str, p: float = 3.0) -> T
 def learned_generalized_mean_pool(b: Builder, x: Tensor, name: str) -> Tensor:
     """GeneralizedMeanPoolingP: the same with a learned exponent, ``name.p``."""
     p = float(b.take(f"{name}.p", (1,))[0])
-    # A missing exponent is zeros here and is reported later, with all other errors; 3 avoids a division by zero.
-    return generalized_mean_pool(b, x, name, p or 3.0)
+    if abs(p) < np.finfo(np.float32).smallest_normal:  # as is a missing exponent, which is reported as missing
+        b.parameters.refuse(f"{name}.p", f"is {p}, expected an exponent whose inverse is finite")
+        p = 3.0
+    return generalized_mean_pool(b, x, name, p)
 
 
 def flatten(b: Builder, x: Tensor, name: str) -> Tensor:

@@ -90,7 +90,7 @@ def non_local(b: Builder, x: Tensor, name: str) -> Tensor:
     """
     channels, *size = x.shape
     bias = b.parameters.arrays.get(f"{name}.g.bias")  # shows the inner channels in a format without shapes too
-    width = 1 if bias is None else int(bias.size)
+    width = 1 if bias is None or not bias.size else int(bias.size)
     g, theta, phi = (convolve(b, x, f"{name}.{part}", width, 1, bias=True) for part in ("g", "theta", "phi"))
     if width == 1:
         mean = b.add(f"{name}.f", ReduceMean(), b.add(f"{name}.phi_g", Multiply(), phi, g), exact=True)

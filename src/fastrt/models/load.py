@@ -1,4 +1,4 @@
-"""Loads a checkpoint with its description: from a config, from the file itself, or from its names."""
+"""Loads a checkpoint with its description: from a config, from a spec in or beside it, or by a guess."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from fastrt.errors import SpecError
+from fastrt.errors import SpecNeededError
 from fastrt.ir.network import Network
 from fastrt.models.config import load_spec
-from fastrt.models.guess import guess_spec
+from fastrt.models.guess import Guess, format_value, guess_spec
 from fastrt.models.reid import build_network
 from fastrt.models.spec import ModelSpec
+from fastrt.models.spec_file import find_spec
 from fastrt.weights import Weights, load_weights
 
 logger = logging.getLogger("fastrt")
@@ -43,30 +45,60 @@ def load_model(
     checkpoint: str | os.PathLike[str],
     config: str | os.PathLike[str] | None = None,
     overrides: Sequence[object] = (),
+    *,
+    guess: bool = False,
+    key: str | None = None,
 ) -> Model:
     """Read a checkpoint and its model description.
 
     Args:
         checkpoint: ``.pth``, ``.wts`` or ``.safetensors``.
-        config: FastReID's YAML, or a preset's name. If None, the spec stored in the checkpoint is used; without one,
-            the spec is inferred from the names.
+        config: FastReID's YAML, or a preset's name. If None, the spec in the checkpoint is used, or the one that
+            fastrt wrote beside it.
         overrides: ``[key, value, key, value, ...]``, applied last.
+        guess: without a config and a spec, assume FastReID's usual values of the settings that names do not show.
+        key: the entry of a ``.pth`` that holds the state dict; see `fastrt.load_weights`.
 
     Raises:
         CheckpointError: the checkpoint cannot be read.
         SpecError: the config cannot be read, or neither names nor config determine the model.
+        SpecNeededError: without ``guess``, there is neither config nor spec, and ``overrides`` lack settings that
+            names do not show.
     """
-    weights = load_weights(checkpoint)
+    return describe_weights(Path(checkpoint), load_weights(checkpoint, key), config, overrides, guess=guess)
+
+
+def describe_weights(
+    checkpoint: Path,
+    weights: Weights,
+    config: str | os.PathLike[str] | None = None,
+    overrides: Sequence[object] = (),
+    *,
+    guess: bool = False,
+) -> Model:
+    """Find the description of weights that were read from ``checkpoint``; see `load_model`."""
     if config is not None:
         return Model(load_spec(config, overrides), weights, ())
-    if weights.spec is not None:
-        try:
-            spec = load_spec(weights.spec, overrides)
-        except SpecError as error:
-            raise SpecError(
-                f"{checkpoint}: the stored spec is not valid ({error}); expected a spec of this version. Give --config."
-            ) from None
-        return Model(spec, weights, (f"without a config, the spec in {weights.source} is used: {spec.title}",))
-    guess = guess_spec(weights)
-    spec = load_spec(guess.spec.model_dump(), overrides) if overrides else guess.spec
-    return Model(spec, weights, guess.notes)
+    found = find_spec(checkpoint, weights, overrides)
+    if found is not None:
+        spec, name = found
+        return Model(spec, weights, (f"without a config, the spec in {name} is used: {spec.title}",))
+    guessed = guess_spec(weights).without([str(key) for key in overrides[::2]])
+    if guessed.assumed and not guess:
+        raise _need_spec(checkpoint, guessed)
+    spec = load_spec(guessed.spec.model_dump(), overrides) if overrides else guessed.spec
+    return Model(spec, weights, guessed.notes)
+
+
+def _need_spec(checkpoint: Path, guess: Guess) -> SpecNeededError:
+    found = f"{checkpoint}: no config, and no spec in the file or beside it"
+    beside = checkpoint.with_suffix(".yml")
+    if beside.is_file():
+        return SpecNeededError(
+            f"{found}; expected one. If {beside} is its config, give it with --config.", ("--config", str(beside))
+        )
+    return SpecNeededError(
+        f"{found}; expected one, as names show {guess.spec.title}, but not these settings, here with FastReID's usual"
+        f" values: {guess.describe_assumed()}. Give its --config; or accept these values with --guess; or give yours.",
+        tuple(word for key, value in guess.assumed.items() for word in ("--set", key, format_value(value))),
+    )

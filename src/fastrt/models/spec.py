@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, ValidationError
+from pydantic_core import PydanticCustomError
 
 from fastrt.errors import SpecError
 from fastrt.models.backbones.base import Backbone
@@ -20,6 +21,23 @@ MetaArchitecture = Annotated[str, name_in(META_ARCHITECTURES)]
 Pixels = Annotated[int, Field(ge=1, le=8192)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+def _numbers(count: int, expected: str) -> BeforeValidator:
+    """Return a pydantic validator that refuses a value other than a list of ``count`` items without booleans."""
+
+    def check(value: object) -> object:
+        if not isinstance(value, list | tuple) or len(value) != count or any(isinstance(item, bool) for item in value):
+            raise PydanticCustomError("numbers", "Input should be {expected}", {"expected": expected})
+        return value
+
+    return BeforeValidator(check)
+
+
+Size = Annotated[tuple[Pixels, Pixels], _numbers(2, "two numbers: [height, width]")]
+_THREE = _numbers(3, "three numbers: [red, green, blue]")
+Mean = Annotated[tuple[Finite, Finite, Finite], _THREE]
+Std = Annotated[tuple[Positive, Positive, Positive], _THREE]
 
 
 class ModelSpec(BaseModel):
@@ -53,9 +71,9 @@ class ModelSpec(BaseModel):
     pool_layer: Pool = "GlobalAvgPool"
     embedding_dim: Annotated[int, Field(ge=0, le=1 << 16)] = 0
     with_bnneck: bool | None = None
-    image_size: tuple[Pixels, Pixels] = (256, 128)
-    pixel_mean: tuple[Finite, Finite, Finite] = (123.675, 116.28, 103.53)
-    pixel_std: tuple[Positive, Positive, Positive] = (58.395, 57.12, 57.375)
+    image_size: Size = (256, 128)
+    pixel_mean: Mean = (123.675, 116.28, 103.53)
+    pixel_std: Std = (58.395, 57.12, 57.375)
 
     def __init__(self, **values: Any) -> None:
         """Validate the values.

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 
 from fastrt.arrays import Array, Image
-from fastrt.engine.build import EngineConfig, build
+from fastrt.engine.build import EngineConfig, write_engine
 from fastrt.engine.calibration_table import CalibrationTable, Method, TensorRange
 from fastrt.engine.load import open_runner
 from fastrt.engine.session import Session
 from fastrt.errors import CalibrationError
+from fastrt.files import scratch_folder
 from fastrt.images.sample import ImageSample
 from fastrt.ir.network import Network
 from fastrt.passes.fold import fold_scales
@@ -58,9 +57,9 @@ def calibrate(
     if method not in METHODS:
         raise CalibrationError(f"calibration method: {method}; expected {', '.join(METHODS)}.")
     statistics, count, digest = _Statistics(network), 0, hashlib.sha256()
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor() as workers:
-        path = Path(folder) / "fp32.xml"
-        build(network, path, EngineConfig(normalize=False, io="f32_nchw_rgb", resampler=resampler, check=False))
+    with scratch_folder() as folder, ThreadPoolExecutor() as workers:
+        path = folder / "fp32.xml"
+        write_engine(network, path, EngineConfig(normalize=False, io="f32_nchw_rgb", resampler=resampler))
         runner = open_runner(path, intermediate=statistics.names)
         with Session(runner) as session:
             for batch in _batches(images):
@@ -68,6 +67,7 @@ def calibrate(
                     digest.update(f"{image.shape}".encode())
                     digest.update(image.tobytes())
                 values = runner.run_intermediate(session.prepare(session.resize(batch)))
+                _check_finite(network.output.name, values[network.output.name])
                 list(workers.map(statistics.add, statistics.names, map(values.__getitem__, statistics.names)))
                 count += len(batch)
                 advance(len(batch))
@@ -100,14 +100,19 @@ class _Statistics:
 
     def add(self, name: str, values: Array) -> None:
         """Add a tensor's values ``(n, C, H, W)``. Several threads may add different tensors."""
-        if not np.isfinite(values.sum(dtype=np.float64)):
-            raise CalibrationError(
-                f"{name}: NaN or infinity on the calibration images; expected finite values. Check the weights."
-            )
+        _check_finite(name, values)
         if name in self.histograms:
             self.histograms[name].add(values)
         if name in self.sums:
             self.sums[name] += values.mean((2, 3), dtype=np.float64).sum(0)
+
+
+def _check_finite(name: str, values: Array) -> None:
+    """Raise `CalibrationError` if a tensor has NaN, infinity, or values whose squares overflow."""
+    if not np.isfinite(np.vdot(values, values)):
+        raise CalibrationError(
+            f"{name}: NaN or infinity on the calibration images; expected finite values. Check the weights."
+        )
 
 
 def _rounded(values: Array) -> tuple[float, ...]:

@@ -40,18 +40,32 @@ def choose_images(table: CalibrationTable, given: GivenImages | None) -> tuple[S
     if given is not None:
         paths = [image for image in given if isinstance(image, str | os.PathLike)]
         arrays = [image for image in given if not isinstance(image, str | os.PathLike)]
-        images = [*arrays, *(read_images(find_images(paths).images, table.images) if paths else ())]
+        used = set(map(os.path.realpath, table.images))
+        found = [path for path in (find_images(paths).images if paths else ()) if os.path.realpath(path) not in used]
+        images = [*arrays, *read_images(found)]
         if len(images) < FEWEST:
             raise CalibrationError(
                 f"images: {len(images)} that can be read and that calibration did not use; expected at least {FEWEST}."
                 " Give more."
             )
         return images, f"{len(images)} {'given images' if arrays else 'images that calibration did not use'}"
-    images = read_images([Path(name) for name in table.held_out])
+    left_over = [Path(name) for name in table.held_out]
+    missing = [path for path in left_over if not path.is_file()]
+    images = read_images([path for path in left_over if path not in missing])
+    if missing:
+        logger.warning(
+            "%d of %d images that calibration left over are missing, first %s: were they moved, or the table?",
+            len(missing),
+            len(left_over),
+            missing[0],
+        )
     if len(images) >= FEWEST:
         return images, f"{len(images)} images that calibration did not use"
     logger.warning(
-        "calibration left fewer than %d images, so int8 is compared on drawn images; give images of your own", FEWEST
+        "int8 is compared on drawn images, because of those that calibration left over %d can be read, and %d are"
+        " needed; give images of your own",
+        len(images),
+        FEWEST,
     )
     images = draw_held_out(table.image_size)
     return images, f"{len(images)} drawn images"

@@ -8,7 +8,6 @@ save a conversion next to another.
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from fastrt.engine.load import load, open_runner
+from fastrt.files import scratch_folder
 from fastrt.ir.network import Network
 from fastrt.ir.ops import Slice
 from fastrt.passes.fold import fold_scales
@@ -84,9 +84,9 @@ def exclude_slower(
         ``kept`` with the slower convolutions, if that engine is the fastest; all convolutions, if the FP16 engine is.
     """
     names = own_names(network)
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+    with scratch_folder() as folder, ExitStack() as stack:
         suffix = find_target(target).suffix
-        paths = {HALF: Path(folder) / f"half{suffix}", INT8: Path(folder) / f"int8{suffix}"}
+        paths = {HALF: folder / f"half{suffix}", INT8: folder / f"int8{suffix}"}
         batches = build(paths[HALF], "fp16", ()).batches or ()
         advance("measuring layers", 1, 3)
         build(paths[INT8], "int8", kept)
@@ -96,7 +96,7 @@ def exclude_slower(
         choices: dict[str, tuple[str, ...]] = {INT8: tuple(kept)}
         if slower:
             choices[MIXED] = (*kept, *slower)
-            paths[MIXED] = Path(folder) / f"mixed{suffix}"
+            paths[MIXED] = folder / f"mixed{suffix}"
             build(paths[MIXED], "int8", choices[MIXED])
         choices[HALF] = tuple(list_convolutions(fold_scales(network)))
         advance("measuring layers", 3, 3)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -12,10 +11,10 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from fastrt.arrays import Array, Image
-from fastrt.engine.build import EngineConfig, build
+from fastrt.engine.build import EngineConfig, write_engine
 from fastrt.engine.calibration_table import CalibrationTable
 from fastrt.engine.load import describe, engine_size, load
-from fastrt.files import written_whole
+from fastrt.files import hash_file, scratch_folder, written_whole
 from fastrt.ir.network import Network
 from fastrt.similarity import centred_cosines, nearest_agreement, rank_agreement
 from fastrt.targets.base import BuildOptions
@@ -43,6 +42,7 @@ class QuantizationReport(BaseModel):
     """The comparison of an int8 engine with fp32; ``print(report)`` shows it.
 
     Attributes:
+        engine: SHA-256 of the engine file, for an ``.xml`` with the checksum of its ``.bin`` inside.
         target: the runtime, with its version.
         machine: CPU or GPU, and CPU cores, of the speed measurement.
         calibration: method and images of the calibration.
@@ -59,6 +59,7 @@ class QuantizationReport(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
+    engine: str | None = None
     target: str
     machine: str
     calibration: str
@@ -130,11 +131,17 @@ class QuantizationReport(BaseModel):
         Raises:
             OutputError: a file cannot be written.
         """
-        data, text = (Path(engine).with_suffix(f".report.{kind}") for kind in ("json", "md"))
-        with written_whole(data) as new_data, written_whole(text) as new_text:
+        data, text = report_paths(engine)
+        with written_whole(data) as new_data:
+            new_data.with_name(text.name).write_text(self.to_markdown(), "utf-8")
             new_data.write_text(self.model_dump_json(indent=1) + "\n", "utf-8")
-            new_text.write_text(self.to_markdown(), "utf-8")
         return data, text
+
+
+def report_paths(engine: str | os.PathLike[str]) -> tuple[Path, Path]:
+    """Return the paths of an engine's report: ``.report.json`` and ``.report.md``."""
+    path = Path(engine)
+    return path.with_suffix(".report.json"), path.with_suffix(".report.md")
 
 
 def compare_int8(
@@ -163,17 +170,16 @@ def compare_int8(
         io=info.io,
         resampler=info.resampler,
         options=BuildOptions(batches=info.batches or ()),
-        check=False,
     )
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+    with scratch_folder() as folder, ExitStack() as stack:
         paths = {"int8": Path(engine)}
         for i, precision in enumerate(others):
-            paths[precision] = Path(folder) / f"{precision}{Path(engine).suffix}"
-            build(network, paths[precision], replace(config, precision=precision))
+            paths[precision] = folder / f"{precision}{Path(engine).suffix}"
+            write_engine(network, paths[precision], replace(config, precision=precision))
             advance("building engines to compare with", i + 1, len(others))
         if info.kept:
-            paths[PURE] = Path(folder) / f"pure{Path(engine).suffix}"
-            build(network, paths[PURE], replace(config, precision="int8", table=table))
+            paths[PURE] = folder / f"pure{Path(engine).suffix}"
+            write_engine(network, paths[PURE], replace(config, precision="int8", table=table))
         sessions = {name: stack.enter_context(load(path)) for name, path in paths.items()}
         batch = sessions["int8"].resize(images)
         got, want = sessions["int8"](batch), sessions["fp32"](batch)
@@ -182,6 +188,7 @@ def compare_int8(
         rows = [EngineRow(name=name, bytes=engine_size(path), images_s=speeds[name]) for name, path in paths.items()]
     cosines = centred_cosines(got, want)
     return QuantizationReport(
+        engine=hash_file(Path(engine)),
         target=target.version(),
         machine=f"{info.device or find_processor()}, {os.cpu_count()} cores",
         calibration=table.summary,

@@ -6,16 +6,16 @@ to exclude. The search runs on the CPU, with the quantization grids of the targe
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from fastrt.arrays import Array, Image
-from fastrt.engine.build import EngineConfig, build
+from fastrt.engine.build import EngineConfig, write_engine
 from fastrt.engine.calibration_table import CalibrationTable
 from fastrt.engine.load import load
 from fastrt.errors import CalibrationError
+from fastrt.files import scratch_folder
 from fastrt.ir.network import Network
 from fastrt.passes import prepare
 from fastrt.passes.fold import fold_scales
@@ -71,8 +71,8 @@ def find_mix(
     if len(images) < 2:
         raise CalibrationError(f"images: {len(images)}; expected at least 2 to compare embeddings on. Give more.")
     convolutions = list_convolutions(fold_scales(network))
-    with tempfile.TemporaryDirectory() as folder:
-        trial = _Trial(network, table, target, images, Path(folder) / "trial.xml")
+    with scratch_folder() as folder:
+        trial = _Trial(network, table, target, images, folder / "trial.xml")
         pure = trial.measure(())
         if pure >= min_similarity:
             return Mix((), pure, pure, {})
@@ -104,7 +104,7 @@ class _Trial:
     ) -> None:
         self._network, self._table, self._path = network, table, path
         self._placement = find_target(target).placement
-        self._info, _ = build(network, self._path, EngineConfig(resampler=table.resampler, check=False))
+        self._info = write_engine(network, self._path, EngineConfig(resampler=table.resampler))
         with load(self._path) as session:
             self._images = session.resize(images)
             self._wanted = session(self._images)

@@ -149,11 +149,14 @@ class Runner(ABC):
         Raises:
             ImageError: the engine does not run on a GPU, or the images do not fit it.
         """
-        raise ImageError(f"images: {self.info.target} runs on the CPU; expected NumPy arrays")
+        raise ImageError(
+            f"images: {type(images).__name__} for {self.info.target}, which runs on the CPU; expected NumPy arrays."
+            " Convert a tensor: images.cpu().numpy()."
+        )
 
     def run_on_device(self, images: ReadyArray) -> DeviceEmbeddings:
         """Compute embeddings as `run_array` does, and leave them in GPU memory."""
-        raise ImageError(f"images: {self.info.target} runs on the CPU; expected an engine on a GPU")
+        raise ImageError(f"images: {self.info.target} runs on the CPU; expected an engine on a GPU. Call the session.")
 
     def pinned(self, count: int) -> Array:
         """Allocate memory for ``count`` images in the engine's input profile, with the fastest copy to the engine."""

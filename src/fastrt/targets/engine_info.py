@@ -37,6 +37,7 @@ class EngineInfo(BaseModel):
         batches: the largest batch of each range that the engine was tuned for.
         version_compatible: whether later versions of the runtime can load the engine.
         calibration: source of an int8 engine's ranges: ``entropy, 512 images``.
+        calibration_hash: SHA-256 of these ranges.
         kept: the convolutions excluded from int8 that int8 could compute.
         min_similarity: the required minimum of the mean-centred cosine similarity to fp32.
         spec: the model; see `ModelSpec`.
@@ -59,6 +60,7 @@ class EngineInfo(BaseModel):
     batches: tuple[Annotated[int, Field(ge=1)], ...] | None = None
     version_compatible: bool = False
     calibration: str | None = None
+    calibration_hash: str | None = None
     kept: tuple[str, ...] | None = None
     min_similarity: Annotated[float, Field(ge=-1, le=1)] | None = None
     spec: dict[str, Any] | None = None

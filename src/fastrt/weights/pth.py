@@ -14,7 +14,6 @@ import math
 import struct
 import sys
 import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +23,12 @@ from fastrt.arrays import Array
 from fastrt.errors import CheckpointError
 from fastrt.weights.dtypes import QUANTIZED_STORAGES, TORCH_DTYPES, TYPED_STORAGES
 from fastrt.weights.stand_ins import NUMPY_CODES, Global, NumpyArray, NumpyDtype, Opaque, Storage, Tensor
+from fastrt.weights.state_dict import find_state_dict
 from fastrt.weights.unpickle import DamagedError, UnsafeError, unpickle
 from fastrt.weights.weights import Weights
 
 MAGIC = 0x1950A86A20F9469CFC6C
 PROTOCOL = 1001
-MODEL_KEYS = ("model", "state_dict")
-"""Keys of the weights in training checkpoints: FastReID uses the first, other frameworks the second."""
-
 UNTYPED = "uint8"
 
 MAX_SHARING = 64
@@ -41,8 +38,8 @@ ZIP_ERRORS = (zipfile.BadZipFile, ValueError, OSError, EOFError, RuntimeError, L
 """Errors of zipfile on a damaged file."""
 
 
-def read_pth(path: Path) -> Weights:
-    """Read the model's arrays from a torch file of either format.
+def read_pth(path: Path, key: str | None = None) -> Weights:
+    """Read the model's arrays from a torch file of either format, from the entry ``key`` if it is given.
 
     Raises:
         CheckpointError: not a torch file, a damaged one, one that tries to call a function, or one without state dict.
@@ -50,7 +47,7 @@ def read_pth(path: Path) -> Weights:
     data = path.read_bytes()
     try:
         file = _Zip(data) if data.startswith(b"PK") else _Stream(data)
-        state = _find_model(path, file.content)
+        state = find_state_dict(path, file.content, key)
         arrays: dict[str, Array] = {}
         room = MAX_SHARING * len(data)
         for name, value in state.items():
@@ -87,8 +84,6 @@ class _Zip:
         self._storages: dict[str, bytes] = {}
         order = f"{self._folder}byteorder"
         self.big_endian = order in names and self._read(order) == b"big"
-        if f"{self._folder}constants.pkl" in names:
-            raise DamagedError("TorchScript archive: save the model's state_dict() with torch.save instead")
         self.content = unpickle(io.BytesIO(self._read(pickles[0])), _find_storage)
 
     def read_storage(self, storage: Storage) -> bytes:
@@ -116,8 +111,6 @@ class _Stream:
     """The pickle stream of older versions, which torch still writes on request."""
 
     def __init__(self, data: bytes) -> None:
-        if data[257:262] == b"ustar":
-            raise DamagedError("tar file of torch 0.1 (2016): load and save it with a newer torch")
         file = io.BytesIO(data)
         if unpickle(file, _find_storage) != MAGIC:
             raise DamagedError("torch's magic number is missing")
@@ -162,26 +155,6 @@ def _find_storage(identity: object) -> object:
     start = identity[5][1] if len(identity) > 5 and isinstance(identity[5], tuple) else 0
     dtype = TYPED_STORAGES.get(kind.name) or QUANTIZED_STORAGES.get(kind.name) or UNTYPED
     return Storage(key, dtype, start)
-
-
-def _find_model(path: Path, content: object) -> Mapping[Any, object]:
-    candidates = [content]
-    if isinstance(content, dict):
-        candidates = [*(content[key] for key in MODEL_KEYS if key in content), content]
-    for candidate in candidates:
-        if isinstance(candidate, dict) and any(isinstance(value, Tensor | NumpyArray) for value in candidate.values()):
-            return candidate
-    for candidate in candidates:
-        if isinstance(candidate, Opaque):
-            raise CheckpointError(
-                f"{path}: object of class {candidate}; expected a state dict."
-                " Save the model's state_dict() with torch.save."
-            )
-    keys = ", ".join(map(str, list(content)[:8])) if isinstance(content, dict) else type(content).__name__
-    raise CheckpointError(
-        f"{path}: no state dict, found {keys or 'nothing'}; expected one under model, state_dict or at the top level."
-        " Check the file."
-    )
 
 
 def _read_array(path: Path, name: object, value: object, file: _Zip | _Stream, room: int) -> Array | None:

@@ -76,7 +76,7 @@ def _read_spec(path: Path, metadata: Mapping[str, str]) -> dict[str, Any] | None
         spec = json.loads(text)
     except (ValueError, RecursionError):
         spec = None
-    if not isinstance(spec, dict):
+    if not isinstance(spec, dict) or not spec:  # an empty one would mean FastReID's defaults
         raise CheckpointError(
             f"{path}: metadata {SPEC_KEY} is not a JSON object; expected a spec. Convert the checkpoint again."
         )

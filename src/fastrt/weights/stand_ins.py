@@ -10,6 +10,7 @@ Source: ``torch/_utils.py`` of PyTorch 2.13 (``_rebuild_*``); ``numpy/_core/mult
 
 from __future__ import annotations
 
+import _compat_pickle
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -152,6 +153,7 @@ def _numpy_from_buffer(data: object, dtype: object, shape: object, order: object
 CALLS: dict[str, Callable[..., object]] = {
     "_codecs.encode": _first,
     "builtins.bytes": lambda: b"",
+    "builtins.dict": _ordered_dict,
     "collections.OrderedDict": _ordered_dict,
     "collections.defaultdict": lambda _factory=None: {},
     "copyreg.__newobj__": new_object,
@@ -176,8 +178,10 @@ TYPE_CALLS = ("torch._tensor._rebuild_from_type", "torch._tensor._rebuild_from_t
 
 _OPAQUE_CALLS = {
     "argparse": "Namespace",
-    "builtins": "bytearray complex frozenset object range set slice",
-    "collections": "Counter deque",
+    "builtins": (
+        "bool bytearray complex enumerate float frozenset int iter list object range reversed set slice str tuple zip"
+    ),
+    "collections": "ChainMap Counter UserDict UserList deque",
     "datetime": "date datetime time timedelta timezone",
     "decimal": "Decimal",
     "fractions": "Fraction",
@@ -193,17 +197,20 @@ _OPAQUE_CALLS = {
 OPAQUE_CALLS = frozenset(f"{module}.{name}" for module, names in _OPAQUE_CALLS.items() for name in names.split())
 """Calls of harmless types in training checkpoints. They are not called; the result is an `Opaque`."""
 
-_OLD_MODULES = {
-    "__builtin__": "builtins",
-    "copy_reg": "copyreg",
+_NUMPY_1_MODULES = {
     "numpy.core.multiarray": "numpy._core.multiarray",
     "numpy.core.numeric": "numpy._core.numeric",
 }
 
 
 def named(module: str, name: str) -> Global:
-    """Make a `Global` with the current name of its module."""
-    return Global(_OLD_MODULES.get(module, module), name)
+    """Make a `Global` with its current name: pickles of protocol 2 have the names of Python 2, such as ``xrange``.
+
+    Source: the ``fix_imports`` of Python's ``Lib/pickle.py``.
+    """
+    module, name = _compat_pickle.NAME_MAPPING.get((module, name), (module, name))
+    module = _compat_pickle.IMPORT_MAPPING.get(module, module)
+    return Global(_NUMPY_1_MODULES.get(module, module), name)
 
 
 NUMPY_CODES: dict[str, np.dtype[Any]] = {

@@ -8,6 +8,7 @@ Source: projects/FastRT/tools/gen_wts.py.
 from __future__ import annotations
 
 import binascii
+import logging
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -19,6 +20,8 @@ from fastrt.arrays import Array
 from fastrt.errors import CheckpointError, OutputError
 from fastrt.files import written_whole
 from fastrt.weights.weights import Weights
+
+logger = logging.getLogger("fastrt")
 
 WORD = 9
 """Bytes of a value: a space and 8 digits."""
@@ -34,7 +37,7 @@ def write_wts(weights: Mapping[str, Array], path: Path) -> None:
     """Write every array as float32, with the same bytes as gen_wts.
 
     Raises:
-        OutputError: a name is empty or contains a space, or an array is complex.
+        OutputError: a name is empty or contains a space, or an array is complex or has values beyond float32.
     """
     for name, array in weights.items():
         if not name or any(character.isspace() for character in name):
@@ -43,14 +46,19 @@ def write_wts(weights: Mapping[str, Array], path: Path) -> None:
             )
         if array.dtype.kind == "c":
             raise OutputError(f"{path}: {name} is {array.dtype}; expected real values. Convert the array to float32.")
+    if changed := sorted({str(array.dtype) for array in weights.values()} - {"float32"}):
+        logger.warning(f".wts holds float32 values without shapes: arrays of {', '.join(changed)} become float32")
     with written_whole(path) as temporary, temporary.open("wb") as file:
         file.write(b"%d\n" % len(weights))
         for name, array in weights.items():
             file.write(f"{name} {array.size}".encode())
             flat = np.ascontiguousarray(array).reshape(-1)
             for start in range(0, flat.size, CHUNK):
+                given = flat[start : start + CHUNK]
                 with np.errstate(over="ignore", invalid="ignore"):
-                    values = flat[start : start + CHUNK].astype(">f4")
+                    values = given.astype(">f4")
+                if (np.isinf(values) & np.isfinite(given)).any():
+                    raise OutputError(f"{path}: {name} has values beyond float32; expected float32. Scale the array.")
                 file.write(b" " + binascii.hexlify(values.tobytes(), " ", 4))
             file.write(b"\n")
 

@@ -9,6 +9,7 @@ import pytest
 import fastrt
 from conftest import Small
 from fastrt.arrays import Array
+from fastrt.engine.build import EngineConfig, write_engine
 from fastrt.engine.verify import verify_layers
 from fastrt.ir.ops import Convolution, ScaleShift
 from fastrt.passes.fold import fold_scales
@@ -74,7 +75,7 @@ def test_nan_is_found(small: Small, tmp_path: Path) -> None:
     shift[5] = np.nan
     spoiled = replace(neck, operation=replace(neck.operation, shift=shift))
     tensors = tuple(spoiled if tensor is neck else tensor for tensor in small.network)
-    fastrt.build(replace(small.network, tensors=tensors), tmp_path / "engine.xml")
+    write_engine(replace(small.network, tensors=tensors), tmp_path / "engine.xml", EngineConfig())
     with fastrt.load(tmp_path / "engine.xml") as session:
         report = fastrt.verify(session, small.network)
     assert "values       FAIL  has NaN or infinity" in str(report)
@@ -100,7 +101,7 @@ def test_one_image_is_too_few(small: Small) -> None:
 def test_fp16_may_differ_as_much_as_rounding_alone_makes_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """A network that amplifies rounding may differ as much as rounding makes it, and no more."""
     case = load_golden("bagtricks_R50")
-    monkeypatch.setattr("fastrt.engine.verify._embed", lambda *_: case.exact)  # as tests/golden shows
+    monkeypatch.setattr("fastrt.engine.verify.embed_reference", lambda *_: case.exact)  # as tests/golden shows
     runner = Disturbed(case.network, "fp16")
     runner.embeddings = _half(case.network, case.images)
     with fastrt.Session(runner) as session:

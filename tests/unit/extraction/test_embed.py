@@ -98,10 +98,12 @@ def test_embeddings_are_written_as_npy_only(small: Small, tmp_path: Path) -> Non
     assert {path.name for path in tmp_path.iterdir()} == {"a.png"}
 
 
-def _embed(session: fastrt.Session, output: Path, paths: list[Path], stop_after: int | None = None) -> list[int]:
+def _embed(
+    session: fastrt.Session, output: Path, paths: list[Path], stop_after: int | None = None, *, restart: bool = False
+) -> list[int]:
     """Embed to a file, interrupted after ``stop_after`` batches. Returns the index of each batch's first file."""
     begun = []
-    with Store(output, session.info, paths) as store:
+    with Store(output, session.info, paths, restart=restart) as store:
         for piece in stream_embeddings(session, paths[store.files :]):
             begun.append(store.files)
             store.append(piece)
@@ -156,12 +158,14 @@ def test_names_that_are_not_utf8_are_escaped(small: Small, tmp_path: Path) -> No
         assert [row[1] for row in csv.reader(file)][1:] == [f"{tmp_path}/\\udcd6\\udcd0.png", f"{tmp_path}/\u4e2d.png"]
 
 
-def test_a_job_of_other_images_starts_anew(small: Small, tmp_path: Path) -> None:
+def test_a_job_of_changed_images_starts_over_if_asked(small: Small, tmp_path: Path) -> None:
     paths = _draw(tmp_path / "crops", *(f"{i}.png" for i in range(6)))
     with fastrt.load(small.engine, batch=2) as session:
         assert _embed(session, tmp_path / "out.npy", paths, stop_after=1) == [0]
         _draw(tmp_path / "crops", "3.png")  # another image with the same name
-        assert _embed(session, tmp_path / "out.npy", paths) == [0, 2, 4]
+        with pytest.raises(fastrt.OutputError, match="unfinished embeddings of the same files before"):
+            _embed(session, tmp_path / "out.npy", paths)
+        assert _embed(session, tmp_path / "out.npy", paths, restart=True) == [0, 2, 4]
         np.testing.assert_allclose(np.load(tmp_path / "out.npy"), embed_files(session, paths).embeddings, atol=2e-5)
 
 
@@ -179,11 +183,18 @@ def test_rows_in_the_journal_that_are_missing_are_computed_again(small: Small, t
     [
         "{}",
         "[1]",
-        '{"rows": -1, "unreadable": {}}',
-        '{"rows": "2", "unreadable": {}}',
-        '{"rows": 1, "unreadable": ["b"]}',
-        '{"rows": 1, "unreadable": {"another.png": "gone"}}',
-        '{"rows": 9, "unreadable": {}}',
+        '{"rows": -1, "checksum": 0, "unreadable": []}',
+        '{"rows": "2", "checksum": 0, "unreadable": []}',
+        '{"rows": true, "checksum": 0, "unreadable": []}',
+        '{"rows": 1, "checksum": 0, "unreadable": ["b"]}',
+        '{"rows": 1, "checksum": 0, "unreadable": [["another.png", "gone"]]}',
+        '{"rows": 0, "checksum": 0, "unreadable": [[1, "gone"]]}',
+        '{"rows": 0, "checksum": 0, "unreadable": [[0, 1]]}',
+        '{"rows": 0, "checksum": 0, "unreadable": [[[0], "gone"]]}',
+        '{"rows": 9, "checksum": 3184186526, "unreadable": []}',
+        '{"rows": 2, "checksum": 0, "unreadable": []}',
+        '{"rows": 99999999999999999999, "checksum": 0, "unreadable": []}',
+        '{"rows": 1e999, "checksum": 0, "unreadable": []}',
         100_000 * "[",
     ],
 )

@@ -58,6 +58,9 @@ class Backbone(BaseModel, ABC):
     IGNORED: ClassVar[Mapping[str, object]] = {}
     """Keys that FastReID's builder of the family ignores, and their defaults; another value is logged as a warning."""
 
+    INFERRED: ClassVar[tuple[str, ...]] = ()
+    """The `KEYS` whose values `recognise` infers from names: ``DEPTH``. All others are asked for."""
+
     name: str
     norm: Norm = "BN"
 
@@ -70,11 +73,6 @@ class Backbone(BaseModel, ABC):
     @abstractmethod
     def channels(self) -> int:
         """Channels of the feature map."""
-
-    @property
-    def assumptions(self) -> tuple[str, ...]:
-        """Settings that `recognise` cannot infer from names, for messages: ``last_stride 1``."""
-        return ()
 
     @abstractmethod
     def build(self, b: Builder, x: Tensor) -> Tensor:

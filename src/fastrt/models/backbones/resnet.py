@@ -90,6 +90,7 @@ class ResNet(Backbone):
     }
     """MAXPOOL and BASIC_BLOCK_SE are fastrt's own."""
     IGNORED: ClassVar[Mapping[str, object]] = {"STRIDE_SIZE": (16, 16)}
+    INFERRED: ClassVar[tuple[str, ...]] = ("DEPTH", "WITH_IBN", "WITH_SE", "WITH_NL")
 
     name: Name = "build_resnet_backbone"
     depth: Depth = "50x"
@@ -127,11 +128,6 @@ class ResNet(Backbone):
     def channels(self) -> int:
         """Channels of the feature map."""
         return PLANES[-1] * self.stages.expansion
-
-    @property
-    def assumptions(self) -> tuple[str, ...]:
-        """Settings that cannot be inferred from names."""
-        return (f"last_stride {self.last_stride}", "distill" if self.distill else "not distill")
 
     @classmethod
     def recognise(cls, arrays: Mapping[str, Array]) -> Self | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import median
@@ -11,6 +10,7 @@ from typing import Any
 
 from fastrt.arrays import Array, Embeddings
 from fastrt.errors import EngineError, TargetError
+from fastrt.files import scratch_folder
 from fastrt.targets.base import LayerTime, Runner
 from fastrt.targets.engine_info import EngineInfo
 
@@ -38,7 +38,7 @@ class OnnxRunner(Runner):
         """Time each node by onnxruntime's profiler, in a session of its own."""
         batch = self.draw_noise(size)
         self.run(batch)  # fails as `run` does
-        with tempfile.TemporaryDirectory() as folder:
+        with scratch_folder() as folder:
             session = self._open_profiled(f"{folder}/profile")
             for _ in range(runs + 1):
                 session.run(None, {self._input: batch})

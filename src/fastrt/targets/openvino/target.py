@@ -13,6 +13,7 @@ import numpy as np
 import openvino as ov
 
 from fastrt.errors import EngineError, OutputError, TargetError
+from fastrt.files import hash_file
 from fastrt.ir.network import Network
 from fastrt.passes.half import list_float32
 from fastrt.passes.quantize import Placement
@@ -24,6 +25,9 @@ from fastrt.targets.openvino.runner import OpenVinoRunner, find_reason
 from fastrt.targets.table import ROWS
 
 HINTS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16", "int8": "f32"}
+WEIGHTS_KEY = "fastrt_weights"
+"""Name of the entry of the ``.xml`` with the SHA-256 of the ``.bin``."""
+
 CAPABILITIES = {"fp32": "FP32", "bf16": "BF16", "fp16": "FP16"}
 BF16_INSTRUCTIONS = ("DEFAULT", "ALL", "BF16", "FP16", "AMX", "AVX10", "VNNI_2")
 """Substrings of ``ONEDNN_MAX_CPU_ISA`` values that permit bfloat16 instructions."""
@@ -55,10 +59,10 @@ class OpenVinoTarget(Target, row=ROWS["openvino"]):
         model.set_rt_info(info.to_text(), [KEY])
         try:
             ov.save_model(model, path, compress_to_fp16=False)
-        except RuntimeError as error:
-            raise OutputError(f"{path}: it cannot be written ({find_reason(error)})") from error
-        if info.precision == "fp16":
-            _mark_float32(path, list_float32(network))
+            _complete(path, list_float32(network) if info.precision == "fp16" else ())
+        except (RuntimeError, ET.ParseError) as error:
+            _write_zeros(path, sum(array.nbytes for tensor in network for array in tensor.operation.arrays().values()))
+            raise OutputError(f"{path}: cannot be written ({find_reason(error)})") from error
 
     def load(self, path: Path, device: str, intermediate: Collection[str] = (), mode: Mode = "latency") -> Runner:
         model = _read(path)
@@ -105,26 +109,67 @@ def _read(path: Path) -> Any:
         raise EngineError(
             f"{path}: not an OpenVINO engine, or damaged ({find_reason(error)}). Build it again."
         ) from None
+    _check_weights(model, path)
     return model
 
 
 def _describe(model: Any, path: Path) -> EngineInfo:
-    try:
-        text = model.get_rt_info([KEY]).astype(str) if model.has_rt_info([KEY]) else None
-    except UnicodeDecodeError as error:
-        raise EngineError(f"{path}: damaged: its description is not UTF-8 ({error}). Build it again.") from None
+    text = _read_entry(model, KEY, path)
     inputs = [(_name(port), _shape(port), _dtype(port)) for port in model.inputs]
     return read_info(text, OpenVinoTarget.name, path, inputs, [_shape(port) for port in model.outputs])
 
 
-def _mark_float32(path: Path, names: Collection[str]) -> None:
-    """Mark the layers that OpenVINO must compute in float32 in an FP16 engine: GeM's powers overflow in FP16.
+def _read_entry(model: Any, key: str, path: Path) -> str | None:
+    """Read an entry of the ``.xml`` beside the graph; None if there is none."""
+    try:
+        return str(model.get_rt_info([key]).astype(str)) if model.has_rt_info([key]) else None
+    except UnicodeDecodeError as error:
+        raise EngineError(f"{path}: damaged: {key} is not UTF-8 ({error}). Build it again.") from None
 
-    The mark is ``ov::DisableFP16Compression``. OpenVINO publishes it only for C++, so it is written into the file.
+
+def _check_weights(model: Any, path: Path) -> None:
+    """Raise `EngineError` unless the ``.bin`` is the one that was written with the ``.xml``.
+
+    Engines of other tools and of earlier versions of fastrt do not state its checksum.
+    """
+    stated = _read_entry(model, WEIGHTS_KEY, path)
+    if stated is not None:
+        found = hash_file(path.with_suffix(".bin"))
+        if stated != found:
+            raise EngineError(
+                f"{path.with_suffix('.bin')}: SHA-256 {found[:8]}...; expected {stated[:8]}..., as in {path.name}."
+                " It is of another engine, or damaged: copy both files again, or build it again."
+            )
+
+
+def _write_zeros(path: Path, size: int) -> None:
+    """Write a file of zeros: the system's error says why openvino could not write one, and openvino's does not."""
+    with path.open("wb") as file:
+        for _ in range(0, size, 1 << 20):
+            file.write(bytes(1 << 20))
+
+
+def _complete(path: Path, float32: Collection[str]) -> None:
+    """Add to an IR what OpenVINO cannot write from Python.
+
+    These are the checksum of the weights; and, for FP16, marks of the layers that OpenVINO must compute in float32,
+    because GeM's powers overflow. The mark is ``ov::DisableFP16Compression``, which OpenVINO publishes only for C++.
+
+    Raises:
+        RuntimeError: the ``.bin`` was cut short, because the disk is full.
     """
     tree = ET.parse(path)  # noqa: S314 (OpenVINO has just written it)
+    weights = path.with_suffix(".bin")
+    constants = tree.iterfind("layers/layer/data[@offset]")
+    ends = [int(data.get("offset", 0)) + int(data.get("size", 0)) for data in constants]
+    if weights.stat().st_size < max(ends, default=0):
+        raise RuntimeError("the weights were cut short")
+    info = tree.find("rt_info")
+    if info is None:
+        raise RuntimeError("the description is missing")
+    ET.SubElement(info, WEIGHTS_KEY, value=hash_file(weights))
     for layer in tree.iter("layer"):
-        if layer.get("name") in names:
+        if layer.get("name") in float32:
             info = layer.find("rt_info")
             if info is None:
                 info = ET.Element("rt_info")

@@ -7,6 +7,7 @@ plan.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from fastrt.targets.engine_info import EngineInfo
 from fastrt.targets.tensorrt.capabilities import Capabilities, Trt
 from fastrt.targets.tensorrt.lowering import TensorRtLowering
 from fastrt.targets.tensorrt.messages import describe_error, make_logger
+
+logger = logging.getLogger("fastrt")
 
 MARK = "fastrt:"
 """Prefix of the network's name, before the description."""
@@ -180,8 +183,8 @@ def _save_timing_cache(config: Trt, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with written_whole(path) as temporary:
             temporary.write_bytes(timings)
-    except OSError as error:
-        raise OutputError(f"cannot write the timing cache {path}: {error.strerror or error}") from error
+    except (OSError, OutputError) as error:  # the engine is built
+        logger.warning("%s: the timing cache cannot be written (%s); the next build times kernels again", path, error)
 
 
 def _watch(trt: Trt, config: Trt, progress: Callable[[str, int, int], None] | None) -> Trt:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection
 from pathlib import Path
 from typing import ClassVar
@@ -21,6 +22,8 @@ from fastrt.targets.tensorrt.lowering import FEW
 from fastrt.targets.tensorrt.messages import describe_error, make_logger
 from fastrt.targets.tensorrt.plan import MARK, build_plan, find_description
 from fastrt.targets.tensorrt.runner import TensorRtRunner
+
+logger = logging.getLogger("fastrt")
 
 
 class TensorRtTarget(Target, row=ROWS["tensorrt"]):
@@ -54,6 +57,9 @@ class TensorRtTarget(Target, row=ROWS["tensorrt"]):
         cuda.set_device(index)
         capabilities, engine = self._open(path, index)
         info, ports = _read_ports(capabilities, engine, self.name, path)
+        here = cuda.describe_device(index)
+        if self.measures and info.device not in (None, here):
+            logger.warning("%s: tuned and checked on %s, and runs on %s: verify it here", path, info.device, here)
         return TensorRtRunner(capabilities, engine, info, ports, index)
 
     def describe(self, path: Path) -> EngineInfo:
