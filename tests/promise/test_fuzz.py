@@ -14,7 +14,7 @@ import pytest
 from fuzz.kinds import KINDS
 from fuzz.worker import SECONDS, is_failure, read
 
-from unit.weights.torch_files import TorchFile, integers, name, storage, text
+from unit.weights.torch_files import TorchFile, dictionary, integers, name, storage, text
 
 FILES = sorted(path for path in (Path(__file__).parent / "fuzz").glob("*/*") if path.is_file())
 
@@ -47,3 +47,9 @@ def test_thousands_of_views_of_one_storage_take_little_memory(tmp_path: Path) ->
     items = b"".join(text(f"a{i}") + call for i in range(15_000))
     content = memo + pickle.EMPTY_DICT + pickle.MARK + items + pickle.SETITEMS
     check("pth", TorchFile(content, {"0": bytes(480_000)}).write(tmp_path / "input.pth", old=False))
+
+
+def test_thousands_of_entries_below_a_long_name_take_little_memory(tmp_path: Path) -> None:
+    """20,000 entries below a name of 300,000 characters, in a file of 530 kB."""
+    entries = dictionary({str(i): pickle.NONE for i in range(20_000)})
+    check("pth", TorchFile(dictionary({"k" * 300_000: entries}), {}).write(tmp_path / "input.pth", old=False))
