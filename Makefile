@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-gpu test-haswell lint format tables clean
+.PHONY: demo test test-gpu test-haswell fuzz lint format tables clean
 
 demo: .venv/base  ## the main job, on this machine
 	rm -rf demo
@@ -19,6 +19,10 @@ test: .venv/dev lint  ## lint, types, tests
 test-haswell: .venv/dev  ## int8 sums and operations of all runtimes on an emulated CPU with AVX2 alone; needs qemu-user
 	qemu-x86_64 -cpu Haswell $(BIN)/python -m pytest --quiet tests/targets/test_parity.py tests/targets/test_int8.py \
 		-k "test_parity or saturate"
+
+fuzz: FUZZ_MINUTES ?= 10
+fuzz: .venv/dev  ## damaged and hostile files of every kind; what fails is kept in fuzz/found
+	$(BIN)/python -m fuzz --minutes $(FUZZ_MINUTES)
 
 lint: .venv/dev
 	$(BIN)/ruff check

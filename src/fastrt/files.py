@@ -8,6 +8,7 @@ folders without a lock are leftovers of killed runs.
 
 from __future__ import annotations
 
+import errno
 import glob
 import hashlib
 import logging
@@ -31,6 +32,9 @@ ESCAPED = "backslashreplace"
 
 PART, WHOLE = ".fastrt-part", ".fastrt-whole"
 """Suffixes of a temporary folder: being written, and complete."""
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+"""Errors of a file system that takes no more data."""
 
 MOST_BYTES = 150
 """Bytes of an output's name that stand in the name of its temporary folder; file systems allow 255 in all."""
@@ -131,12 +135,16 @@ def scratch_folder() -> Iterator[Path]:
     Raises:
         OutputError: the block cannot write its files.
     """
+    folder = None
     try:
         root = Path(tempfile.gettempdir())
         _clear_leftovers(root)
         with _temporary_folder(root, "scratch") as folder:
             yield folder
     except OSError as error:
+        ours = folder is None or str(error.filename or "").startswith(str(folder))
+        if not ours and error.errno not in FULL:
+            raise  # of something else that the block does
         raise OutputError(
             f"temporary files: cannot be written ({_reason(error)}); expected a writable folder with free space. Set"
             " TMPDIR to one."

@@ -18,6 +18,7 @@ from conftest import Run, Small
 from fastrt import building
 from fastrt.arrays import Array
 from fastrt.engine.build import EngineConfig, write_engine
+from fastrt.engine.build import build as build_engine
 from fastrt.engine.calibration_table import TensorRange, read_table
 from fastrt.engine.load import list_layers
 from fastrt.images.drawing import draw_person
@@ -201,6 +202,19 @@ def test_build_and_verify_agree_on_int8(
     found = re.search(r"values .* mean-centred cosine (\S+)", str(verified))
     assert found
     assert (float(found[1]) < 0.97) == ("--min-similarity 0.97" in caplog.text)
+
+
+def test_build_and_verify_agree_on_a_bound_that_does_not_hold(
+    small: Small, table: fastrt.CalibrationTable, tmp_path: Path
+) -> None:
+    path, config = tmp_path / "e.xml", EngineConfig("int8", table=_worsen(table, 0.35), min_similarity=0.99)
+    with pytest.raises(fastrt.EngineError, match=r"values       FAIL  .*, at least 0\.98900 expected"):
+        build_engine(small.network, path, config)
+    assert not _names(tmp_path)
+    write_engine(small.network, path, config)
+    with fastrt.load(path) as session:
+        assert not fastrt.verify(session, small.network)
+        assert not fastrt.verify(session, small.network, table=config.table)
 
 
 def test_the_comparison_with_fp32_warns_of_its_figure(

@@ -63,29 +63,32 @@ OTHERS = {
 }
 
 
-@pytest.mark.parametrize("is_finished", [False, True], ids=["unfinished", "finished"])
 @pytest.mark.parametrize("kind", OTHERS)
-def test_embeddings_of_another_job_are_neither_resumed_nor_replaced(
-    kind: str, is_finished: bool, run: Run, place: Path
-) -> None:
-    if is_finished:
-        assert run("embed", "a.npz", "crops", "-o", "e.npy").code == 0
-    else:
-        interrupt("e.npy")
+def test_an_unfinished_job_is_not_resumed_or_cut_by_another(kind: str, run: Run, place: Path) -> None:
+    interrupt("e.npy")
     if kind == "a changed file":
         touch_later(place / "crops" / "8.png")
     before = read_all(place)
     words, sentence = OTHERS[kind]
     done = run("embed", *words, "-o", "e.npy")
     assert done.code == 2
-    where = "e.npy: embeddings" if is_finished else "e.npy.journal: unfinished embeddings"
-    assert done.err.startswith(f"error: {where} of ")
-    assert re.search(sentence, done.err)
+    assert re.search(f"error: e.npy.journal: unfinished embeddings {sentence}", done.err)
     assert read_all(place) == before
     again = run("embed", *words, "-o", "e.npy", "--restart")
     assert again.code == 0, again.err
     assert len(np.load("e.npy")) == (5 if kind == "fewer files" else 9)
     assert not list(place.glob("*.journal")) + list(place.glob("*.part"))
+
+
+def test_a_named_output_is_replaced_but_never_an_input(run: Run, place: Path) -> None:
+    assert run("embed", "a.npz", "crops", "-o", "e.npy").code == 0
+    assert run("embed", "b.npz", "crops/0.png", "-o", "e.npy").code == 0
+    assert len(np.load("e.npy")) == 1
+    before = read_all(place)
+    done = run("embed", "a.npz", "crops/0.png", "e.npy", "-o", "e.npy")
+    assert done.code == 2
+    assert "e.npy: is the input e.npy; expected another file" in done.err
+    assert read_all(place) == before
 
 
 def test_the_same_job_resumes_whatever_the_batch(run: Run, place: Path) -> None:
@@ -101,7 +104,7 @@ def test_the_same_job_resumes_whatever_the_batch(run: Run, place: Path) -> None:
 
 
 @pytest.mark.parametrize("words", [(), ("--restart",)], ids=["", "restart"])
-@pytest.mark.parametrize("name", ["e.npy", "e.json", "e.csv", "e.npy.part", "e.npy.journal"])
+@pytest.mark.parametrize("name", ["e.json", "e.csv", "e.npy.part", "e.npy.journal"])
 def test_a_file_of_someone_else_is_never_replaced(name: str, words: tuple[str, ...], run: Run, place: Path) -> None:
     (place / name).write_bytes(b"path,pid,camid,split\nmine")
     before = read_all(place)
@@ -111,7 +114,7 @@ def test_a_file_of_someone_else_is_never_replaced(name: str, words: tuple[str, .
     assert read_all(place) == before
     with open_session() as session:
         embedded = embed_files(session, [place / "crops" / "0.png"])
-        if name in ("e.npy", "e.json", "e.csv"):
+        if name in ("e.json", "e.csv"):
             with pytest.raises(fastrt.OutputError, match="was not written by fastrt embed"):
                 fastrt.extraction.save_embeddings(embedded, "e.npy", INFO)
 
@@ -162,7 +165,7 @@ def test_a_job_whose_end_fails_can_be_resumed(run: Run, place: Path, monkeypatch
         full.setattr("fastrt.extraction.outputs.Path.write_bytes", fail)
         done = run("embed", "a.npz", "crops", "-o", "e.npy")
     assert done.code == 2
-    assert "e.npy: cannot be written (No space left on device)" in done.err
+    assert "e.npy: cannot be written (no space left on device)" in done.err
     assert {path.name for path in place.glob("*e.*")} == {"e.npy.part", "e.npy.journal"}
     monkeypatch.setattr("fastrt.cli.embed.stream_embeddings", lambda _, paths: iter(paths))
     assert run("embed", "a.npz", "crops", "-o", "e.npy").code == 0
@@ -176,6 +179,7 @@ from pathlib import Path
 import numpy as np
 from colour_engine import INFO, open_session
 from fastrt.extraction import Store, stream_embeddings
+from fastrt.files import finish_interrupted
 
 images = sorted(Path("crops").iterdir())
 whole = open_session().embed_files(images).embeddings
@@ -220,11 +224,12 @@ lines, step, killed = int(sys.argv[1]), int(sys.argv[2]), 0
 status = 1
 while status:
     for path in Path().glob("*e.*"):
-        if killed % 2:
+        if killed % 2 and path.is_file():
             path.unlink()
     print("killed after", lines, "lines", file=sys.stderr)
     status = run(killed % 4 == 0, lines)
     assert status in (0, signal.SIGKILL), status
+    finish_interrupted(Path("e.npy"))
     if Path("e.npy").exists():
         check()
     assert run(False, None) == 0

@@ -97,6 +97,24 @@ def test_the_spec_of_other_weights_is_refused(checkpoint: Path, run: Run, small:
     assert run("build", tmp_path / "m.pth", "--config", small.config, "-o", tmp_path / "e.npz").code == 0
 
 
+def test_a_convert_killed_between_its_files_is_completed(
+    checkpoint: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fastrt.save_weights({"old": np.ones(1)}, tmp_path / "m.pth")
+    moved = Path.replace
+
+    def die(self: Path, target: Path) -> Path:
+        if target == tmp_path / "m.pth":
+            raise KeyboardInterrupt
+        return moved(self, target)
+
+    monkeypatch.setattr(Path, "replace", die)
+    assert run("convert", checkpoint, tmp_path / "m.pth").code == 130
+    monkeypatch.undo()
+    assert fastrt.load_model(tmp_path / "m.pth").spec == DISTILL
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["m.pth", "m.yml"]
+
+
 def test_a_failed_convert_leaves_no_spec(checkpoint: Path, tmp_path: Path) -> None:
     arrays = dict(fastrt.load_weights(checkpoint)) | {"a b": np.ones(1)}
     with pytest.raises(fastrt.OutputError, match="without spaces"):

@@ -78,7 +78,7 @@ def jobs(small: Small, tmp_path_factory: pytest.TempPathFactory) -> list[Job]:
     calibrated = (*config, "--images", images, "--count", "8")
     return [
         Job("e.xml", ("build", small.checkpoint, *config), ("build", other, *config)),
-        Job("e.npy", ("embed", small.engine, images), ("embed", engine, images)),
+        Job("e.npy", ("embed", small.engine, images), ("embed", "--restart", engine, images)),
         Job("report", (), ("evaluate", engine, *evaluated)),
         Job("t.json", ("calibrate", small.checkpoint, *calibrated), ("calibrate", other, *calibrated)),
         Job("m.pth", ("convert", small.checkpoint), ("convert", other)),
@@ -108,9 +108,9 @@ def _write(folder: Path, files: dict[str, bytes]) -> None:
 
 
 def test_a_killed_command_leaves_the_old_files_or_the_new(jobs: list[Job], tmp_path: Path) -> None:
-    dice, ended = random.Random(ROUNDS), {"old": 0, "new": 0}
-    folder = tmp_path / "outputs"
+    dice, folder = random.Random(ROUNDS), tmp_path / "outputs"
     for i, job in enumerate(jobs[:ROUNDS]):
+        ended = {"old": 0, "new": 0}
         folder.mkdir()
         if job.old:
             subprocess.run(_words(job.old, folder / job.output), check=True, capture_output=True)
@@ -141,7 +141,7 @@ def test_a_killed_command_leaves_the_old_files_or_the_new(jobs: list[Job], tmp_p
         assert not list(folder.glob(f".*{PART}"))
         assert not list(folder.glob(f".*{WHOLE}"))
         shutil.rmtree(folder)
-    print(f"killed {sum(ended.values())} times: {ended}")  # noqa: T201
+        print(f"{job.output}: {ended}", flush=True)  # noqa: T201
 
 
 def _kill_before_move(moves: int, path: Path) -> None:

@@ -214,19 +214,18 @@ def test_the_page_needs_no_other_file_and_escapes_names(run: Run, place: Path) -
     assert "reference fp32, 8x4 to 3" in text
 
 
-def test_a_page_replaces_no_file_and_is_refused_before_the_search(run: Run, place: Path) -> None:
-    before = (place / "query" / "red.png").read_bytes()
-    Path("old.html").write_text("mine")
+def test_a_page_is_never_an_image_and_is_refused_before_the_search(run: Run, place: Path) -> None:
+    (place / "query" / "red.png").rename(place / "query" / "red.html")
+    before = (place / "query" / "red.html").read_bytes()
     for name, reason in {
-        "query/red.png": r"suffix \.png; expected \.html",
-        "old.html": "exists; expected a new file",
+        "query/green.png": r"suffix \.png; expected \.html",
+        "query/red.html": "is the input query/red.html",
         "nowhere/m.html": "folder nowhere does not exist",
     }.items():
-        done = run("match", "nothing", "gallery", "--engine", "e.npz", "--html", name)
+        done = run("match", "query/red.html", "gallery", "--engine", "e.npz", "--html", name)
         assert done.code == 2
         assert re.search(f"error: {name}: {reason}", done.err)
-    assert (place / "query" / "red.png").read_bytes() == before
-    assert Path("old.html").read_text() == "mine"
+    assert (place / "query" / "red.html").read_bytes() == before
 
 
 def test_python_finds_the_same(place: Path) -> None:

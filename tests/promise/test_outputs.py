@@ -137,6 +137,11 @@ def test_full_temporary_files_are_named_as_such(small: Small, tmp_path: Path, mo
         fastrt.calibrate(small.network, CROPS)
 
 
+def test_errors_of_a_callers_images_are_the_callers(small: Small) -> None:
+    with pytest.raises(FileNotFoundError, match=r"crops\.zip"):
+        fastrt.calibrate(small.network, (Path("crops.zip").read_bytes() for _ in range(3)))  # type: ignore[misc]
+
+
 def test_errors_of_a_block_name_the_output(tmp_path: Path) -> None:
     path = tmp_path / "e.xml"
     with pytest.raises(fastrt.EngineError) as caught, written_whole(path) as temporary:

@@ -28,10 +28,7 @@ def run(
     ] = "throughput",
     restart: Annotated[
         bool,
-        typer.Option(
-            "--restart",
-            help="Discard an unfinished job, and replace the embeddings, of another engine or other files.",
-        ),
+        typer.Option("--restart", help="Discard an unfinished job, also one of another engine or of other files."),
     ] = False,
     device: Device = None,
     as_json: AsJson = False,

@@ -15,6 +15,7 @@ from fastrt.evaluation.match import DECIMALS, Matches, match
 from fastrt.evaluation.match_page import VERDICTS, check_page, write_page
 from fastrt.evaluation.threshold import place_threshold, read_threshold
 from fastrt.extraction import find_images
+from fastrt.files import refuse_inputs
 
 
 def run(
@@ -26,7 +27,7 @@ def run(
     top: Annotated[int, typer.Option(min=1, help="Number of gallery images for each query.")] = 5,
     html: Annotated[
         Path | None,
-        typer.Option("--html", help="Output: a page with thumbnails, in one new file.", show_default=False),
+        typer.Option("--html", help="Output: a page with thumbnails, in one file.", show_default=False),
     ] = None,
     own_files: Annotated[
         bool, typer.Option("--own-files", help="Also rank a query's own file, if it is in the gallery.")
@@ -42,6 +43,8 @@ def run(
     if html is not None:
         check_page(html)
     queries, images = (find_images([path]).images for path in (query, gallery))
+    if html is not None:
+        refuse_inputs([html], [image for image in (*queries, *images) if image.suffix == html.suffix])
     with load(engine, device, batch=batch, mode="throughput") as session:
         stored = read_threshold(engine, session.info.fingerprint)
         threshold = None if stored is None else stored.similarity

@@ -54,8 +54,6 @@ def check_page(path: Path) -> None:
     if path.suffix.lower() not in (".html", ".htm"):
         suffix = f"suffix {path.suffix}" if path.suffix else "no suffix"
         raise OutputError(f"{path}: {suffix}; expected .html. Rename the output.")
-    if path.exists():
-        raise OutputError(f"{path}: exists; expected a new file for the page. Name another one.")
     check_place(path)
 
 
@@ -63,13 +61,13 @@ def write_page(path: str | os.PathLike[str], matches: Matches, info: EngineInfo,
     """Write a page with the thumbnails of each query and of its matches.
 
     Args:
-        path: the new ``.html`` file.
+        path: the ``.html`` file.
         matches: result of `fastrt.match`.
         info: description of the engine.
         threshold: the similarity that decided on the same person, if there was one.
 
     Raises:
-        OutputError: the file exists, is not named ``.html``, or cannot be written.
+        OutputError: the file is not named ``.html``, or cannot be written.
         ImageError: an image cannot be read any more.
     """
     path = Path(path)

@@ -52,11 +52,11 @@ class Job:
         keys = ("identity", "device", "names", "contents")
         return other is not None and all(getattr(self, key) == getattr(other, key) for key in keys)
 
-    def refuse(self, other: Job | None, where: str) -> OutputError:
-        """Return the error for outputs ``where`` of the job ``other`` that this job would replace."""
+    def refuse(self, other: Job | None, journal: Path) -> OutputError:
+        """Return the error for the ``journal`` of the job ``other``."""
         return OutputError(
-            f"{where} of {self._differences(other)}; expected those of the same engine and files."
-            " Name another output, or start over with --restart (restart=True)."
+            f"{journal}: unfinished embeddings of {self._differences(other)}; expected those of the same engine and"
+            " files. Name another output, or start over with --restart (restart=True)."
         )
 
     def _differences(self, other: Job | None) -> str:

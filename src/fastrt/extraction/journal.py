@@ -105,7 +105,7 @@ class Journal:
                 raise _not_ours(self.path)
             found = parse_job(content)
             if not restart and not job.is_same(found):
-                raise job.refuse(found, f"{self.path}: unfinished embeddings")
+                raise job.refuse(found, self.path)
         if restart or not lines:
             self._start(job, rows_path)
             return

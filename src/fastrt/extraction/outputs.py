@@ -13,7 +13,7 @@ import numpy as np
 
 from fastrt.engine.stream import Embedded
 from fastrt.errors import OutputError
-from fastrt.extraction.job import Job, parse_job, parse_json
+from fastrt.extraction.job import parse_json
 from fastrt.files import ESCAPED, check_place, writing, written_whole
 from fastrt.targets.engine_info import EngineInfo
 
@@ -49,7 +49,6 @@ def describe_rows(
     unreadable: Sequence[tuple[Path, str]],
     output: Path,
     info: EngineInfo,
-    job: Job | None = None,
 ) -> dict[Path, bytes]:
     """Return the content of the ``.json`` and of the ``.csv`` beside ``output``, by path."""
     images = list(map(str, paths))
@@ -57,7 +56,6 @@ def describe_rows(
         "images": images,
         "unreadable": [{"image": str(image), "reason": reason} for image, reason in unreadable],
         "engine": info.model_dump(exclude={"spec"}, exclude_none=True),
-        **(job.to_content() if job else {}),
     }
     table = io.StringIO(newline="")
     writer = csv.writer(table)
@@ -67,33 +65,26 @@ def describe_rows(
     return {output.with_suffix(suffix): text.encode("utf-8", ESCAPED) for suffix, text in texts.items()}
 
 
-def move_outputs(rows: Path, texts: Mapping[Path, bytes], output: Path) -> None:
-    """Move finished rows to ``output`` beside the ``texts``, as `describe_rows` returns them.
+def write_outputs(rows: Path, texts: Mapping[Path, bytes], output: Path) -> None:
+    """Make finished ``rows`` appear as ``output`` beside the ``texts``, as `describe_rows` returns them.
 
-    An old ``output`` is deleted first and the new one is moved last, so rows never stand beside the names of others.
-    If the process stops between, the job can be resumed.
+    The file of rows stays until the caller deletes it, so a job that is killed can be resumed; on a file system without
+    hard links it is moved.
     """
-    new = {path: path.with_name(f".{path.name}.part") for path in texts}
-    try:
+    with written_whole(output) as new_path:
         for path, text in texts.items():
-            new[path].write_bytes(text)
-        output.unlink(missing_ok=True)
-        for path in texts:
-            new[path].replace(path)
-        rows.replace(output)
-    finally:
-        for path in new.values():
-            path.unlink(missing_ok=True)
+            (new_path.parent / path.name).write_bytes(text)
+        try:
+            new_path.hardlink_to(rows)
+        except OSError:
+            rows.replace(new_path)
 
 
-def check_outputs(path: Path) -> Job | None:
-    """Check that ``path`` can be written without replacing a file of someone else.
-
-    Returns:
-        The job of earlier outputs, if there are any and they say it.
+def check_outputs(path: Path) -> None:
+    """Check that ``path`` can be written without replacing a file that the user did not name.
 
     Raises:
-        OutputError: ``path`` is not named ``.npy`` or cannot be created, or one of the three files exists and was not
+        OutputError: ``path`` is not named ``.npy`` or cannot be created, or the ``.json`` or ``.csv`` beside it was not
             written by `save_embeddings`.
     """
     if path.suffix.lower() != ".npy":
@@ -101,21 +92,19 @@ def check_outputs(path: Path) -> Job | None:
         raise OutputError(f"{path}: {suffix}; expected .npy. Rename the output.")
     check_place(path)
     names, table = path.with_suffix(".json"), path.with_suffix(".csv")
-    content = _read_names(names)
-    if table.exists() and not _is_table(table):
-        raise _not_ours(table)
-    for file in (names, table, path):
-        if file.exists() and content is None:
-            raise _not_ours(file)
-    return parse_job(content)
+    for file, is_ours in ((names, _is_names), (table, _is_table)):
+        if file.exists() and not is_ours(file):
+            raise OutputError(
+                f"{file}: exists, and was not written by fastrt embed; expected no other file of this name."
+                " Name another output, or move the file."
+            )
 
 
-def _read_names(path: Path) -> dict[str, object] | None:
-    """Read a ``.json`` of `save_embeddings`; None if there is none, or if it is another file."""
+def _is_names(path: Path) -> bool:
     if not path.is_file():
-        return None
+        return False
     content = parse_json(path.read_text("utf-8", "replace"))
-    return content if isinstance(content, dict) and {"images", "unreadable", "engine"} <= content.keys() else None
+    return isinstance(content, dict) and {"images", "unreadable", "engine"} <= content.keys()
 
 
 def _is_table(path: Path) -> bool:
@@ -123,10 +112,3 @@ def _is_table(path: Path) -> bool:
         return False
     with path.open("rb") as file:
         return file.readline(64).rstrip(b"\r\n") == ",".join(HEADER).encode()
-
-
-def _not_ours(path: Path) -> OutputError:
-    return OutputError(
-        f"{path}: exists, and was not written by fastrt embed; expected no other file of this name."
-        " Name another output, or move the file."
-    )

@@ -20,8 +20,8 @@ from fastrt.engine.stream import Embedded, check_any
 from fastrt.errors import ImageError
 from fastrt.extraction.job import describe_job
 from fastrt.extraction.journal import Batch, Journal
-from fastrt.extraction.outputs import check_outputs, describe_rows, move_outputs
-from fastrt.files import writing
+from fastrt.extraction.outputs import check_outputs, describe_rows, write_outputs
+from fastrt.files import refuse_inputs, writing
 from fastrt.targets.engine_info import EngineInfo
 
 logger = logging.getLogger("fastrt")
@@ -58,11 +58,11 @@ class Store:
             images: the files, in order.
             engine: the engine's file. Without it, engines whose descriptions are equal are taken for the same.
             device: the device that the engine runs on; None for the target's default.
-            restart: discard an unfinished job, and replace finished outputs, of whatever engine and files.
+            restart: discard an unfinished job, of whatever engine and files.
 
         Raises:
-            OutputError: ``path`` is not named ``.npy`` or cannot be written; outputs or an unfinished job of another
-                engine, device or list of files are there and ``restart`` is False; a file of the same name was not
+            OutputError: ``path`` is not named ``.npy``, cannot be written, or is one of ``images``; an unfinished job
+                of another engine, device or list of files is there and ``restart`` is False; a file beside it was not
                 written by fastrt; or another process writes the same output.
         """
         self.path = Path(path)
@@ -75,14 +75,16 @@ class Store:
         self._row_bytes = 4 * info.embedding_dim
         self._rows_path = self.path.with_name(self.path.name + ROWS)
         with writing(self.path):
-            done = check_outputs(self.path)
-            self._job = describe_job(info, images, engine, device)
-            if self.path.exists() and not restart and not self._job.is_same(done):
-                raise self._job.refuse(done, f"{self.path}: embeddings")
+            refuse_inputs([self.path], [engine, *(image for image in images if image.suffix == self.path.suffix)])
+            check_outputs(self.path)
+            job = describe_job(info, images, engine, device)
             journal_path = self.path.with_name(self.path.name + JOURNAL)
-            self._journal = Journal(journal_path, self._job, self._rows_path, restart=restart)
+            self._journal = Journal(journal_path, job, self._rows_path, restart=restart)
             try:
+                if self._rows_path.exists() and self._rows_path.stat().st_nlink > 1:
+                    self._rows_path.unlink()  # the job was killed after its end: these are the rows of the output
                 self._rows_file = self._rows_path.open("r+b" if self._rows_path.exists() else "w+b")
+                self._rows_file.seek(HEADER_BYTES)
                 self._resume()
             except BaseException:
                 self._journal.close()
@@ -124,8 +126,9 @@ class Store:
             self._write_header()
             os.fsync(self._rows_file.fileno())
             self._rows_file.close()
-            texts = describe_rows(self._names, self.unreadable, self.path, self._info, self._job)
-            move_outputs(self._rows_path, texts, self.path)
+            texts = describe_rows(self._names, self.unreadable, self.path, self._info)
+            write_outputs(self._rows_path, texts, self.path)
+            self._rows_path.unlink(missing_ok=True)
             self._journal.remove()
         names, table = texts
         return names, table
@@ -144,7 +147,6 @@ class Store:
 
     def _resume(self) -> None:
         """Count the batches of earlier runs whose rows are there, and cut what is behind them."""
-        self._write_header()
         kept, have = 0, os.fstat(self._rows_file.fileno()).st_size
         for batch in self._journal.batches:
             size = batch.rows * self._row_bytes

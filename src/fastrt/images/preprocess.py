@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -94,8 +95,8 @@ def read_resized(path: str | os.PathLike[str], size: tuple[int, int], resampler:
 def _decode(path: Path) -> PIL.Image.Image:
     """Decode an image file: upright, RGB."""
     try:
-        with PIL.Image.open(path) as file:
-            _check_pixels(file, path)
+        with _File(path) as content, PIL.Image.open(content) as file:
+            _check(file, path)
             file.load()
             turn = _find_turn(file)
             image = to_rgb(file, path)
@@ -117,9 +118,25 @@ def _decode(path: Path) -> PIL.Image.Image:
         raise _undecodable(path, error) from None
 
 
-def _check_pixels(file: PIL.Image.Image, path: Path) -> None:
+class _File(io.BufferedReader):
+    """A file of which no more is read than there is.
+
+    A damaged image may ask for any number of bytes, and Python would allocate them first.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(io.FileIO(path))
+        self._size = path.stat().st_size
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        return super().read(size if size is None else min(size, self._size))
+
+
+def _check(file: PIL.Image.Image, path: Path) -> None:
     if file.width * file.height > MOST_PIXELS:
         raise _too_many_pixels(path)
+    if file.format == "EPS":  # Pillow would run Ghostscript
+        raise ImageError(f"{path}: PostScript, which is a program; expected pixels. Convert it to PNG.")
 
 
 def _too_many_pixels(path: Path) -> ImageError:

@@ -15,7 +15,7 @@ from fastrt.models.backbones.table import DEFAULT, find_family
 from fastrt.models.meta_architectures import META_ARCHITECTURES, TRAINING_ONLY
 from fastrt.models.named import list_names
 from fastrt.models.spec import ModelSpec
-from fastrt.models.yaml_file import read_yaml
+from fastrt.models.yaml_file import MAX_WORD, read_yaml
 
 PRESETS = Path(__file__).parent / "presets"
 
@@ -123,11 +123,11 @@ def _decode(value: object) -> object:
 
     Source: yacs.config.CfgNode._decode_cfg_value: tuples in YAML and all command-line values are such strings.
     """
-    if not isinstance(value, str):
+    if not isinstance(value, str) or len(value) > MAX_WORD:
         return value
     try:
         return ast.literal_eval(value)
-    except (ValueError, SyntaxError, RecursionError, MemoryError):
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
         return {"true": True, "false": False}.get(value.lower(), value)
 
 

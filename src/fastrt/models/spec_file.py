@@ -59,9 +59,9 @@ def save_weights(
     text = _write(spec if isinstance(spec, ModelSpec) else load_spec(spec), Weights(dict(weights)).digest())
     _check_free(beside, text)
     logger.warning(f"{path.suffix} cannot hold the spec of the model; it is written beside, to {beside}")
-    with written_whole(beside) as temporary:
-        temporary.write_bytes(text)
-        write_weights(weights, path)
+    with written_whole(path) as temporary:
+        temporary.with_suffix(beside.suffix).write_bytes(text)
+        write_weights(weights, temporary)
 
 
 def convert(checkpoint: str | os.PathLike[str], path: str | os.PathLike[str], key: str | None = None) -> Weights:

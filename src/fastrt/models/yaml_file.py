@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,11 @@ import yaml
 
 from fastrt.errors import SpecError
 
-MAX_BYTES = 1 << 20
-"""Maximum size of a config; FastReID's own dumps have 5 kB."""
+MAX_BYTES = 1 << 16
+"""Maximum size of a config; FastReID's own dumps have 5 kB. PyYAML reads about 100 kB a second."""
+
+MAX_WORD = 1000
+"""Maximum length of a number or tuple. Python refuses to print integers of over 4300 digits."""
 
 MAX_BASES = 16
 
@@ -49,11 +53,17 @@ class _Loader(yaml.SafeLoader):
             _count(node, {})
         return node
 
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        if len(node.value) > MAX_WORD:
+            raise yaml.YAMLError(f"line {node.start_mark.line + 1}: a number of {len(node.value)} digits")
+        return super().construct_yaml_int(node)
+
     def refuse_tag(self, node: yaml.Node) -> object:
         raise yaml.YAMLError(f"line {node.start_mark.line + 1}: the tag {node.tag} is not a plain value")
 
 
 _Loader.add_constructor(None, _Loader.refuse_tag)
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
 
 
 def _count(node: yaml.Node, counts: dict[int, int]) -> int:
@@ -88,8 +98,8 @@ def read_yaml(path: Path, depth: int = 0) -> dict[str, Any]:
         return config
     if not isinstance(base, str) or "://" in base:
         raise SpecError(f"{path}: _BASE_ is {base!r}; expected the path of a file. Correct it.")
-    base_path = path.parent / Path(base).expanduser()
-    if not base_path.is_file():
+    base_path = path.parent / os.path.expanduser(base)  # noqa: PTH111 - Path raises for an unknown user
+    if not os.path.isfile(base_path):  # noqa: PTH113 - Path raises for a name that is too long
         raise SpecError(
             f"{path}: _BASE_ {base} does not exist; expected the file. Copy it too, or use the config that FastReID"
             " wrote during training."

@@ -9,6 +9,7 @@ from typing import Any
 
 from fastrt.arrays import Array
 from fastrt.errors import CheckpointError, OutputError
+from fastrt.files import finish_interrupted
 from fastrt.weights.formats import OtherFile, find_format, find_other, find_text, read_head
 from fastrt.weights.pth import read_pth
 from fastrt.weights.pth_writer import write_pth
@@ -91,6 +92,7 @@ def _check_kind(path: Path) -> str:
     Raises:
         CheckpointError: it does not exist, or its suffix or its content is that of something else.
     """
+    finish_interrupted(path)
     if not path.exists():
         raise CheckpointError(f"{path}: does not exist; expected a checkpoint. Check the path.")
     if path.is_dir():

@@ -6,6 +6,7 @@ Source: the formats' own specifications; ``/usr/share/file/magic`` for the signa
 from __future__ import annotations
 
 import re
+import struct
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,7 +130,7 @@ def _find_other_zip(path: Path) -> OtherFile | None:
     try:
         with zipfile.ZipFile(path) as file:
             names = file.namelist()
-    except (zipfile.BadZipFile, ValueError, EOFError, RuntimeError, LookupError, NotImplementedError):
+    except (zipfile.BadZipFile, ValueError, EOFError, RuntimeError, LookupError, struct.error):
         return None  # damaged: the reader says where
     leaves = {name.rpartition("/")[2] for name in names}
     if "data.pkl" in leaves:

@@ -31,6 +31,9 @@ MAGIC = 0x1950A86A20F9469CFC6C
 PROTOCOL = 1001
 UNTYPED = "uint8"
 
+MAX_SHARING = 64
+"""Arrays that share storages may be larger than the file, by at most this factor: each may become a copy."""
+
 ZIP_ERRORS = (zipfile.BadZipFile, ValueError, OSError, EOFError, RuntimeError, LookupError, struct.error)
 """Errors of zipfile on a damaged file."""
 
@@ -45,11 +48,13 @@ def read_pth(path: Path, key: str | None = None) -> Weights:
     try:
         file = _Zip(data) if data.startswith(b"PK") else _Stream(data)
         state = find_state_dict(path, file.content, key)
-        arrays = {}
+        arrays: dict[str, Array] = {}
+        room = MAX_SHARING * len(data)
         for name, value in state.items():
-            array = _read_array(path, name, value, file)
+            array = _read_array(path, name, value, file, room)
             if array is not None:
                 arrays[str(name)] = array
+                room -= array.nbytes
     except UnsafeError as error:
         raise CheckpointError(
             f"{path}: calls {error} when it is unpickled; expected tensors only, as fastrt runs no code of a file. Do"
@@ -152,8 +157,8 @@ def _find_storage(identity: object) -> object:
     return Storage(key, dtype, start)
 
 
-def _read_array(path: Path, name: object, value: object, file: _Zip | _Stream) -> Array | None:
-    """Read the array of a state dict's entry; None if the entry is not a tensor."""
+def _read_array(path: Path, name: object, value: object, file: _Zip | _Stream, room: int) -> Array | None:
+    """Read the array of a state dict's entry, of at most ``room`` bytes; None if the entry is not a tensor."""
     if isinstance(value, Opaque) and "tensor" in str(value):
         raise CheckpointError(f"{path}: {name} is {value}; expected a dense tensor. Save a dense state dict.")
     if not isinstance(value, Tensor | NumpyArray):
@@ -161,9 +166,12 @@ def _read_array(path: Path, name: object, value: object, file: _Zip | _Stream) -
     if not isinstance(name, str):
         raise DamagedError(f"the name of a tensor is {name!r}")
     try:
-        return _view(value, file) if isinstance(value, Tensor) else _read_numpy(value)
+        array = _view(value, file) if isinstance(value, Tensor) else _read_numpy(value)
     except (DamagedError, ValueError, TypeError, OverflowError) as error:
         raise DamagedError(f"{name}: {error}") from None
+    if array.nbytes > room:
+        raise DamagedError(f"the arrays are over {MAX_SHARING} times as large as the file")
+    return array
 
 
 def _view(tensor: Tensor, file: _Zip | _Stream) -> Array:

@@ -61,7 +61,10 @@ def read_safetensors(path: Path) -> Weights:
             raise CheckpointError(
                 f"{path}: {name} is {entry['dtype']}; expected {', '.join(DTYPES)}. Convert the array."
             )
-        arrays[name] = np.frombuffer(entry["data"], DTYPES[entry["dtype"]]).reshape(entry["shape"])
+        try:
+            arrays[name] = np.frombuffer(entry["data"], DTYPES[entry["dtype"]]).reshape(entry["shape"])
+        except ValueError as error:  # an empty array may claim any shape
+            raise CheckpointError(f"{path}: {name}: {error}; expected another shape. Copy it again.") from None
     return Weights(arrays, path.name, _read_spec(path, metadata))
 
 

@@ -17,6 +17,10 @@ SHOWN = 8
 """Maximum number of keys in a message."""
 
 
+LONGEST = 1000
+"""Characters of the longest dotted key. A file may hold a thousand entries below one name of a megabyte."""
+
+
 def find_state_dict(path: Path, content: object, key: str | None = None) -> Mapping[Any, object]:
     """Find the state dict under ``key``; by default under model, state_dict, or at the top level.
 
@@ -100,7 +104,11 @@ def _list_state_dicts(content: object) -> dict[str, dict[Any, object]]:
                 seen.add(id(value))
                 if _has_tensors(value):
                     found[name] = value
-                inner |= {f"{name}.{key}".removeprefix("."): entry for key, entry in value.items() if type(key) is str}
+                inner |= {
+                    f"{name}.{key}".removeprefix("."): entry
+                    for key, entry in value.items()
+                    if type(key) is str and len(name) + len(key) < LONGEST
+                }
         level = inner
     return found
 

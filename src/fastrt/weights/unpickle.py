@@ -102,6 +102,9 @@ def _make_dict(*items: object) -> dict[object, object]:
     return made
 
 
+MAX_BITS = 1024
+"""Size of the largest integer that is read; Python cannot print those of over 4300 digits."""
+
 _TO_MARK = -1
 """Instead of a number of values: all values after the last mark."""
 
@@ -163,6 +166,8 @@ class _Interpreter:
     def step(self, opcode: str, argument: Any) -> None:
         stack = self.stack
         if opcode in _VALUES:
+            if isinstance(argument, int) and argument.bit_length() > MAX_BITS:
+                raise DamagedError(f"an integer of {argument.bit_length()} bits")
             stack.append(argument)
         elif opcode in _CONSTANTS:
             stack.append(_CONSTANTS[opcode])

@@ -175,7 +175,7 @@ FILES = {
     "list.yml": (b"- 1", "list.yml: no keys; expected a YAML file of FastReID"),
     "empty.yml": (b"", "empty.yml: no keys"),
     "binary.yml": (b"\x80\x02\x00", "binary.yml: is not text"),
-    "huge.yml": (b"#" * ((1 << 20) + 1), "bytes; expected a config, up to 1048576. Check that it is not a checkpoint."),
+    "huge.yml": (b"#" * ((1 << 20) + 1), "bytes; expected a config, up to 65536. Check that it is not a checkpoint."),
     "deep.yml": (b"[" * 20_000, "deep.yml: is not YAML ("),
 }
 

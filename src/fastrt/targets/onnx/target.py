@@ -108,9 +108,13 @@ def _load_proto(onnx: Any, path: Path) -> Any:
 
 
 def _describe(session: Any, path: Path) -> EngineInfo:
-    inputs = [(port.name, _shape(port), _DTYPES.get(port.type, port.type)) for port in session.get_inputs()]
-    text = session.get_modelmeta().custom_metadata_map.get(KEY)
-    return read_info(text, OnnxTarget.name, path, inputs, [_shape(port) for port in session.get_outputs()])
+    try:
+        inputs = [(port.name, _shape(port), _DTYPES.get(port.type, port.type)) for port in session.get_inputs()]
+        text = session.get_modelmeta().custom_metadata_map.get(KEY)
+        outputs = [_shape(port) for port in session.get_outputs()]
+    except UnicodeDecodeError as error:
+        raise EngineError(f"{path}: damaged: a name is not UTF-8 ({error}). Build it again.") from None
+    return read_info(text, OnnxTarget.name, path, inputs, outputs)
 
 
 _DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}

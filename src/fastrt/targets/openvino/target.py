@@ -19,6 +19,7 @@ from fastrt.passes.half import list_float32
 from fastrt.passes.quantize import Placement
 from fastrt.targets.base import BuildOptions, Layer, Mode, Runner, Target, refuse_precision
 from fastrt.targets.engine_info import KEY, EngineInfo, read_info
+from fastrt.targets.openvino.ir_check import check_ir
 from fastrt.targets.openvino.lowering import OpenVinoLowering
 from fastrt.targets.openvino.runner import OpenVinoRunner, find_reason
 from fastrt.targets.table import ROWS
@@ -101,9 +102,10 @@ def _read(path: Path) -> Any:
     with path.open("rb") as file:
         if b"<net" not in file.read(1024):  # else OpenVINO tries all its other formats and prints messages
             raise EngineError(f"{path}: not an OpenVINO engine, or damaged. Build it again.")
+    check_ir(path)
     try:
         model = ov.Core().read_model(path)
-    except RuntimeError as error:
+    except (RuntimeError, UnicodeDecodeError) as error:
         raise EngineError(
             f"{path}: not an OpenVINO engine, or damaged ({find_reason(error)}). Build it again."
         ) from None
@@ -112,9 +114,17 @@ def _read(path: Path) -> Any:
 
 
 def _describe(model: Any, path: Path) -> EngineInfo:
-    text = model.get_rt_info([KEY]).astype(str) if model.has_rt_info([KEY]) else None
+    text = _read_entry(model, KEY, path)
     inputs = [(_name(port), _shape(port), _dtype(port)) for port in model.inputs]
     return read_info(text, OpenVinoTarget.name, path, inputs, [_shape(port) for port in model.outputs])
+
+
+def _read_entry(model: Any, key: str, path: Path) -> str | None:
+    """Read an entry of the ``.xml`` beside the graph; None if there is none."""
+    try:
+        return str(model.get_rt_info([key]).astype(str)) if model.has_rt_info([key]) else None
+    except UnicodeDecodeError as error:
+        raise EngineError(f"{path}: damaged: {key} is not UTF-8 ({error}). Build it again.") from None
 
 
 def _check_weights(model: Any, path: Path) -> None:
@@ -122,8 +132,9 @@ def _check_weights(model: Any, path: Path) -> None:
 
     Engines of other tools and of earlier versions of fastrt do not state its checksum.
     """
-    if model.has_rt_info([WEIGHTS_KEY]):
-        stated, found = model.get_rt_info([WEIGHTS_KEY]).astype(str), hash_file(path.with_suffix(".bin"))
+    stated = _read_entry(model, WEIGHTS_KEY, path)
+    if stated is not None:
+        found = hash_file(path.with_suffix(".bin"))
         if stated != found:
             raise EngineError(
                 f"{path.with_suffix('.bin')}: SHA-256 {found[:8]}...; expected {stated[:8]}..., as in {path.name}."

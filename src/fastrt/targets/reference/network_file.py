@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import zipfile
 from pathlib import Path
@@ -46,7 +47,10 @@ def read_info_entry(path: Path) -> str:
     Raises:
         EngineError: the file is not a reference engine.
     """
-    return _read(path, only=(INFO_ENTRY,))[INFO_ENTRY].tobytes().decode()
+    try:
+        return _read(path)[INFO_ENTRY].tobytes().decode()
+    except (KeyError, UnicodeDecodeError) as error:
+        raise _damaged(path, error) from None
 
 
 def read_network(path: Path) -> Network:
@@ -59,39 +63,55 @@ def read_network(path: Path) -> Network:
     try:
         lines: list[dict[str, Any]] = json.loads(entries.pop(OPERATIONS_ENTRY).tobytes())
         entries.pop(INFO_ENTRY)
+        arrays: list[dict[str, Array]] = [{} for _ in lines]
+        for name, array in entries.items():
+            number, _, key = name.partition(".")
+            arrays[int(number)][key] = array
         tensors: dict[str, Tensor] = {}
-        for i, line in enumerate(lines):
-            arrays = {key.partition(".")[2]: array for key, array in entries.items() if key.startswith(f"{i}.")}
+        for line, own in zip(lines, arrays, strict=True):
             attributes = {key[1:]: _tuples(value) for key, value in line.items() if key.startswith("@")}
-            operation = OPERATIONS[line["kind"]](**attributes, **arrays)
+            operation = OPERATIONS[line["kind"]](**attributes, **own)
             inputs = [tensors[name] for name in line["inputs"]]
             tensors[line["name"]] = make_tensor(line["name"], operation, inputs, exact=line.get("exact", False))
         return Network(tuple(tensors.values()))
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError, FastrtError, RecursionError) as error:
+    # An operation may raise any of these for attributes and arrays that do not fit it.
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, FastrtError) as error:
         raise EngineError(
             f"{path}: it has no network that this fastrt can read ({type(error).__name__}: {error}). Build it again."
         ) from None
 
 
-def _read(path: Path, only: tuple[str, ...] = ()) -> dict[str, Array]:
+def _read(path: Path) -> dict[str, Array]:
+    with path.open("rb") as file:
+        if file.read(2) != b"PK":
+            raise EngineError(f"{path}: not a reference engine, or damaged. Build it again.")
     try:
-        with path.open("rb") as file:
-            if file.read(2) != b"PK":
-                raise EngineError(f"{path}: not a reference engine, or damaged. Build it again.")
-            file.seek(0)
-            with np.load(file, allow_pickle=False) as entries:
-                return {name: entries[name] for name in (only or entries.files)}
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        EOFError,
-        AttributeError,
-        TypeError,
-        zipfile.BadZipFile,
-        NotImplementedError,
-    ) as error:
-        raise EngineError(f"{path}: not a reference engine, or damaged ({error}). Build it again.") from None
+        with zipfile.ZipFile(path) as file:
+            _check_sizes(file, path.stat().st_size)
+            return {entry.filename.removesuffix(".npy"): _read_array(file.read(entry)) for entry in file.infolist()}
+    # The parsers of zipfile and NumPy raise many types of errors for damaged files, TokenError among them.
+    except Exception as error:
+        raise _damaged(path, error) from None
+
+
+def _check_sizes(file: zipfile.ZipFile, size: int) -> None:
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in file.infolist()):
+        raise ValueError("an entry is compressed")
+    if sum(entry.file_size for entry in file.infolist()) > size:
+        raise ValueError("the entries are larger than the file")
+
+
+def _read_array(content: bytes) -> Array:
+    """Read a ``.npy``. NumPy's own reader first allocates what the header claims."""
+    file = io.BytesIO(content)
+    if np.lib.format.read_magic(file) != (1, 0):
+        raise ValueError("an array of another version of .npy")
+    shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(file)
+    return np.frombuffer(content, dtype, offset=file.tell()).reshape(shape, order="F" if is_fortran else "C")
+
+
+def _damaged(path: Path, error: Exception) -> EngineError:
+    return EngineError(f"{path}: not a reference engine, or damaged ({error}). Build it again.")
 
 
 def _tuples(value: object) -> object:
