@@ -126,7 +126,8 @@ def _read_names(path: Path) -> None:
 
 
 def _read_threshold(path: Path) -> None:
-    read_threshold(path.with_name("input.xml"), "0" * 64)
+    path.with_name("input.xml").touch()
+    read_threshold(path.with_name("input.xml"))
 
 
 def _read_image(path: Path) -> None:

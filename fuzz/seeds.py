@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import io
 import json
 import pickle
@@ -176,7 +177,7 @@ def infos() -> list[bytes]:
 
 def thresholds() -> list[bytes]:
     values = {"similarity": 0.6, "false_matches": 0.001, "interval": [0.0005, 0.002], "found": 0.9, "pairs": [900, 30]}
-    return [json.dumps({**values, "data_set": "x", "fingerprint": "0" * 64}).encode()]
+    return [json.dumps({**values, "data_set": "x", "engine_sha256": hashlib.sha256().hexdigest()}).encode()]
 
 
 def _store_job(folder: Path, *, finished: bool) -> Path:

@@ -32,8 +32,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def store_threshold(similarity: float, fingerprint: str | None = None) -> None:
-    Threshold(similarity, 0.001, (0.0, 0.01), 0.9, (1000, 10)).save("e.npz", "Market-1501", fingerprint)
+def store_threshold(similarity: float) -> None:
+    Threshold(similarity, 0.001, (0.0, 0.01), 0.9, (1000, 10)).save("e.npz", "Market-1501")
 
 
 def cosine(one: tuple[int, ...], other: tuple[int, ...]) -> float:
@@ -78,11 +78,12 @@ def test_without_a_threshold_it_is_said(run: Run, place: Path) -> None:
     assert "same person" not in table
 
 
-def test_the_threshold_of_another_network_is_not_used(run: Run, place: Path) -> None:
-    store_threshold(0.9, "another")
+def test_the_threshold_of_another_engine_is_not_used(run: Run, place: Path) -> None:
+    store_threshold(0.9)
+    Path("e.npz").write_text("colours in int8")  # the same network in another precision
     done = run("match", "query/red.png", "gallery", "--engine", "e.npz", "--json")
     assert done.code == 0
-    assert "note: e.threshold.json: the threshold of another network is not used; find it again" in done.err
+    assert "note: e.threshold.json: the threshold of another engine is not used; find it again" in done.err
     assert json.loads(done.out)["threshold"] is None
 
 
@@ -106,7 +107,7 @@ def test_a_damaged_threshold_is_refused(text: str, place: Path) -> None:
     kind, _, value = text.partition("SIMILARITY ")
     path.write_text(kind or (path.read_text().replace("0.9,", f"{value.replace('nan', 'NaN')},", 1) if value else text))
     with pytest.raises(fastrt.EvaluationError, match=r"^e\.threshold\.json: cannot be read; expected a threshold of"):
-        read_threshold("e.npz", None)
+        read_threshold("e.npz")
 
 
 @pytest.mark.skipif(not hasattr(os, "symlink"), reason="needs links")

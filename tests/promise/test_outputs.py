@@ -79,7 +79,7 @@ WRITERS: dict[str, Callable[[Small, Path], object]] = {
     "rows.npy": lambda small, path: save_embeddings(
         Embedded(np.ones((1, 512), np.float32), (Path("a"),), ()), path, fastrt.describe(small.engine)
     ),
-    "e.threshold.json": lambda _, path: Threshold(0.5, 0.1, (0, 1), 1, (1, 1)).save(path.parent / "e", "x", None),
+    "e.threshold.json": lambda _, path: Threshold(0.5, 0.1, (0, 1), 1, (1, 1)).save(path.parent / "e.xml", "x"),
 }
 
 
@@ -94,6 +94,7 @@ def test_a_full_disk_is_named_with_the_path_that_was_asked_for(
         table = fastrt.calibrate(small.network, CROPS)
         monkeypatch.setitem(WRITERS, name, lambda _, path: table.save(path))
     monkeypatch.setattr("fastrt.targets.openvino.target.ov.save_model", fail)
+    monkeypatch.setattr("fastrt.evaluation.threshold.hash_file", lambda _: 64 * "0")  # there is no e.xml
     with monkeypatch.context() as context:
         _fill_disk(context)
         with pytest.raises(fastrt.OutputError) as caught:

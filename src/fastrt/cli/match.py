@@ -46,7 +46,7 @@ def run(
     if html is not None:
         refuse_inputs([html], [image for image in (*queries, *images) if image.suffix == html.suffix])
     with load(engine, device, batch=batch, mode="throughput") as session:
-        stored = read_threshold(engine, session.info.fingerprint)
+        stored = read_threshold(engine)
         threshold = None if stored is None else stored.similarity
         with progress_bar(rate="images") as progress:
             task = progress.add_task("embedding", total=len(queries) + len(images))

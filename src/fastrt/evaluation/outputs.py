@@ -70,5 +70,5 @@ def write_outputs(
         if report is not None:
             files["report"] = stack.enter_context(report_written(report, scores, data_set, info, engine))
         if threshold is not None:
-            files["threshold_file"] = threshold.save(engine, data_set.name, info.fingerprint)
+            files["threshold_file"] = threshold.save(engine, data_set.name)
     return files

@@ -13,7 +13,7 @@ from pydantic import FiniteFloat, TypeAdapter
 
 from fastrt.errors import EvaluationError
 from fastrt.evaluation.pairs import Pairs
-from fastrt.files import written_whole
+from fastrt.files import hash_file, written_whole
 
 logger = logging.getLogger("fastrt")
 
@@ -47,15 +47,15 @@ class Threshold:
             f" {self.found:.1%} of the pairs of one person found"
         )
 
-    def save(self, engine: str | os.PathLike[str], data_set: str, fingerprint: str | None) -> Path:
+    def save(self, engine: str | os.PathLike[str], data_set: str) -> Path:
         """Write the threshold beside an engine, as ``.threshold.json`` with the data set's name. Returns the path.
 
         Raises:
             OutputError: the file cannot be written.
         """
         path = place_threshold(engine)
-        content = {**asdict(self), "data_set": data_set, "fingerprint": fingerprint}
         with written_whole(path) as temporary:
+            content = {**asdict(self), "data_set": data_set, "engine_sha256": hash_file(Path(engine))}
             temporary.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
         return path
 
@@ -65,24 +65,24 @@ def place_threshold(engine: str | os.PathLike[str]) -> Path:
     return Path(engine).with_suffix(".threshold.json")
 
 
-def read_threshold(engine: str | os.PathLike[str], fingerprint: str | None) -> Threshold | None:
+def read_threshold(engine: str | os.PathLike[str]) -> Threshold | None:
     """Read the threshold stored beside an engine.
+
+    A threshold of another engine, also of the same network in another precision, is logged as a warning.
 
     Args:
         engine: the engine file.
-        fingerprint: fingerprint of the engine's network. The threshold of another network is logged as a warning.
 
     Returns:
-        The threshold, or None if there is none for this network.
+        The threshold, or None if there is none of this engine.
 
     Raises:
-        EvaluationError: the file is damaged.
+        EvaluationError: the file is damaged, or the engine cannot be read.
     """
     path = place_threshold(engine)
     try:
         content = json.loads(path.read_text("utf-8"))
-        owner = content.pop("fingerprint")
-        content.pop("data_set")
+        owner = content.get("engine_sha256")
         threshold = TypeAdapter(Threshold).validate_python(content)
     except FileNotFoundError:
         return None
@@ -91,8 +91,14 @@ def read_threshold(engine: str | os.PathLike[str], fingerprint: str | None) -> T
             f"{path}: cannot be read; expected a threshold of fastrt evaluate --false-matches."
             " Find it again, or move the file."
         ) from None
-    if owner != fingerprint:
-        logger.warning("%s: the threshold of another network is not used; find it again", path)
+    try:
+        mine = hash_file(Path(engine))
+    except OSError as error:
+        raise EvaluationError(
+            f"{engine}: cannot be read ({error.strerror}); expected an engine. Check the path."
+        ) from None
+    if owner != mine:
+        logger.warning("%s: the threshold of another engine is not used; find it again", path)
         return None
     return threshold
 
