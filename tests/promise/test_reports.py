@@ -45,6 +45,9 @@ def _files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+OLDER = {"similarity": 0.5, "false_matches": 0.1, "interval": [0.0, 0.2], "found": 0.9, "pairs": [10, 10]}
+
+
 @pytest.fixture
 def engine(small: Small, tmp_path: Path) -> Path:
     """An engine in a folder of its own, with a threshold that somebody found before."""
@@ -52,7 +55,7 @@ def engine(small: Small, tmp_path: Path) -> Path:
     folder.mkdir()
     for path in small.engine.parent.glob("small.*"):
         (folder / path.name).write_bytes(path.read_bytes())
-    (folder / "small.threshold.json").write_text("an older threshold")
+    (folder / "small.threshold.json").write_text(json.dumps(OLDER))
     return folder / "small.xml"
 
 

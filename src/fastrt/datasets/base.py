@@ -126,6 +126,51 @@ def read_folder(name: str, folder: Path) -> list[LabelledImage]:
     return images
 
 
+class Listing:
+    """The image files of a list: each has one identity and one camera, and stands once in each role.
+
+    A query may also stand in the gallery, where it is junk.
+    """
+
+    def __init__(self, source: Path) -> None:
+        self._source = source
+        self._first: dict[object, tuple[str, tuple[object, object]]] = {}
+        self._seen: set[tuple[object, str]] = set()
+        self._repeated = 0
+
+    def is_new(self, path: Path, identity: object, camera: object, where: str, role: str = "") -> bool:
+        """Return whether the file, by whatever name, has not yet stood in this role; ``where`` is its line.
+
+        Raises:
+            EvaluationError: it has another identity or another camera in an earlier line.
+        """
+        key = _identify(path)
+        first, labels = self._first.setdefault(key, (where, (identity, camera)))
+        if labels != (identity, camera):
+            raise EvaluationError(
+                f"{self._source}, {where}: {path} has identity {identity} and camera {camera}; expected"
+                f" {labels[0]} and {labels[1]}, as the same file in {first}. Correct one of the two lines."
+            )
+        is_new = (key, role) not in self._seen
+        self._seen.add((key, role))
+        self._repeated += not is_new
+        return is_new
+
+    def report(self) -> None:
+        """Log the lines that repeat a file as a warning."""
+        if self._repeated:
+            logger.warning("%s: left out %d lines that repeat an image", self._source, self._repeated)
+
+
+def _identify(path: Path) -> object:
+    """Return what links and other spellings of a path have in common."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError):  # a missing file, which is named when it is read
+        return os.path.realpath(path)
+    return status.st_dev, status.st_ino
+
+
 def whole_number(text: str) -> int:
     """Read decimal digits, and nothing else. Raises ValueError; `int` also accepts spaces, signs and underscores."""
     if not (text.isascii() and text.isdigit()):
@@ -150,13 +195,20 @@ def read_lines(path: Path) -> list[str]:
 def read_list(path: Path, parse: Callable[[str], LabelledImage], expected: str) -> list[LabelledImage]:
     """Read an image from each line of a text file; ``expected`` describes a line in the message.
 
+    Lines that repeat an image are left out with a warning.
+
     Raises:
-        EvaluationError: the file cannot be read, or ``parse`` raises ValueError or LookupError for a line.
+        EvaluationError: the file cannot be read, an image has two identities or two cameras, or ``parse`` raises
+            ValueError or LookupError for a line.
     """
     images = []
+    listing = Listing(path)
     for line in read_lines(path):
         try:
-            images.append(parse(line))
-        except (ValueError, LookupError):  # noqa: PERF203  # the message names the line
+            image = parse(line)
+        except (ValueError, LookupError):
             raise EvaluationError(f"{path}: line {line!r}; expected {expected}. Restore the list.") from None
+        if listing.is_new(image.path, image.pid, image.camid, f"line {line!r}"):
+            images.append(image)
+    listing.report()
     return images

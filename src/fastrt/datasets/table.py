@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from fastrt.datasets.base import DataSet, LabelledImage, Root, make_data_set
+from fastrt.datasets.base import DataSet, LabelledImage, Listing, Root, make_data_set
 from fastrt.errors import EvaluationError
 
 logger = logging.getLogger("fastrt")
@@ -28,29 +28,35 @@ def read_data_set(path: Root) -> DataSet:
     Args:
         path: the file. Its paths are relative to its folder, identities and cameras are any text, and a role is
             ``query`` or ``gallery``. Spaces around cells and empty lines are ignored, and so are other columns. Images
-            of identity -1 are junk and are left out, as in Market-1501, with a warning.
+            of identity -1 are junk and are left out, as in Market-1501, with a warning. So are lines that repeat a file
+            in its role; a query may also stand in the gallery.
 
     Raises:
         EvaluationError: the file cannot be read, lacks a column or has it twice, or a cell is missing or wrong; the
-            line and the column are named.
+            line and the column are named. Or a file, by whatever spelling of its path, has two identities or cameras.
     """
     path = Path(path)
     images: dict[str, list[LabelledImage]] = {role: [] for role in ROLES}
     numbers: dict[str, dict[str, int]] = {"identity": {}, "camera": {}}
+    listing = Listing(path)
     junk = 0
-    for row in _read_rows(path):
+    for line, row in _read_rows(path):
+        file = path.parent / row["path"]
+        if not listing.is_new(file, row["identity"], row["camera"], line, row["role"]):
+            continue
         if row["identity"] == JUNK:
             junk += 1
             continue
         pid, camid = (numbers[key].setdefault(row[key], len(numbers[key])) for key in ("identity", "camera"))
-        images[row["role"]].append(LabelledImage(path.parent / row["path"], pid, camid))
+        images[row["role"]].append(LabelledImage(file, pid, camid))
+    listing.report()
     if junk:
         logger.warning("%s: left out %d images of identity %s, which are junk", path, junk, JUNK)
     return make_data_set(path.stem, images["query"], images["gallery"], None)
 
 
-def _read_rows(path: Path) -> Iterator[dict[str, str]]:
-    """Yield the cells of each line by column, checked."""
+def _read_rows(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield each line's place, and its cells by column, checked."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file)
@@ -65,7 +71,8 @@ def _read_rows(path: Path) -> Iterator[dict[str, str]]:
             for cells in reader:
                 if not any(map(str.strip, cells)):
                     continue
-                where = f"{path}, line {reader.line_num}"
+                line = f"line {reader.line_num}"
+                where = f"{path}, {line}"
                 if len(cells) != len(names):
                     raise EvaluationError(
                         f"{where}: {len(cells)} cells; expected {len(names)}, one for each column."
@@ -73,7 +80,7 @@ def _read_rows(path: Path) -> Iterator[dict[str, str]]:
                     )
                 row = {name: cell.strip() for name, cell in zip(names, cells, strict=True) if name in COLUMNS}
                 _check_row(row, where)
-                yield row
+                yield line, row
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise EvaluationError(f"{path}: cannot be read ({error}); expected a UTF-8 .csv. Check the file.") from None
 

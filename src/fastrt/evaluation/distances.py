@@ -1,6 +1,7 @@
 """Distances between embeddings, computed in blocks of queries to bound memory. Smaller is nearer.
 
-All functions raise `EvaluationError`, which names the rows, if embeddings are not finite. Distances are finite then.
+All functions raise `EvaluationError`, which names the rows, if embeddings are not finite real numbers. Distances are
+finite then.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Literal
 import numpy as np
 
 from fastrt.arrays import Array
+from fastrt.evaluation.arguments import check_choice
 from fastrt.evaluation.finite import Blocks, check_embeddings
 from fastrt.similarity import normalize_rows
 
@@ -57,6 +59,7 @@ METRICS: dict[Metric, Callable[[Array, Array], Array]] = {
 
 def distance_blocks(queries: Array, gallery: Array, metric: Metric = "cosine") -> Blocks:
     """Compute distances in blocks: the index of the first query, and ``(rows, g)``."""
+    check_choice("distances: metric", metric, tuple(METRICS))
     queries, gallery = check_embeddings(queries, gallery)
     if metric == "cosine":  # normalised once, not in every block
         queries, gallery = normalize_rows(queries), normalize_rows(gallery)

@@ -11,6 +11,7 @@ from fastrt.datasets.base import DataSet, LabelledImage
 from fastrt.engine.session import Session
 from fastrt.engine.stream import was_read
 from fastrt.errors import EvaluationError
+from fastrt.evaluation.arguments import check_choice
 from fastrt.evaluation.distances import METRICS, Metric, distance_blocks
 from fastrt.evaluation.expansion import expand_queries
 from fastrt.evaluation.finite import check_rows, refuse_rows
@@ -73,11 +74,9 @@ def evaluate(
         EvaluationError: an image cannot be read, an embedding is not finite, no query has a true match, or the settings
             need an engine built with ``normalize=False``.
     """
-    if metric not in METRICS or reranking not in (None, *RERANKINGS):
-        raise EvaluationError(
-            f"evaluate: metric {metric}, re-ranking {reranking}; expected {' or '.join(METRICS)},"
-            f" with {', '.join(RERANKINGS)} or none. Choose one of them."
-        )
+    check_choice("evaluate: metric", metric, tuple(METRICS))
+    if reranking is not None:
+        check_choice("evaluate: re-ranking", reranking, RERANKINGS)
     asked = {"euclidean": metric == "euclidean", "query expansion": expand, "flip": flip}
     if session.info.normalized and any(asked.values()):
         what = next(name for name, is_asked in asked.items() if is_asked)

@@ -11,6 +11,8 @@ import numpy as np
 from fastrt.arrays import Array
 from fastrt.datasets.base import LabelledImage
 from fastrt.errors import EvaluationError
+from fastrt.evaluation.arguments import check_numbers
+from fastrt.evaluation.finite import check_some
 
 
 class Labels(NamedTuple):
@@ -51,40 +53,55 @@ def group_images(pids: Array) -> dict[int, Array]:
     return {int(value): part for value, part in zip(values, np.split(order, starts[1:]), strict=True)}
 
 
-def check_labels(labels: Labels) -> None:
-    """Check that a query has a true match: an image of its identity from another camera.
+def read_labels(labels: Labels) -> Labels:
+    """Return labels, any sequences of whole numbers, as int64.
 
     Raises:
-        EvaluationError: no query has one, or the arrays are empty, or not whole numbers, one per image.
+        EvaluationError: a sequence is empty, or not of whole numbers, one per image.
     """
+    labels = Labels(*(_read(name, values) for name, values in labels._asdict().items()))
     sizes = [len(array) for array in labels]
     if sizes[:2] != sizes[2:]:
         raise EvaluationError(
             f"rank: {sizes[0]} queries have {sizes[2]} cameras, and {sizes[1]} gallery images {sizes[3]};"
             " expected one per image. Check the arrays."
         )
-    if not (sizes[0] and sizes[1]):
-        raise EvaluationError(
-            f"rank: {sizes[0]} queries and {sizes[1]} gallery images; expected some of both. Check the data set."
-        )
-    for name, array in labels._asdict().items():
-        if array.dtype.kind not in "iuf" or (np.mod(array, 1) != 0).any():
-            raise EvaluationError(f"rank: {name} are not all whole numbers; expected integers. Number them from 0.")
+    check_some(labels.query_pids, labels.gallery_pids)
+    return labels
+
+
+def _read(name: str, values: Array) -> Array:
+    array = check_numbers(name, values, 1)
+    with np.errstate(invalid="ignore"):  # NaN and infinity become numbers that differ from them
+        whole = array.astype(np.int64)
+    if (whole != array).any():
+        raise EvaluationError(f"rank: {name} are not all whole numbers; expected integers. Number them from 0.")
+    return whole
+
+
+def check_labels(labels: Labels) -> Labels:
+    """Return labels as `read_labels` does, if a query has a true match: an image of its identity from another camera.
+
+    Raises:
+        EvaluationError: no query has one, or as `read_labels`.
+    """
+    labels = read_labels(labels)
+    size = len(labels.query_pids)
     groups = group_images(labels.gallery_pids)
     own = 0
     for pid, camid in zip(labels.query_pids, labels.query_camids, strict=True):
         same = groups.get(int(pid))
         if same is not None and (labels.gallery_camids[same] != camid).any():
-            return
+            return labels
         own += same is not None
     if own:
-        others = f", and {sizes[0] - own} match none" if own < sizes[0] else ""
+        others = f", and {size - own} match none" if own < size else ""
         raise EvaluationError(
-            f"rank: no true match: {own} of {sizes[0]} queries match only images of their own camera{others};"
+            f"rank: no true match: {own} of {size} queries match only images of their own camera{others};"
             " expected a query with a match of another camera. Check the cameras: matches of the same one do not count."
         )
     raise EvaluationError(
-        f"rank: no true match: the gallery has no image of the identities of the {sizes[0]} queries; expected a query"
+        f"rank: no true match: the gallery has no image of the identities of the {size} queries; expected a query"
         " with a match of another camera. Check the identities."
     )
 

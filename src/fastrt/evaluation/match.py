@@ -12,7 +12,7 @@ import numpy as np
 from fastrt.arrays import Array
 from fastrt.engine.session import Session
 from fastrt.engine.stream import check_any, list_paths, stream_embeddings
-from fastrt.errors import EvaluationError
+from fastrt.evaluation.arguments import check_real, check_whole
 from fastrt.similarity import normalize_rows
 
 DECIMALS = 6
@@ -86,11 +86,11 @@ def match(
 
     Raises:
         ImageError: no query, or no gallery image, could be read.
-        EvaluationError: ``top`` is less than 1.
+        EvaluationError: ``top`` is no whole number of at least 1, or ``threshold`` no finite number.
         EngineError: the session is closed, or the runtime failed.
     """
-    if top < 1:
-        raise EvaluationError(f"match: top {top}; expected at least 1. Ask for more images.")
+    top = check_whole("match: top", top, 1)
+    threshold = None if threshold is None else check_real("match: threshold", threshold)
     queries, images = list_paths(query), list_paths(gallery)
     asked = session.embed_files(queries, advance)
     unreadable = dict(asked.unreadable)

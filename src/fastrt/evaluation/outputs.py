@@ -10,8 +10,7 @@ from fastrt.evaluation.evaluate import Scores
 from fastrt.evaluation.labels import check_labels, count_pairs, number_labels
 from fastrt.evaluation.report import check_report, report_written
 from fastrt.evaluation.roc import check_curve
-from fastrt.evaluation.threshold import Threshold, check_pairs, check_rate, place_threshold
-from fastrt.files import check_place
+from fastrt.evaluation.threshold import Threshold, check_pairs, check_rate, check_stored
 from fastrt.targets.engine_info import EngineInfo
 
 
@@ -43,7 +42,7 @@ def check_outputs(
         check_curve(*pairs)
     if false_matches is not None:
         check_pairs(false_matches, *pairs)
-        check_place(place_threshold(engine))
+        check_stored(engine)
 
 
 def write_outputs(

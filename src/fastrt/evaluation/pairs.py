@@ -11,14 +11,17 @@ from functools import cached_property
 import numpy as np
 
 from fastrt.arrays import Array
+from fastrt.evaluation.arguments import as_float, check_numbers, check_whole
 from fastrt.evaluation.finite import Blocks, check_distances
+from fastrt.evaluation.labels import Labels, read_labels
 
 
 class Pairs:
     """Distances of pairs without junk: gallery images with the query's identity and camera.
 
     Distances of one identity are stored. Distances of two identities are recomputed in blocks by each method. Queries
-    without a true match are ignored. Methods raise `EvaluationError` if a distance is not finite.
+    without a true match are ignored. Methods raise `EvaluationError` if a distance is not finite, or if the blocks
+    do not have each query once.
 
     >>> distances = np.array([[0.1, 0.6, 0.5, 0.7]])  # two images of the query's person, and two of another
     >>> who = np.array([7]), np.array([7, 7, 8, 8]), np.array([0]), np.array([1, 2, 1, 2])
@@ -46,10 +49,14 @@ class Pairs:
             gallery_pids: identities of the gallery, ``(g,)`` integers.
             query_camids: cameras of the queries, ``(q,)`` integers.
             gallery_camids: cameras of the gallery, ``(g,)`` integers.
+
+        Raises:
+            EvaluationError: identities or cameras are not whole numbers, one per image.
         """
+        labels = read_labels(Labels(query_pids, gallery_pids, query_camids, gallery_camids))
         self._blocks = blocks
-        self._query = query_pids, query_camids
-        self._gallery = gallery_pids, gallery_camids
+        self._query = labels.query_pids, labels.query_camids
+        self._gallery = labels.gallery_pids, labels.gallery_camids
 
     @property
     def same(self) -> Array:
@@ -75,6 +82,7 @@ class Pairs:
         Args:
             bounds: ``(n,)`` distances.
         """
+        bounds = as_float(check_numbers("bounds", bounds, 1))
         counts = np.zeros((2, len(bounds)), np.int64)
         for values in self._all_different():
             values.sort()
@@ -83,6 +91,7 @@ class Pairs:
 
     def nearest_different(self, count: int) -> Array:
         """Return the ``count`` smallest distances of pairs of two identities, ascending, or all if there are fewer."""
+        count = check_whole("pairs: count", count, 1)
         held: Array = np.empty(0, np.float32)
         for values in self._all_different():
             near = values[values < held.max()] if len(held) == count else values
@@ -99,7 +108,7 @@ class Pairs:
     def _passing(self) -> Iterator[tuple[Array, Array, Array]]:
         """Yield blocks of distances, a mask of pairs of one identity, and a mask of pairs that are not of two."""
         pids, camids = self._gallery
-        for start, distances in check_distances(self._blocks()):
+        for start, distances in check_distances(self._blocks(), len(self._query[0]), len(pids)):
             query_pids, query_camids = (array[start : start + len(distances), None] for array in self._query)
             alike = query_pids == pids
             same = alike & (query_camids != camids)

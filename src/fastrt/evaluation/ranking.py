@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastrt.arrays import Array
-from fastrt.errors import EvaluationError
+from fastrt.evaluation.arguments import check_whole
 from fastrt.evaluation.finite import Blocks, check_distances
 from fastrt.evaluation.labels import Labels, check_labels, group_images
 
@@ -62,29 +62,25 @@ def rank(
         gallery_pids: identities of the gallery, ``(g,)`` integers.
         query_camids: cameras of the queries, ``(q,)`` integers.
         gallery_camids: cameras of the gallery, ``(g,)`` integers.
-        max_rank: length of the CMC, at most the size of the gallery.
+        max_rank: length of the CMC, at least 1, at most the size of the gallery.
 
     Raises:
-        EvaluationError: no query has a true match, a distance is not finite, or the arrays do not fit each other.
+        EvaluationError: no query has a true match, a distance is not finite, the arrays do not fit each other, or the
+            blocks do not have each query once.
 
     >>> distances = np.array([[0.1, 0.2, 0.3, 0.4]])  # junk, a stranger, two matches
     >>> result = rank([(0, distances)], np.array([7]), np.array([7, 8, 7, 7]), np.array([0]), np.array([0, 0, 1, 2]))
     >>> result.cmc.tolist(), round(result.mAP, 3), round(result.mINP, 3)
     ([0.0, 1.0, 1.0, 1.0], 0.583, 0.667)
     """
-    check_labels(Labels(query_pids, gallery_pids, query_camids, gallery_camids))
-    max_rank = min(max_rank, len(gallery_pids))
+    labels = check_labels(Labels(query_pids, gallery_pids, query_camids, gallery_camids))
+    query_pids, gallery_pids, query_camids, gallery_camids = labels
+    max_rank = min(check_whole("rank: max_rank", max_rank, 1), len(gallery_pids))
     groups = group_images(gallery_pids)
     precision = np.full(len(query_pids), np.nan)
     penalty = np.full(len(query_pids), np.nan)
-    firsts, ranked = [], 0
-    for start, distances in check_distances(blocks):
-        if distances.shape[1] != len(gallery_pids):
-            raise EvaluationError(
-                f"rank: distances to {distances.shape[1]} images; expected {len(gallery_pids)}, the number of gallery"
-                " identities. Check the arrays."
-            )
-        ranked += len(distances)
+    firsts = []
+    for start, distances in check_distances(blocks, len(query_pids), len(gallery_pids)):
         for i, row in enumerate(distances, start):
             same = groups.get(int(query_pids[i]), np.empty(0, np.intp))
             junk = gallery_camids[same] == query_camids[i]
@@ -94,11 +90,6 @@ def rank(
             firsts.append(places[0])
             precision[i] = (np.arange(1, len(places) + 1) / places).mean()
             penalty[i] = len(places) / places[-1]
-    if ranked != len(query_pids):
-        raise EvaluationError(
-            f"rank: distances of {ranked} queries; expected {len(query_pids)}, the number of query identities."
-            " Check the arrays."
-        )
     found = np.bincount(np.minimum(firsts, max_rank + 1), minlength=max_rank + 2)
     cmc = np.cumsum(found[1 : max_rank + 1]) / len(firsts)
     return Ranking(cmc, float(np.nanmean(precision)), float(np.nanmean(penalty)), precision, len(firsts))

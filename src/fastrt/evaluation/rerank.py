@@ -16,8 +16,9 @@ from typing import Literal, get_args
 import numpy as np
 
 from fastrt.arrays import Array
+from fastrt.evaluation.arguments import check_choice, check_real, check_whole
 from fastrt.evaluation.distances import METRICS, Metric, euclidean_distances
-from fastrt.evaluation.finite import check_embeddings
+from fastrt.evaluation.finite import check_embeddings, check_some
 from fastrt.evaluation.neighbours import find_nearest
 from fastrt.similarity import normalize_rows
 
@@ -42,17 +43,23 @@ def rerank(
         gallery: ``(g, D)``.
         method: ``fastreid`` or ``zhong``.
         metric: of the original distances.
-        k1: number of neighbours.
+        k1: number of neighbours, at least 1.
         k2: number of neighbours for local query expansion; 1 for none.
-        weight: of the original distance; the Jaccard distance has the rest.
+        weight: of the original distance, 0 to 1; the Jaccard distance has the rest.
 
     Returns:
         ``(q, g)``, smaller is nearer.
 
     Raises:
-        EvaluationError: an embedding is not finite; the rows are named.
+        EvaluationError: an embedding is not finite; the rows are named. Or there is no query, no gallery image, or no
+            such method.
     """
+    check_choice("rerank: method", method, RERANKINGS)
+    check_choice("rerank: metric", metric, tuple(METRICS))
+    k1, k2 = check_whole("rerank: k1", k1, 1), check_whole("rerank: k2", k2, 1)
+    weight = check_real("rerank: weight", weight, 0, 1)
     queries, gallery = check_embeddings(queries, gallery)
+    check_some(queries, gallery)
     rows = np.concatenate([queries, gallery])
     near = _fastreid(rows, metric, k1) if method == "fastreid" else _zhong(rows, metric, k1)
     encoded = _encode(near, k1)

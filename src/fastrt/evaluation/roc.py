@@ -14,6 +14,7 @@ import numpy as np
 
 from fastrt.arrays import Array
 from fastrt.errors import EvaluationError
+from fastrt.evaluation.arguments import check_numbers, check_whole
 from fastrt.evaluation.pairs import Pairs
 
 RATES = (1e-4, 1e-3, 1e-2)
@@ -24,7 +25,7 @@ def true_positive_rates(pairs: Pairs, rates: Sequence[float] = RATES) -> list[fl
 
     Args:
         pairs: pairs of a data set.
-        rates: false positive rates.
+        rates: false positive rates, 0 to 1.
 
     Raises:
         EvaluationError: there is no pair of one identity, or none of two identities.
@@ -34,9 +35,12 @@ def true_positive_rates(pairs: Pairs, rates: Sequence[float] = RATES) -> list[fl
     >>> true_positive_rates(Pairs(lambda: [(0, distances)], *who), [0.0, 0.3])
     [0.0, 0.75]
     """
+    wanted = check_numbers("roc: rates", rates, 1)
+    if not ((wanted >= 0) & (wanted <= 1)).all():
+        raise EvaluationError(f"roc: rates {list(rates)}; expected fractions from 0 to 1. Correct them.")
     check_curve(len(pairs.same), pairs.different)
     false_positive, true_positive = _curve(pairs)
-    return [float(true_positive[np.argmin(np.abs(false_positive - rate))]) for rate in rates]
+    return [float(true_positive[np.argmin(np.abs(false_positive - rate))]) for rate in wanted]
 
 
 def verification_curve(pairs: Pairs, points: int = 300) -> tuple[Array, Array]:
@@ -50,6 +54,7 @@ def verification_curve(pairs: Pairs, points: int = 300) -> tuple[Array, Array]:
         Fractions of pairs of two identities and of pairs of one identity within each threshold, ascending. Raises as
         `true_positive_rates` does.
     """
+    points = check_whole("roc: points", points, 1)
     check_curve(len(pairs.same), pairs.different)
     bounds = np.unique(np.quantile(pairs.same, np.linspace(0, 1, points), method="nearest"))
     _, not_farther = pairs.count_different(bounds)

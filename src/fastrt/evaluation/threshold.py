@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 from pydantic import FiniteFloat, TypeAdapter
 
-from fastrt.errors import EvaluationError
+from fastrt.errors import EvaluationError, OutputError
+from fastrt.evaluation.arguments import check_real, check_whole
 from fastrt.evaluation.pairs import Pairs
-from fastrt.files import hash_file, written_whole
+from fastrt.files import check_place, hash_file, written_whole
 
 logger = logging.getLogger("fastrt")
 
@@ -51,9 +52,9 @@ class Threshold:
         """Write the threshold beside an engine, as ``.threshold.json`` with the data set's name. Returns the path.
 
         Raises:
-            OutputError: the file cannot be written.
+            OutputError: the file cannot be written, or another file has its name.
         """
-        path = place_threshold(engine)
+        path = check_stored(engine)
         with written_whole(path) as temporary:
             content = {**asdict(self), "data_set": data_set, "engine_sha256": hash_file(Path(engine))}
             temporary.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
@@ -63,6 +64,35 @@ class Threshold:
 def place_threshold(engine: str | os.PathLike[str]) -> Path:
     """Return the path of an engine's stored threshold."""
     return Path(engine).with_suffix(".threshold.json")
+
+
+def check_stored(engine: str | os.PathLike[str]) -> Path:
+    """Return the path of an engine's stored threshold, if one can be written there.
+
+    Raises:
+        OutputError: it cannot be written, or a file of that name is not a threshold: nobody asked to replace it.
+    """
+    path = place_threshold(engine)
+    check_place(path)
+    try:
+        _parse(path)
+    except FileNotFoundError:
+        pass
+    except UNREADABLE:
+        raise OutputError(
+            f"{path}: is not a threshold of fastrt evaluate; expected no other file of that name. Move it."
+        ) from None
+    return path
+
+
+UNREADABLE = (OSError, ValueError, RecursionError, AttributeError, KeyError, TypeError)
+"""What `_parse` raises for a file that is not a threshold."""
+
+
+def _parse(path: Path) -> tuple[Threshold, object]:
+    """Read a threshold, and the SHA-256 of its engine."""
+    content = json.loads(path.read_text("utf-8"))
+    return TypeAdapter(Threshold).validate_python(content), content.get("engine_sha256")
 
 
 def read_threshold(engine: str | os.PathLike[str]) -> Threshold | None:
@@ -81,12 +111,10 @@ def read_threshold(engine: str | os.PathLike[str]) -> Threshold | None:
     """
     path = place_threshold(engine)
     try:
-        content = json.loads(path.read_text("utf-8"))
-        owner = content.get("engine_sha256")
-        threshold = TypeAdapter(Threshold).validate_python(content)
+        threshold, owner = _parse(path)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, RecursionError, AttributeError, KeyError, TypeError):
+    except UNREADABLE:
         raise EvaluationError(
             f"{path}: cannot be read; expected a threshold of fastrt evaluate --false-matches."
             " Find it again, or move the file."
@@ -135,6 +163,7 @@ def find_threshold(pairs: Pairs, false_matches: float = 1e-3) -> Threshold:
 
 def check_rate(false_matches: float) -> None:
     """Raise `EvaluationError` unless the fraction of false matches is above 0 and below 1."""
+    check_real("false matches", false_matches)
     if not 0 < false_matches < 1:
         raise EvaluationError(
             f"false matches: {false_matches}; expected a fraction above 0 and below 1. Give 0.001, for example."
@@ -158,6 +187,8 @@ def wilson_interval(count: int, total: int) -> tuple[float, float]:
     >>> tuple(round(bound, 4) for bound in wilson_interval(10, 100))
     (0.0552, 0.1744)
     """
+    total = check_whole("interval: total", total, 1)
+    count = int(check_real("interval: count", count, 0, total))
     part, square = count / total, SIGMAS**2
     middle = (part + square / (2 * total)) / (1 + square / total)
     spread = SIGMAS / (1 + square / total) * np.sqrt(part * (1 - part) / total + square / (4 * total**2))

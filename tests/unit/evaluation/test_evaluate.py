@@ -57,7 +57,7 @@ def test_settings_that_need_raw_embeddings_are_refused_without(small: Small, peo
         for asked in ({"metric": "euclidean"}, {"flip": True}, {"expand": True}):
             with pytest.raises(fastrt.EvaluationError, match=r"Build an engine with --raw"):
                 fastrt.evaluate(session, people, **asked)
-        with pytest.raises(fastrt.EvaluationError, match="evaluate: metric manhattan"):
+        with pytest.raises(fastrt.EvaluationError, match="evaluate: metric 'manhattan'; expected cosine or euclidean"):
             fastrt.evaluate(session, people, metric="manhattan")  # type: ignore[arg-type]
     fastrt.build(small.network, tmp_path / "raw.xml", normalize=False)
     with fastrt.load(tmp_path / "raw.xml") as session:
