@@ -8,6 +8,7 @@ import re
 import tracemalloc
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -238,3 +239,28 @@ def test_python_finds_the_same(place: Path) -> None:
         ("gallery/3.png", True),
         ("gallery/5.png", True),
     ]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"top": 1.5}, "match: top 1.5; expected at least 1, a whole number"),
+        ({"top": "5"}, "match: top '5'"),
+        ({"top": True}, "match: top True"),
+        ({"threshold": float("nan")}, "match: threshold nan; expected a finite number"),
+        ({"threshold": float("inf")}, "match: threshold inf"),
+        ({"threshold": "0.5"}, "match: threshold '0.5'"),
+    ],
+)
+def test_odd_options_are_refused(options: dict[str, Any], message: str, place: Path) -> None:
+    with open_session() as session, pytest.raises(fastrt.EvaluationError, match=message):
+        fastrt.match(session, ["query/red.png"], ["gallery/1.png"], **options)
+
+
+def test_a_page_that_the_user_names_is_replaced_as_a_whole(run: Run, place: Path) -> None:
+    Path("m.html").write_text(10**6 * "anything")
+    done = run("match", "query/red.png", "gallery", "--engine", "e.npz", "--html", "m.html")
+    assert done.code == 0, done.err
+    assert Path("m.html").read_text().startswith("<!doctype html>")
+    assert "anything" not in Path("m.html").read_text()
+    assert "an existing file is replaced" in " ".join(run("match", "--help").out.replace("│", " ").split())

@@ -19,6 +19,7 @@ from conftest import Run, Small
 from fastrt.engine import stream
 from fastrt.errors import OutputError
 from fastrt.evaluation.report import plots
+from fastrt.evaluation.threshold import Threshold
 from fastrt.files import check_place
 from fastrt.images.drawing import draw_person
 
@@ -57,6 +58,22 @@ def engine(small: Small, tmp_path: Path) -> Path:
         (folder / path.name).write_bytes(path.read_bytes())
     (folder / "small.threshold.json").write_text(json.dumps(OLDER))
     return folder / "small.xml"
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"similarity": 0.5}', "my notes", "\xff"])
+def test_a_file_in_the_place_of_a_threshold_is_refused_before_the_evaluation(
+    text: str, engine: Path, table: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = engine.parent / "small.threshold.json"
+    place.write_text(text, "latin-1")
+    before = _files(engine.parent)
+    monkeypatch.setattr(stream, "read_resized", None)  # nothing is embedded
+    result = run("evaluate", engine, "--dataset", "csv", "--root", table, "--false-matches", "0.1")
+    assert (result.code, result.out) == (2, "")
+    assert f"error: {place}: is not a threshold of fastrt evaluate; expected no other file of that name" in result.err
+    with pytest.raises(OutputError, match="is not a threshold"):
+        Threshold(0.5, 0.1, (0, 1), 1, (1, 1)).save(engine, "x")
+    assert _files(engine.parent) == before
 
 
 UNWRITABLE = "/proc/report"

@@ -27,7 +27,11 @@ def run(
     top: Annotated[int, typer.Option(min=1, help="Number of gallery images for each query.")] = 5,
     html: Annotated[
         Path | None,
-        typer.Option("--html", help="Output: a page with thumbnails, in one file.", show_default=False),
+        typer.Option(
+            "--html",
+            help="Output: a page with thumbnails, in one file; an existing file is replaced.",
+            show_default=False,
+        ),
     ] = None,
     own_files: Annotated[
         bool, typer.Option("--own-files", help="Also rank a query's own file, if it is in the gallery.")

@@ -167,7 +167,7 @@ def _identify(path: Path) -> object:
     try:
         status = path.stat()
     except (OSError, ValueError):  # a missing file, which is named when it is read
-        return os.path.realpath(path)
+        return os.path.abspath(path)  # noqa: PTH100  # without what Path.absolute leaves: a/../b
     return status.st_dev, status.st_ino
 
 

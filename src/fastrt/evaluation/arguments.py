@@ -34,7 +34,7 @@ def check_numbers(name: str, values: object, dimensions: int) -> Array:
     else:
         return array
     raise EvaluationError(
-        f"{name}: {found}; expected an array of real numbers with {dimensions} axes, without a mask. Convert it."
+        f"{name}: {found}; expected a {dimensions}-D array of real numbers, without a mask. Convert it."
     )
 
 

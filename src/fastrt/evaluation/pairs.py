@@ -11,6 +11,7 @@ from functools import cached_property
 import numpy as np
 
 from fastrt.arrays import Array
+from fastrt.errors import EvaluationError
 from fastrt.evaluation.arguments import as_float, check_numbers, check_whole
 from fastrt.evaluation.finite import Blocks, check_distances
 from fastrt.evaluation.labels import Labels, read_labels
@@ -51,9 +52,14 @@ class Pairs:
             gallery_camids: cameras of the gallery, ``(g,)`` integers.
 
         Raises:
-            EvaluationError: identities or cameras are not whole numbers, one per image.
+            EvaluationError: identities or cameras are not whole numbers, one per image, or ``blocks`` is no function.
         """
         labels = read_labels(Labels(query_pids, gallery_pids, query_camids, gallery_camids))
+        if not callable(blocks):
+            raise EvaluationError(
+                f"pairs: blocks are {type(blocks).__name__}; expected a function that starts a pass over them."
+                " Give lambda: distance_blocks(queries, gallery)."
+            )
         self._blocks = blocks
         self._query = labels.query_pids, labels.query_camids
         self._gallery = labels.gallery_pids, labels.gallery_camids

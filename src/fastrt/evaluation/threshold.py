@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import FiniteFloat, TypeAdapter
 
+from fastrt.arrays import Array
 from fastrt.errors import EvaluationError, OutputError
 from fastrt.evaluation.arguments import check_real, check_whole
 from fastrt.evaluation.pairs import Pairs
@@ -139,7 +140,8 @@ def find_threshold(pairs: Pairs, false_matches: float = 1e-3) -> Threshold:
         false_matches: fraction above 0 and below 1. Memory grows with this fraction of the pairs.
 
     Raises:
-        EvaluationError: there are no pairs of one person, or too few pairs of different people for this fraction.
+        EvaluationError: there are no pairs of one person, or too few pairs of different people for this fraction, or
+            the distances are not those of cosines.
 
     >>> distances = np.concatenate([[0.1, 0.2, 0.7], np.linspace(0.5, 1, 101)])[None]  # three of the query's person
     >>> who = np.array([7]), np.repeat([7, 8], [3, 101]), np.array([0]), np.ones(104, int)
@@ -152,6 +154,7 @@ def find_threshold(pairs: Pairs, false_matches: float = 1e-3) -> Threshold:
     check_pairs(false_matches, len(pairs.same), total)
     allowed = int(np.floor(total * false_matches + 1e-9))
     ordered = 1 - pairs.nearest_different(allowed + 1)
+    _check_cosines(ordered, 1 - pairs.same)
     # Pairs of equal similarity are all accepted or all rejected.
     while allowed and ordered[allowed - 1] == ordered[min(allowed, len(ordered) - 1)]:
         allowed -= 1
@@ -159,6 +162,16 @@ def find_threshold(pairs: Pairs, false_matches: float = 1e-3) -> Threshold:
     found = float((1 - pairs.same >= similarity).mean())
     interval = wilson_interval(allowed, total)
     return Threshold(similarity, allowed / total, interval, found, (total, len(pairs.same)))
+
+
+def _check_cosines(*parts: Array) -> None:
+    """Raise `EvaluationError` unless similarities are cosines, with what rounding adds: euclidean distances are not."""
+    low, high = min(float(part.min()) for part in parts), max(float(part.max()) for part in parts)
+    if low < -1.001 or high > 1.001:
+        raise EvaluationError(
+            f"threshold: distances from {1 - high:g} to {1 - low:g}; expected cosine distances, 0 to 2."
+            " Compute them with cosine_distances."
+        )
 
 
 def check_rate(false_matches: float) -> None:
@@ -175,7 +188,7 @@ def check_pairs(false_matches: float, same: int, different: int) -> None:
     if not same or different * false_matches < 1:
         raise EvaluationError(
             f"threshold: {same} pairs of one person and {different} of two; expected at least 1 and"
-            f" {int(np.ceil(1 / false_matches))} for {false_matches:g} false matches. Use a larger data set."
+            f" {np.ceil(1 / false_matches):.0f} for {false_matches:g} false matches. Use a larger data set."
         )
 
 
