@@ -127,32 +127,31 @@ def read_folder(name: str, folder: Path) -> list[LabelledImage]:
 
 
 class Listing:
-    """The image files of a list: each has one identity and one camera, and stands once in each role.
-
-    A query may also stand in the gallery, where it is junk.
-    """
+    """The image files of a list: each has one identity, and stands once in each role, with one camera."""
 
     def __init__(self, source: Path) -> None:
         self._source = source
-        self._first: dict[object, tuple[str, tuple[object, object]]] = {}
-        self._seen: set[tuple[object, str]] = set()
+        self._identities: dict[str, tuple[str, object]] = {}
+        self._cameras: dict[tuple[str, str], tuple[str, object]] = {}
         self._repeated = 0
 
     def is_new(self, path: Path, identity: object, camera: object, where: str, role: str = "") -> bool:
-        """Return whether the file, by whatever name, has not yet stood in this role; ``where`` is its line.
+        """Return whether the file, in any spelling, has not yet stood in this role; ``where`` is its line.
 
         Raises:
-            EvaluationError: it has another identity or another camera in an earlier line.
+            EvaluationError: it has another identity in an earlier line, or another camera in this role.
         """
-        key = _identify(path)
-        first, labels = self._first.setdefault(key, (where, (identity, camera)))
-        if labels != (identity, camera):
-            raise EvaluationError(
-                f"{self._source}, {where}: {path} has identity {identity} and camera {camera}; expected"
-                f" {labels[0]} and {labels[1]}, as the same file in {first}. Correct one of the two lines."
-            )
-        is_new = (key, role) not in self._seen
-        self._seen.add((key, role))
+        key = os.path.abspath(path)  # noqa: PTH100  # also resolves a/../b
+        is_new = (key, role) not in self._cameras
+        for label, value, (first, expected) in (
+            ("identity", identity, self._identities.setdefault(key, (where, identity))),
+            ("camera", camera, self._cameras.setdefault((key, role), (where, camera))),
+        ):
+            if value != expected:
+                raise EvaluationError(
+                    f"{self._source}, {where}: {path} has {label} {value}; expected {expected}, as the same file in"
+                    f" {first}. Correct one of the two lines."
+                )
         self._repeated += not is_new
         return is_new
 
@@ -160,15 +159,6 @@ class Listing:
         """Log the lines that repeat a file as a warning."""
         if self._repeated:
             logger.warning("%s: left out %d lines that repeat an image", self._source, self._repeated)
-
-
-def _identify(path: Path) -> object:
-    """Return what links and other spellings of a path have in common."""
-    try:
-        status = path.stat()
-    except (OSError, ValueError):  # a missing file, which is named when it is read
-        return os.path.abspath(path)  # noqa: PTH100  # without what Path.absolute leaves: a/../b
-    return status.st_dev, status.st_ino
 
 
 def whole_number(text: str) -> int:
