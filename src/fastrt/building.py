@@ -14,16 +14,19 @@ from fastrt.engine.calibration_table import CalibrationTable
 from fastrt.engine.checks import Report
 from fastrt.engine.int8_checks import warn_of_similarity
 from fastrt.engine.verify import draw_checked
-from fastrt.errors import CalibrationError, TargetError
+from fastrt.errors import CalibrationError, OutputError, TargetError
+from fastrt.files import finish_interrupted, writing
 from fastrt.images.preprocess import find_resampler
 from fastrt.ir.network import Network
 from fastrt.quantization.evaluation_images import GivenImages, choose_images
 from fastrt.quantization.layer_timing import exclude_slower
-from fastrt.quantization.report import QuantizationReport, compare_int8, report_paths
+from fastrt.quantization.report import QuantizationReport, compare_int8, is_report, report_paths
 from fastrt.quantization.sensitivity import find_mix
 from fastrt.targets.base import BuildOptions, Target
 from fastrt.targets.engine_info import EngineInfo, Io, Precision, Resampler
 from fastrt.targets.registry import choose_target
+from fastrt.targets.table import ROWS
+from fastrt.weights.formats import is_recognised, read_head
 
 logger = logging.getLogger("fastrt")
 
@@ -101,7 +104,8 @@ def build(
         CalibrationError: int8 without a table, or with another network's; an int8 argument with another precision;
             a bound that cannot be reached; too few images.
         ImageError: a path in ``images`` has no images.
-        OutputError: the file cannot be written.
+        OutputError: the file cannot be written; or the place of its ``.bin`` or report has a file that is not of an
+            engine at ``path``.
     """
     path = Path(path)
     chosen = choose_target(path, target, precision)
@@ -109,11 +113,28 @@ def build(
     config = EngineConfig(
         precision, normalize, io, resampler, options, check, checker, table, tuple(kept), min_similarity
     )
-    if compare or min_similarity is not None or images is not None:
+    compared = compare or min_similarity is not None or images is not None
+    foreign = _find_foreign(path, chosen.name)
+    if refused := [file for file in foreign if compared or file.suffix in ROWS[chosen.name].companions]:
+        raise OutputError(
+            f"{refused[0]}: exists, and is not of an engine {path.name}; expected a free name, as the build writes it"
+            " too. Rename or delete it, or name another output."
+        )
+    if compared:
         return _build_and_compare(network, path, chosen, config, images)
     info, checks = build_engine(network, path, config)
-    _remove_reports(path)
+    _remove_reports(path, foreign)
     return BuildReport(info, checks)
+
+
+def _find_foreign(path: Path, target: str) -> list[Path]:
+    """List the files in the places of an engine's companions and report that are not of an engine at ``path``."""
+    finish_interrupted(path)
+    companions = [file for file in map(path.with_suffix, ROWS[target].companions) if file.is_file()]
+    with writing(path):
+        foreign = [file for file in companions if not path.exists() or is_recognised(read_head(file))]
+    reports = [file for file in report_paths(path) if file.is_file()]
+    return foreign + [file for file in reports if not path.exists() or not is_report(file)]
 
 
 def _build_and_compare(
@@ -157,10 +178,10 @@ def _build_and_compare(
     return BuildReport(info, checks, *comparison)
 
 
-def _remove_reports(path: Path) -> None:
-    """Delete the report of an earlier int8 engine of this name."""
+def _remove_reports(path: Path, foreign: Collection[Path] = ()) -> None:
+    """Delete the report of an earlier int8 engine of this name; ``foreign`` files stay."""
     for report in report_paths(path):
-        if report.is_file():
+        if report.is_file() and report not in foreign:
             report.unlink()
             logger.warning("%s: deleted, because it was of the engine that stood here before", report)
 

@@ -58,6 +58,47 @@ def test_complex_weights_are_refused(small: Small) -> None:
         fastrt.build_network(fastrt.load_spec(small.config), arrays)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "found"),
+    [
+        ("backbone.bn1.bias", [0.0] * 64, "backbone.bn1.bias is list"),
+        ("heads.pool_layer.p", 3.0, "heads.pool_layer.p is float"),
+        ("backbone.bn1.bias", None, "backbone.bn1.bias is NoneType"),
+        ("backbone.bn1.bias", np.full(64, 0.0, object), "backbone.bn1.bias is object"),
+        ("backbone.bn1.bias", np.full(64, "0"), "backbone.bn1.bias is <U1"),
+        ("backbone.bn1.bias", np.zeros(64, "M8[s]"), "backbone.bn1.bias is datetime64[s]"),
+        ("backbone.bn1.bias", np.zeros(64, [("a", "f4")]), "backbone.bn1.bias is [('a', '<f4')]"),
+        ("pixel_mean", ["a", "b", "c"], "pixel_mean is list"),
+        (3, np.zeros(64, np.float32), "the name 3 of an array"),
+    ],
+)
+def test_what_is_not_an_array_of_numbers_is_named(
+    small: Small, name: Any, value: Any, found: str, tmp_path: Path
+) -> None:
+    weights: Any = {**small.arrays, name: value}
+    for use in (
+        lambda: fastrt.build_network(fastrt.load_spec(small.config), weights),
+        lambda: fastrt.save_weights(weights, tmp_path / "m.pth", spec=fastrt.load_spec(small.config)),
+        lambda: fastrt.save_weights(weights, tmp_path / "m.safetensors"),
+    ):
+        with pytest.raises(fastrt.WeightsError) as caught:
+            use()
+        assert str(caught.value).startswith(f"weights: {found}; expected")
+    assert not list(tmp_path.iterdir())
+
+
+def test_boolean_weights_are_refused(small: Small) -> None:
+    arrays = {**small.arrays, "backbone.bn1.bias": np.zeros(64, bool)}
+    with pytest.raises(fastrt.WeightsError, match=r"1 unusable, first backbone\.bn1\.bias is bool"):
+        fastrt.build_network(fastrt.load_spec(small.config), arrays)
+
+
+def test_weights_that_are_no_mapping_are_refused(small: Small) -> None:
+    weights: Any = list(small.arrays.values())
+    with pytest.raises(fastrt.WeightsError, match="weights: a list; expected arrays by name"):
+        fastrt.build_network(fastrt.load_spec(small.config), weights)
+
+
 def test_an_empty_spec_in_a_file_is_not_taken_for_the_defaults(tmp_path: Path) -> None:
     fastrt.save_weights(state(), tmp_path / "m.safetensors", spec={})
     with pytest.raises(fastrt.CheckpointError, match=r"fastrt\.spec"):

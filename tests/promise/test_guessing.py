@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from pathlib import Path
 
@@ -230,3 +231,78 @@ def test_inspect_shows_the_guess(plain: Path, run: Run) -> None:
     assert done.code == 0
     assert "384x128" in done.out
     assert "names do not show these settings" in " ".join(done.out.split())
+
+
+# Keys of a config are read, known to be without effect, or named
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("INPUT.TEST_SIZE", "INPUT.SIZE_TEST"),
+        ("INPUT.size_test", "INPUT.SIZE_TEST"),
+        ("input.SIZE_TEST", "INPUT.SIZE_TEST"),
+        ("INPUT.SIZE", "INPUT.SIZE_TEST"),
+        ("INPUT.SIZE_TEST.HEIGHT", "INPUT.SIZE_TEST"),
+        ("INPUT.PIXEL_MEAN", "MODEL.PIXEL_MEAN"),
+        ("MODEL.pixel_mean", "MODEL.PIXEL_MEAN"),
+        ("MODEL.MEAN", "MODEL.PIXEL_MEAN"),
+        ("MODEL.SIZE_TEST", "INPUT.SIZE_TEST"),
+        ("MODEL.LAST_STRIDE", "MODEL.BACKBONE.LAST_STRIDE"),
+        ("MODEL.DEPTH", "MODEL.BACKBONE.DEPTH"),
+        ("MODEL.HEADS.LAST_STRIDE", "MODEL.BACKBONE.LAST_STRIDE"),
+        ("MODEL.POOL_LAYER", "MODEL.HEADS.POOL_LAYER"),
+        ("MODEL.HEADS.POOL", "MODEL.HEADS.POOL_LAYER"),
+        ("IMAGE_SIZE", "image_size"),
+        ("Backbone.depth", "backbone.depth"),
+    ],
+)
+def test_a_key_that_resembles_a_read_one_is_refused(key: str, meant: str) -> None:
+    nested: dict[str, object] = {}
+    inner = nested
+    *groups, leaf = key.split(".")
+    for group in groups:
+        inner[group] = inner = {}
+    inner[leaf] = 2
+    for source, overrides in ((nested, []), (None, [key, 2])):
+        with pytest.raises(fastrt.SpecError) as caught:
+            fastrt.load_spec(source, overrides)
+        assert str(caught.value) == f"{key}: unknown key of a config; expected {meant}. Correct or remove it."
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["INPUT.SIZE_VAL", "INPUT.MOSAIC", "MODEL.HEADS.PARTS", "MODEL.PCB.EMBEDDING_DIM", "MODEL.NECKS.NAME", "NAIC"],
+)
+def test_a_key_of_a_project_is_logged_and_refused_as_override(key: str, caplog: pytest.LogCaptureFixture) -> None:
+    assert fastrt.load_spec({key: 3}) == fastrt.load_spec()
+    assert caplog.messages == [f"{key}: not a key of FastReID's config; it is ignored"]
+    with pytest.raises(fastrt.SpecError, match=f"^{key}: unknown key"):
+        fastrt.load_spec(None, [key, 3])
+
+
+@pytest.mark.parametrize("key", ["SOLVER.BASE_LR", "INPUT.SIZE_TRAIN", "MODEL.LOSSES.NAME", "TEST.RERANK.K1", "SEED"])
+def test_keys_of_fastreid_without_effect_are_accepted(key: str, caplog: pytest.LogCaptureFixture) -> None:
+    assert fastrt.load_spec({key: 3}) == fastrt.load_spec(None, [key, 3]) == fastrt.load_spec()
+    assert not caplog.messages
+
+
+def test_configs_that_fastreid_wrote_load_without_a_note(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    for path in sorted((Path(__file__).parents[1] / "golden").rglob("era*.json")):
+        (tmp_path / "c.yml").write_text(json.loads(path.read_text())["yaml"])
+        fastrt.load_spec(tmp_path / "c.yml")
+    for name in fastrt.preset_names():
+        fastrt.load_spec(name)
+    assert not caplog.messages
+
+
+def test_the_last_override_counts_whatever_its_spelling() -> None:
+    sizes = ["INPUT.SIZE_TEST", [384, 128], "image_size", [128, 64]]
+    assert fastrt.load_spec(None, sizes).image_size == (128, 64)
+    assert fastrt.load_spec(None, [*sizes, "INPUT.SIZE_TEST", "[320,128]"]).image_size == (320, 128)
+    assert fastrt.load_spec({"image_size": [1, 1], "INPUT.SIZE_TEST": [2, 2]}, ["image_size", [96, 32]]).image_size == (
+        96,
+        32,
+    )
+    names = ["MODEL.BACKBONE.NAME", "build_resnet_backbone", "backbone", "build_resnet_backbone_distill"]
+    assert fastrt.load_spec(None, [*names, *names[:2]]).backbone.name == "build_resnet_backbone"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import pickle
 import resource
 import stat
 import tempfile
@@ -156,6 +157,52 @@ def test_a_companion_that_is_a_folder_is_refused_before_anything_is_moved(small:
     with pytest.raises(fastrt.OutputError, match=r"e\.bin: is a folder"):
         fastrt.build(small.network, path)
     assert [file.name for file in tmp_path.iterdir()] == ["e.bin"]
+
+
+@pytest.mark.parametrize("beside", [True, False])
+@pytest.mark.parametrize("content", ["checkpoint", "safetensors", "pickle", "text", "numbers"])
+def test_a_file_in_the_place_of_the_weights_is_not_overwritten(
+    content: str, beside: bool, small: Small, tmp_path: Path
+) -> None:
+    if content == "numbers" and beside:
+        return  # an ordinary rebuild
+    fastrt.save_weights(small.arrays, tmp_path / "m.safetensors")
+    data = {
+        "checkpoint": small.checkpoint.read_bytes(),
+        "safetensors": (tmp_path / "m.safetensors").read_bytes(),
+        "pickle": pickle.dumps({"a": 1}),
+        "text": b"my notes",
+        "numbers": small.engine.with_suffix(".bin").read_bytes(),
+    }[content]
+    (tmp_path / "m.bin").write_bytes(data)
+    if beside:
+        (tmp_path / "m.xml").write_bytes(small.engine.read_bytes())
+    with pytest.raises(fastrt.OutputError, match=r"m\.bin: exists, and is not of an engine m\.xml"):
+        fastrt.build(small.network, tmp_path / "m.xml")
+    assert (tmp_path / "m.bin").read_bytes() == data
+
+
+def test_an_engine_is_rebuilt_in_its_place(small: Small, tmp_path: Path) -> None:
+    engine = tmp_path / "m.xml"
+    fastrt.build(small.network, engine)
+    weights = engine.with_suffix(".bin")
+    before = weights.read_bytes()
+    for found in (before, bytes(4096), b""):  # damaged, or of another tool
+        weights.write_bytes(found)
+        fastrt.build(small.network, engine)
+        assert weights.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["m.report.json", "m.report.md"])
+def test_a_file_in_the_place_of_a_report_is_not_overwritten(name: str, small: Small, tmp_path: Path) -> None:
+    engine = tmp_path / "m.npz"
+    (tmp_path / name).write_text("{}")
+    fastrt.build(small.network, engine)  # without a report
+    table = fastrt.calibrate(small.network, CROPS)
+    with pytest.raises(fastrt.OutputError, match=f"{name}: exists, and is not of an engine m.npz"):
+        fastrt.build(small.network, engine, precision="int8", table=table, images=CROPS)
+    assert (tmp_path / name).read_text() == "{}"
+    assert fastrt.describe(engine).precision == "fp32"
 
 
 def test_an_output_has_the_permissions_of_a_new_file(tmp_path: Path) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ast
-import difflib
+import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,10 @@ from fastrt.models.backbones.table import DEFAULT, find_family
 from fastrt.models.meta_architectures import META_ARCHITECTURES, TRAINING_ONLY
 from fastrt.models.named import list_names
 from fastrt.models.spec import ModelSpec
+from fastrt.models.unread_keys import is_unread
 from fastrt.models.yaml_file import MAX_WORD, read_yaml
+
+logger = logging.getLogger("fastrt")
 
 PRESETS = Path(__file__).parent / "presets"
 
@@ -31,14 +34,8 @@ FIELDS = {
 }
 """FastReID's keys and the spec's fields; the keys of MODEL.BACKBONE are in the backbone's class."""
 
-UNUSED_HEAD_KEYS = ("CLS_LAYER", "IN_FEAT", "MARGIN", "NECK_FEAT", "NORM", "NORM_SPLIT", "NUM_CLASSES", "SCALE")
-"""Keys of MODEL.HEADS without effect at inference. NECK_FEAT chooses the input of the training loss, not the output."""
-
-GROUPS = (
-    *("MODEL", "KD", "INPUT", "DATASETS", "DATALOADER", "SOLVER", "TEST"),
-    *("OUTPUT_DIR", "CUDNN_BENCHMARK", "SEED", "VERSION"),
-)
-"""FastReID's top-level keys. Keys in them are ignored, except in MODEL.BACKBONE and MODEL.HEADS."""
+CHECKED = ("MODEL.META_ARCHITECTURE", "MODEL.HEADS.NORM", "INPUT.CROP.ENABLED")
+"""Keys that have no field, but values that fastrt refuses."""
 
 BACKBONE_NAMES = (f"{GROUP}.NAME", "backbone", "backbone.name")
 """Keys for the backbone's name, of FastReID's configs, flat specs and specs."""
@@ -56,9 +53,6 @@ OLD_POOLS = {
 }
 """Pooling names from before 2021-03-23, and the current ones."""
 
-SIMILAR = 0.9
-"""Similarity of a key to a known one from which it is taken for a typing mistake: ``INPUT.SIZE_TSET``."""
-
 OLD_HEADS = ("BNneckHead", "ReductionHead", "LinearHead")
 """Heads from before 2020-09-10."""
 
@@ -71,10 +65,13 @@ def load_spec(
     Args:
         source: a FastReID YAML file of any version, with ``_BASE_``; or a preset's name (see `preset_names`); or a
             mapping of FastReID's keys, nested or dotted, or of a spec's own fields; None for FastReID's defaults.
+            Keys that FastReID does not have, such as a project's own, are ignored and logged as warnings, unless they
+            resemble a key that is read.
         overrides: ``[key, value, key, value, ...]``, applied last, as on FastReID's command line.
 
     Raises:
-        SpecError: the file does not exist or is not YAML, or a key or value is not supported.
+        SpecError: the file does not exist or is not YAML, a key or value is not supported, a key resembles one that is
+            read, or FastReID does not have the key of an override.
 
     Source: fastreid/config/config.py and defaults.py.
     """
@@ -86,8 +83,12 @@ def load_spec(
         config = read_yaml(_find(source))
     if len(overrides) % 2:
         raise SpecError(f"overrides: {len(overrides)} words; expected pairs of key and value. Add the missing value.")
-    flat = dict(_flatten(config)) | dict(zip(map(str, overrides[::2]), overrides[1::2], strict=True))
-    return _to_spec({key: _decode(value) for key, value in flat.items()})
+    flat = dict(_flatten(config))
+    given = list(map(str, overrides[::2]))
+    for key, value in zip(given, overrides[1::2], strict=True):
+        flat.pop(key, None)  # so that the last override comes last, also if another key sets the same field
+        flat[key] = value
+    return _to_spec({key: _decode(value) for key, value in flat.items()}, given)
 
 
 def preset_names() -> list[str]:
@@ -131,7 +132,7 @@ def _decode(value: object) -> object:
         return {"true": True, "false": False}.get(value.lower(), value)
 
 
-def _to_spec(config: dict[str, object]) -> ModelSpec:
+def _to_spec(config: dict[str, object], overrides: Collection[str]) -> ModelSpec:
     meta = config.get("MODEL.META_ARCHITECTURE", "Baseline")
     known = [*META_ARCHITECTURES, *TRAINING_ONLY]
     if meta not in known:
@@ -161,7 +162,7 @@ def _to_spec(config: dict[str, object]) -> ModelSpec:
         elif key in ModelSpec.model_fields:
             values[key] = value
         else:
-            _check_unused(key, value, family)
+            _check_unread(key, value, family, strict=key in overrides)
     pool = values.get("pool_layer")
     if isinstance(pool, str):
         values["pool_layer"] = OLD_POOLS.get(pool, pool)
@@ -183,19 +184,11 @@ def _translate_old_head(values: dict[str, object], pool: object) -> dict[str, ob
     return {**values, "embedding_dim": 0, "with_bnneck": values["head"] == "BNneckHead"}
 
 
-def _check_unused(key: str, value: object, family: type[Backbone]) -> None:
-    """Refuse a key that may be a typing mistake; accept a key of FastReID without effect at inference."""
-    group, _, leaf = key.rpartition(".")
-    known = [*FIELDS, "MODEL.META_ARCHITECTURE", *(f"{GROUP}.{name}" for name in family.config_keys())]
-    if group == "MODEL.HEADS":
-        if leaf in UNUSED_HEAD_KEYS:
-            return
-        known = [field for field in FIELDS if field.startswith(f"{group}.")]
-    elif key.split(".", maxsplit=1)[0] in GROUPS:
-        if value not in (None, {}) and any(name.startswith(f"{key}.") for name in known):
-            raise SpecError(f"{key}: {value!r}; expected keys below it. Correct the config.")
-        if not difflib.get_close_matches(key, known, 1, SIMILAR):
-            return
-    elif not key.isupper() and "." not in key:
-        known += [*ModelSpec.model_fields, *family.model_fields]
-    raise unknown_key(key, "a config", known)
+def _check_unread(key: str, value: object, family: type[Backbone], *, strict: bool) -> None:
+    """Refuse a key that may be a typing mistake; log one that FastReID does not have; see `is_unread`."""
+    read = [*FIELDS, *CHECKED, *(f"{GROUP}.{name}" for name in family.config_keys())]
+    own = [*ModelSpec.model_fields, *family.model_fields]
+    if not key.isupper() and "." not in key:
+        raise unknown_key(key, "a config", [*read, *own])
+    if not is_unread(key, value, [*read, *own, *(f"backbone.{name}" for name in family.model_fields)], strict=strict):
+        logger.warning(f"{key}: not a key of FastReID's config; it is ignored")

@@ -18,6 +18,7 @@ from fastrt.models.heads import Head
 from fastrt.models.meta_architectures import META_ARCHITECTURES
 from fastrt.models.spec import ModelSpec
 from fastrt.models.versions import is_unused, migrate
+from fastrt.weights import check_arrays
 
 
 def build_network(spec: ModelSpec, weights: Mapping[str, Array]) -> Network:
@@ -31,9 +32,11 @@ def build_network(spec: ModelSpec, weights: Mapping[str, Array]) -> Network:
         weights: FastReID's arrays by name, of any checkpoint version.
 
     Raises:
-        WeightsError: arrays are missing, unexpected, misshapen or not finite; all are listed.
+        WeightsError: arrays are missing, unexpected, misshapen or not finite; all are listed. Or the value of a name is
+            not a NumPy array of numbers.
         NetworkError: the image size is too small for the backbone.
     """
+    check_arrays(weights)
     spec, arrays = migrate(spec, weights)
     flat = all(array.ndim <= 1 for array in weights.values())  # from a .wts, which stores no shapes
     return assemble(Builder(Parameters(arrays, spec.title, flat, is_unused)), spec)

@@ -21,7 +21,7 @@ from fastrt.files import refuse_inputs, written_whole
 from fastrt.models.backbones.base import GROUP
 from fastrt.models.config import FIELDS, load_spec
 from fastrt.models.spec import ModelSpec
-from fastrt.weights import READERS, Weights, load_weights, write_weights
+from fastrt.weights import READERS, Weights, check_arrays, load_weights, write_weights
 
 logger = logging.getLogger("fastrt")
 
@@ -44,11 +44,13 @@ def save_weights(
             logged as a warning. None takes the spec of ``weights``, if it has one.
 
     Raises:
+        WeightsError: not arrays of numbers by name.
         OutputError: another suffix, a name or dtype that the format does not support, a file that cannot be written,
             or a ``.yml`` of that name with other content. Then nothing is written.
         SpecError: the spec is not valid, and has to be written as ``.yml``.
     """
     path = Path(path)
+    check_arrays(weights)
     if spec is None and isinstance(weights, Weights):
         spec = weights.spec
     if spec is None or READERS.get(path.suffix.lower()) in (".safetensors", None):

@@ -23,6 +23,8 @@ from fastrt.targets.registry import find_target
 from fastrt.timing.host import find_processor
 from fastrt.timing.interleaved import BATCHES, compare_speed
 
+TITLE = "# int8 compared with fp32"
+
 PURE = "int8, no convolution excluded"
 
 COMPARED: tuple[Precision, ...] = ("fp32", "fp16")
@@ -97,7 +99,7 @@ class QuantizationReport(BaseModel):
         rates = {row.name: " | ".join(f"{rate:.1f}" for rate in row.images_s.values()) for row in self.engines}
         worst = sorted(self.saturated.items(), key=lambda item: -item[1])[:10]
         lines = [
-            "# int8 compared with fp32",
+            TITLE,
             "",
             f"{self.target}; calibration: {self.calibration}; compared on {self.images}.",
             "",
@@ -142,6 +144,17 @@ def report_paths(engine: str | os.PathLike[str]) -> tuple[Path, Path]:
     """Return the paths of an engine's report: ``.report.json`` and ``.report.md``."""
     path = Path(engine)
     return path.with_suffix(".report.json"), path.with_suffix(".report.md")
+
+
+def is_report(path: Path) -> bool:
+    """True if a file of `report_paths` is a report by fastrt."""
+    try:
+        if path.suffix == ".md":
+            return path.read_text("utf-8").startswith(TITLE)
+        QuantizationReport.model_validate_json(path.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def compare_int8(

@@ -14,10 +14,10 @@ from fastrt.weights.formats import OtherFile, find_format, find_other, find_text
 from fastrt.weights.pth import read_pth
 from fastrt.weights.pth_writer import write_pth
 from fastrt.weights.safetensors_file import read_safetensors, write_safetensors
-from fastrt.weights.weights import Weights
+from fastrt.weights.weights import Weights, check_arrays
 from fastrt.weights.wts import read_wts, write_wts
 
-__all__ = ["READERS", "Weights", "load_weights", "write_weights"]
+__all__ = ["READERS", "Weights", "check_arrays", "load_weights", "write_weights"]
 
 READERS = {**dict.fromkeys((".pth", ".pt", ".bin", ".tar"), ".pth"), ".wts": ".wts", ".safetensors": ".safetensors"}
 """Suffixes of weights files, and the format of each."""

@@ -112,6 +112,19 @@ def find_other(path: Path, head: bytes) -> OtherFile | None:
     return None
 
 
+def is_recognised(head: bytes) -> bool:
+    """True for a checkpoint, a known format or text; never for plain numbers, as in the weights of an OpenVINO engine.
+
+    Signatures of fewer than 3 bytes do not count, as numbers may begin with them.
+    """
+    signed = any(head[at:].startswith(signature) for at, signature, _ in SIGNATURES if len(signature) > 2)
+    pickled = re.match(rb"\x80[\2-\5][\x95\x8a}\](c]", head) is not None
+    archived = head[257:262] == b"ustar"
+    return (
+        signed or pickled or archived or find_format(head) is not None or (head != b"" and find_text(head) is not None)
+    )
+
+
 def find_text(head: bytes) -> OtherFile | None:
     """Recognise text, and quote its beginning."""
     try:

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 
 from fastrt.arrays import Array
+from fastrt.errors import WeightsError
+from fastrt.weights.dtypes import TORCH_DTYPES
 
 logger = logging.getLogger("fastrt")
 
@@ -87,6 +89,20 @@ class Weights(Mapping[str, Array]):
             digest.update(json.dumps([name, values.size]).encode())
             digest.update(values.tobytes())
         return digest.hexdigest()
+
+
+def check_arrays(weights: Mapping[str, Array]) -> None:
+    """Raise `WeightsError` unless weights from a caller are NumPy arrays of numbers by name."""
+    if not isinstance(weights, Mapping):
+        raise WeightsError(f"weights: a {type(weights).__name__}; expected arrays by name. Give a mapping.")
+    for name, array in weights.items():
+        if not isinstance(name, str):
+            raise WeightsError(f"weights: the name {name!r} of an array; expected a string. Rename the array.")
+        found = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
+        if not isinstance(array, np.ndarray) or (
+            array.dtype.kind not in "biufc" and array.dtype not in TORCH_DTYPES.values()
+        ):
+            raise WeightsError(f"weights: {name} is {found}; expected a NumPy array of numbers. Convert it.")
 
 
 def find_prefix(names: Iterable[str]) -> str:

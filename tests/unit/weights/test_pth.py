@@ -307,6 +307,6 @@ def test_equal_arrays_make_equal_files(tmp_path: Path) -> None:
 
 
 def test_a_dtype_unknown_to_torch_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(fastrt.OutputError, match="a is <U1; expected a dtype of torch"):
-        fastrt.save_weights({"a": np.array(["x"])}, tmp_path / "m.pth")
+    with pytest.raises(fastrt.OutputError, match=r"a is \S+; expected a dtype of torch"):
+        fastrt.save_weights({"a": np.array([1], np.longdouble)}, tmp_path / "m.pth")
     assert list(tmp_path.iterdir()) == []

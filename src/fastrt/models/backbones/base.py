@@ -32,7 +32,7 @@ GROUP = "MODEL.BACKBONE"
 
 UNUSED_KEYS = (
     *("FEAT_DIM", "NORM_SPLIT", "PRETRAIN", "PRETRAIN_PATH"),
-    *("DROP_PATH_RATIO", "DROP_RATIO", "ATT_DROP_RATE", "SIE_COE"),
+    *("DROPOUT", "DROP_PATH_RATIO", "DROP_RATIO", "ATT_DROP_RATE", "SIE_COE"),
 )
 """Keys of ``MODEL.BACKBONE`` without effect at inference on any backbone; FEAT_DIM follows from the backbone."""
 
