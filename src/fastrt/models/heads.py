@@ -5,6 +5,7 @@ Source: fastreid/modeling/heads/embedding_head.py, fastreid/layers/pooling.py.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,6 +15,21 @@ from fastrt.ir.builder import Builder
 from fastrt.ir.network import Tensor
 from fastrt.ir.ops import Add, Clamp, LeakyRelu, Power, ReduceMax, ReduceMean, Reshape, Slice
 from fastrt.models.layers import batch_norm, convolve
+
+logger = logging.getLogger("fastrt")
+
+LEAST_EXPONENT = np.float32(0.01)
+"""Least magnitude of GeM's exponent p. The relative error in float32 is about 1e-7/p: 1e-5, 10 times below the
+tolerance of fp32 engines."""
+
+LOWEST_EXPONENT = -5
+"""Lowest p: the sum of ``1e-6 ** p`` over the pixels must not overflow float32; else the feature would become 0."""
+
+HIGHEST_EXPONENT = 100
+"""Highest p: beyond, float32 holds only the powers of features between 0.42 and 2.4."""
+
+USUAL_EXPONENT = 10
+"""Up to this p, the powers of features above 2e-4 do not underflow float32."""
 
 
 def average_pool(b: Builder, x: Tensor, name: str) -> Tensor:
@@ -45,11 +61,35 @@ def generalized_mean_pool(b: Builder, x: Tensor, name: str, p: float = 3.0) -> T
 
 def learned_generalized_mean_pool(b: Builder, x: Tensor, name: str) -> Tensor:
     """GeneralizedMeanPoolingP: the same with a learned exponent, ``name.p``."""
-    p = float(b.take(f"{name}.p", (1,))[0])
-    if abs(p) < np.finfo(np.float32).smallest_normal:  # as is a missing exponent, which is reported as missing
-        b.parameters.refuse(f"{name}.p", f"is {p}, expected an exponent whose inverse is finite")
-        p = 3.0
-    return generalized_mean_pool(b, x, name, p)
+    p = b.take(f"{name}.p", (1,))[0]
+    if (fault := _find_fault(p)) is not None:
+        b.parameters.refuse(
+            f"{name}.p",
+            f"is {p:.3g}, expected an exponent of {LEAST_EXPONENT} to {HIGHEST_EXPONENT}, or of {LOWEST_EXPONENT} to"
+            f" -{LEAST_EXPONENT}, {fault}; trained ones are 1 to 10",
+        )
+        p = np.float32(3)
+    elif p > USUAL_EXPONENT:
+        limits = np.finfo(np.float32)
+        logger.warning(
+            "%s.p: %.3g; trained exponents are 1 to %g. In float32 the powers of features below %.2g are 0, and those"
+            " above %.2g overflow",
+            name,
+            p,
+            USUAL_EXPONENT,
+            float(limits.tiny) ** (1 / float(p)),
+            float(limits.max) ** (1 / float(p)),
+        )
+    return generalized_mean_pool(b, x, name, float(p))
+
+
+def _find_fault(p: np.float32) -> str | None:
+    """Return why float32 cannot compute GeM with an exponent; None if it can."""
+    if not np.isfinite(p) or abs(p) < LEAST_EXPONENT:  # also NaN and zeros, which stand for arrays with other problems
+        return "because 1/p amplifies the rounding of float32"
+    if not LOWEST_EXPONENT <= p <= HIGHEST_EXPONENT:
+        return "because powers overflow float32"
+    return None
 
 
 def flatten(b: Builder, x: Tensor, name: str) -> Tensor:
