@@ -60,7 +60,10 @@ def generalized_mean_pool(b: Builder, x: Tensor, name: str, p: float = 3.0) -> T
 
 
 def learned_generalized_mean_pool(b: Builder, x: Tensor, name: str) -> Tensor:
-    """GeneralizedMeanPoolingP: the same with a learned exponent, ``name.p``."""
+    """GeneralizedMeanPoolingP: the same with a learned exponent, ``name.p``.
+
+    Exponents with which float32 fails are recorded as unusable. Above `USUAL_EXPONENT`, its range is logged as a warning.
+    """
     p = b.take(f"{name}.p", (1,))[0]
     if (fault := _find_fault(p)) is not None:
         b.parameters.refuse(
