@@ -408,9 +408,7 @@ OUTPUTS = {
 }
 
 
-@pytest.mark.parametrize(
-    "output", [".", "./", "/", "//", "..", "images", "images/", "images/.", "images/..", "d.npy/", ""]
-)
+@pytest.mark.parametrize("output", [".", "./", "/", "//", "..", "images", "images/", "images/.", "d.npy/", ""])
 @pytest.mark.parametrize("verb", OUTPUTS)
 def test_a_folder_as_output_is_refused_in_one_sentence(
     verb: str,
@@ -433,6 +431,7 @@ def test_a_folder_as_output_is_refused_in_one_sentence(
     ):
         Path(name).symlink_to(source)
     Path("d.npy").mkdir()
+    Path("d.npy/mine").touch()
     before = sorted(tmp_path.iterdir()), sorted(images.iterdir())
     done = run(*OUTPUTS[verb], output)
     assert (done.code, done.out) == (2, "")
@@ -440,7 +439,6 @@ def test_a_folder_as_output_is_refused_in_one_sentence(
     assert "internal error" not in line
     assert "; expected " in line
     assert (sorted(tmp_path.iterdir()), sorted(images.iterdir())) == before
-    assert not any(Path("d.npy").iterdir())
 
 
 def test_the_reference_names_the_options_of_every_command() -> None:

@@ -354,7 +354,13 @@ def test_what_is_no_list_of_files_is_refused(paths: object, message: str, place:
 
 def test_a_file_is_found_once_whatever_its_spelling(run: Run, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("link").symlink_to("crops")
-    spellings = ["crops/0.png", place / "crops" / "0.png", "./crops/0.png", "crops/../crops/0.png", "link/0.png"]
+    spellings: list[str | Path] = [
+        "crops/0.png",
+        place / "crops" / "0.png",
+        "./crops/0.png",
+        "crops/../crops/0.png",
+        "link/0.png",
+    ]
     assert find_images(spellings).images == (Path("crops/0.png"),)
     for more in (place / "crops", "crops/", "link", place / "crops" / "*.png", "crops/../crops", "l*k/0.png"):
         assert len(find_images(["crops", more]).images) == len(COLOURS), more

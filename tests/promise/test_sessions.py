@@ -198,9 +198,9 @@ def test_a_batch_that_is_no_number_of_images_is_refused(batch: Any, small: Small
 
 @pytest.mark.parametrize("seconds", [-1, np.nan, np.inf, "2", None, True, 1j])
 def test_a_duration_that_is_none_is_refused(seconds: Any, small: Small) -> None:
-    with fastrt.load(small.engine) as session:
-        with pytest.raises(fastrt.EngineError, match="^benchmark: seconds .*; expected a finite number of at least 0"):
-            fastrt.benchmark(session, seconds=seconds)
+    expected = "^benchmark: seconds .*; expected a finite number of at least 0"
+    with fastrt.load(small.engine) as session, pytest.raises(fastrt.EngineError, match=expected):
+        fastrt.benchmark(session, seconds=seconds)
     with pytest.raises(fastrt.EngineError, match="^benchmark: seconds"):
         compare_engines([small.engine], [1], seconds=seconds)
 
@@ -266,14 +266,14 @@ def _with_exponent(small: Small, p: float) -> fastrt.Network:
     return fastrt.build_network(fastrt.load_spec(small.config), arrays)
 
 
-@pytest.mark.parametrize("p", [1e-8, -1e-8, 1e-3, 0.0099, -0.0099, -5.1, -7, -100, 101, 1e4, 3e38])
+@pytest.mark.parametrize("p", [1e-8, -1e-8, 1e-3, 0.099, -0.099, -5.1, -7, -100, 101, 1e4, 3e38])
 def test_an_exponent_that_float32_cannot_compute_is_refused(p: float, small: Small) -> None:
-    expected = r"1 unusable, first heads\.pool_layer\.p is .*, expected an exponent of 0\.01 to 100, or of -5 to -0\.01"
+    expected = r"1 unusable, first heads\.pool_layer\.p is .*, expected an exponent of 0\.1 to 100, or of -5 to -0\.1"
     with pytest.raises(fastrt.WeightsError, match=expected):
         _with_exponent(small, p)
 
 
-@pytest.mark.parametrize("p", [0.01, -0.01, -5, 1, 10])
+@pytest.mark.parametrize("p", [0.1, -0.1, -5, 1, 10])
 def test_the_other_exponents_give_the_embeddings_of_the_reference(p: float, small: Small, tmp_path: Path) -> None:
     for suffix in (".xml", ".onnx"):
         fastrt.build(_with_exponent(small, p), tmp_path / f"e{suffix}", check=True)
