@@ -266,14 +266,14 @@ def _with_exponent(small: Small, p: float) -> fastrt.Network:
     return fastrt.build_network(fastrt.load_spec(small.config), arrays)
 
 
-@pytest.mark.parametrize("p", [1e-8, -1e-8, 1e-3, 0.099, -0.099, -5.1, -7, -100, 101, 1e4, 3e38])
+@pytest.mark.parametrize("p", [1e-8, -1e-8, 1e-3, 0.099, -0.1, -1, -3, -7, -100, 101, 1e4, 3e38])
 def test_an_exponent_that_float32_cannot_compute_is_refused(p: float, small: Small) -> None:
-    expected = r"1 unusable, first heads\.pool_layer\.p is .*, expected an exponent of 0\.1 to 100, or of -5 to -0\.1"
+    expected = r"1 unusable, first heads\.pool_layer\.p is .*, expected an exponent of 0\.1 to 100"
     with pytest.raises(fastrt.WeightsError, match=expected):
         _with_exponent(small, p)
 
 
-@pytest.mark.parametrize("p", [0.1, -0.1, -5, 1, 10])
+@pytest.mark.parametrize("p", [0.1, 0.5, 1, 10])
 def test_the_other_exponents_give_the_embeddings_of_the_reference(p: float, small: Small, tmp_path: Path) -> None:
     for suffix in (".xml", ".onnx"):
         fastrt.build(_with_exponent(small, p), tmp_path / f"e{suffix}", check=True)

@@ -19,11 +19,9 @@ from fastrt.models.layers import batch_norm, convolve
 logger = logging.getLogger("fastrt")
 
 LEAST_EXPONENT = 0.1
-"""Least magnitude of GeM's exponent p. The relative error in float32 is about 1e-7/p: 1e-6, 100 times below the
-tolerance of fp32 engines, as the batch norm that follows may amplify it 10 times."""
-
-LOWEST_EXPONENT = -5
-"""Lowest p: the sum of ``1e-6 ** p`` over the pixels must not overflow float32; else the feature would become 0."""
+"""Least exponent p of GeM. The relative error in float32 is about 1e-7/p: 1e-6, 100 times below the tolerance of fp32
+engines, as the batch norm that follows may amplify it 10 times. With a negative p, the pixels nearest to 0 decide, and
+so their rounding does; below -6 their powers overflow, and each feature becomes 0."""
 
 HIGHEST_EXPONENT = 100
 """Highest p: beyond, float32 holds only the powers of features between 0.42 and 2.4."""
@@ -65,11 +63,11 @@ def learned_generalized_mean_pool(b: Builder, x: Tensor, name: str) -> Tensor:
     Exponents with which float32 fails are recorded as unusable. Above `USUAL_EXPONENT`, a warning states its range.
     """
     p = float(b.take(f"{name}.p", (1,))[0])
-    if (fault := _find_fault(p)) is not None:
+    if not LEAST_EXPONENT <= p <= HIGHEST_EXPONENT:  # zeros and NaN stand for arrays with other problems
         b.parameters.refuse(
             f"{name}.p",
-            f"is {p:.3g}, expected an exponent of {LEAST_EXPONENT} to {HIGHEST_EXPONENT}, or of {LOWEST_EXPONENT} to"
-            f" -{LEAST_EXPONENT}, {fault}; trained ones are 1 to 10",
+            f"is {p:.3g}, expected an exponent of {LEAST_EXPONENT} to {HIGHEST_EXPONENT}, as float32 loses the features"
+            f" beyond; trained exponents are 1 to {USUAL_EXPONENT}",
         )
         p = 3.0
     elif p > USUAL_EXPONENT:
@@ -84,15 +82,6 @@ def learned_generalized_mean_pool(b: Builder, x: Tensor, name: str) -> Tensor:
             float(limits.max) ** (1 / p),
         )
     return generalized_mean_pool(b, x, name, p)
-
-
-def _find_fault(p: float) -> str | None:
-    """Return why float32 cannot compute GeM with an exponent; None if it can."""
-    if not np.isfinite(p) or abs(p) < LEAST_EXPONENT:  # also NaN and zeros, which stand for arrays with other problems
-        return "because 1/p amplifies the rounding of float32"
-    if not LOWEST_EXPONENT <= p <= HIGHEST_EXPONENT:
-        return "because powers overflow float32"
-    return None
 
 
 def flatten(b: Builder, x: Tensor, name: str) -> Tensor:
