@@ -27,30 +27,36 @@ Results go to stdout, progress and notes to stderr. Exit codes:
 | 2 | not done; one sentence on stderr says why |
 | 130 | interrupted by Ctrl-C |
 
-`fastrt --version` prints the version. Two options may stand anywhere on the line: `--debug` shows the traceback of an
-error, and with `--strict` a note is an error: the command ends with 2 at the first note, before its output appears.
-
 `--json` prints the result as [one JSON object](json.md). Without a terminal, progress is a line for each stage, and for
 every 10 seconds of it.
+
+These options are of `fastrt` itself. `--debug` and `--strict` may stand anywhere on the line.
 """
 
 
 def render() -> str:
     """The page as Markdown: one section for each command."""
-    commands = typing.cast(Any, typer.main.get_command(app)).commands
+    group = typing.cast(Any, typer.main.get_command(app))
+    commands = group.commands
     summary = [f"| [`fastrt {name}`](#fastrt-{name}) | {_cell(command.help)} |" for name, command in commands.items()]
     sections = [_section(name, command) for name, command in commands.items()]
-    return "\n".join([HEAD, "| command | purpose |", "|---|---|", *summary, "", *sections]).rstrip("\n") + "\n"
+    lines = [HEAD, *_table(group), "", "| command | purpose |", "|---|---|", *summary, "", *sections]
+    return "\n".join(lines).rstrip("\n") + "\n"
 
 
 def _section(name: str, command: Any) -> str:
     shown = [parameter for parameter in command.params if not parameter.hidden]
     arguments = [parameter for parameter in shown if parameter.param_type_name == "argument"]
     words = " ".join(f"{_argument(argument)}{'...' if argument.nargs < 0 else ''}" for argument in arguments)
-    types = typing.get_type_hints(command.callback)
-    rows = [_row(parameter, types[parameter.name]) for parameter in shown]
     lines = [f"## fastrt {name}", "", command.help, "", f"    fastrt {name} [OPTIONS] {words}".rstrip(), ""]
-    return "\n".join([*lines, "| name | value | default | meaning |", "|---|---|---|---|", *rows, ""])
+    return "\n".join([*lines, *_table(command), ""])
+
+
+def _table(command: Any) -> list[str]:
+    """The arguments and options of a command, or of all commands together."""
+    types = typing.get_type_hints(command.callback)
+    rows = [_row(parameter, types[parameter.name]) for parameter in command.params if not parameter.hidden]
+    return ["| name | value | default | meaning |", "|---|---|---|---|", *rows]
 
 
 def _row(parameter: Any, annotation: Any) -> str:

@@ -41,7 +41,8 @@ MOST_BYTES = 150
 
 
 def check_suffix(path: Path, *suffixes: str) -> None:
-    """Raise `OutputError` unless the suffix of an output is one of ``suffixes``, in upper or lower case."""
+    """Raise `OutputError` if an output is a folder, or its suffix is not one of ``suffixes``, in any case."""
+    _refuse_folder(path)
     if path.suffix.lower() not in suffixes:
         found = f"suffix {path.suffix}" if path.suffix else "no suffix"
         *most, last = suffixes
@@ -59,6 +60,11 @@ def check_place(path: Path) -> None:
 def _check_folders(path: Path) -> None:
     if not path.parent.is_dir():
         raise OutputError(f"{path}: folder {path.parent} does not exist; expected an existing folder. Create it first.")
+    _refuse_folder(path)
+
+
+def _refuse_folder(path: Path) -> None:
+    """Refuse a folder as an output, also one without a name: ``.`` and ``/``."""
     if path.is_dir():
         raise OutputError(f"{path}: is a folder; expected a file. Name a file in it.")
 

@@ -394,3 +394,55 @@ def test_main_raises_what_debug_shows() -> None:
     _, err = process.communicate(timeout=60)
     assert process.returncode == 2
     assert "Traceback" in err
+
+
+OUTPUTS = {
+    "embed": ("embed", "e.xml", "images", "-o"),
+    "build": ("build", "m.pth", "--config", "c.yml", "-o"),
+    "calibrate": ("calibrate", "m.pth", "--config", "c.yml", "--images", "images", "-o"),
+    "convert": ("convert", "m.pth"),
+    "match": ("match", "images", "images", "--engine", "e.xml", "--html"),
+    "evaluate": ("evaluate", "e.xml", "--dataset", "market1501", "--root", "people", "--report"),
+    "benchmark": ("benchmark", "e.xml", "--plot"),
+    "demo": ("demo", "-o"),
+}
+
+
+@pytest.mark.parametrize("output", [".", "./", "/", "//", "..", "images", "images/", "images/.", "d.npy/", ""])
+@pytest.mark.parametrize("verb", OUTPUTS)
+def test_a_folder_as_output_is_refused_in_one_sentence(
+    verb: str,
+    output: str,
+    run: Run,
+    small: Small,
+    images: Path,
+    people: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, source in (
+        ("e.xml", small.engine),
+        ("e.bin", small.engine.with_suffix(".bin")),
+        ("m.pth", small.checkpoint),
+        ("c.yml", small.config),
+        ("images", images),
+        ("people", people),
+    ):
+        Path(name).symlink_to(source)
+    Path("d.npy").mkdir()
+    Path("d.npy/mine").touch()
+    before = sorted(tmp_path.iterdir()), sorted(images.iterdir())
+    done = run(*OUTPUTS[verb], output)
+    assert (done.code, done.out) == (2, "")
+    (line,) = (line for line in done.err.splitlines() if line.startswith("error: "))
+    assert "internal error" not in line
+    assert "; expected " in line
+    assert (sorted(tmp_path.iterdir()), sorted(images.iterdir())) == before
+
+
+def test_the_reference_names_the_options_of_every_command() -> None:
+    page = (ROOT / "docs" / "reference" / "cli.md").read_text("utf-8")
+    for parameter in typer.main.get_command(app).params:
+        if parameter.name != "help":
+            assert f"\n| `{parameter.opts[0]}` |" in page

@@ -22,7 +22,7 @@ import pytest
 import fastrt
 from colour_engine import INFO, open_session, paint
 from conftest import Run, Small
-from fastrt.extraction import Store, embed_files, stream_embeddings
+from fastrt.extraction import Store, embed_files, find_images, stream_embeddings
 
 COLOURS = {f"{i}.png": (50 + 20 * i, 200 - 10 * i, 3 * i) for i in range(9)}
 
@@ -350,3 +350,41 @@ def test_a_session_embeds_files_as_it_embeds_arrays(small: Small, tmp_path: Path
 def test_what_is_no_list_of_files_is_refused(paths: object, message: str, place: Path) -> None:
     with open_session() as session, pytest.raises(fastrt.ImageError, match=message):
         session.embed_files(paths)  # type: ignore[arg-type]
+
+
+def test_a_file_is_found_once_whatever_its_spelling(run: Run, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("link").symlink_to("crops")
+    spellings: list[str | Path] = [
+        "crops/0.png",
+        place / "crops" / "0.png",
+        "./crops/0.png",
+        "crops/../crops/0.png",
+        "link/0.png",
+    ]
+    assert find_images(spellings).images == (Path("crops/0.png"),)
+    for more in (place / "crops", "crops/", "link", place / "crops" / "*.png", "crops/../crops", "l*k/0.png"):
+        assert len(find_images(["crops", more]).images) == len(COLOURS), more
+    monkeypatch.chdir("crops")
+    assert find_images(["0.png", ".", "../crops", place / "crops"]).images[0] == Path("0.png")
+    assert len(find_images(["0.png", ".", "../crops", place / "crops"]).images) == len(COLOURS)
+    monkeypatch.chdir(place)
+    done = run("embed", "a.npz", "crops", place / "crops" / "3.png", "-o", "e.npy")
+    assert done.code == 0, done.err
+    assert len(np.load("e.npy")) == len(COLOURS)
+
+
+def test_links_with_other_names_and_equal_names_in_other_folders_are_files_of_their_own(place: Path) -> None:
+    Path("crops/link.png").symlink_to("0.png")
+    paint(place / "more", {"0.png": (1, 2, 3)})
+    assert len(find_images(["crops"]).images) == len(COLOURS) + 1
+    assert find_images(["crops/0.png", "more/0.png", "crops/link.png"]).images == (
+        Path("crops/0.png"),
+        Path("more/0.png"),
+        Path("crops/link.png"),
+    )
+
+
+def test_a_file_that_is_left_out_is_counted_once(place: Path) -> None:
+    Path("crops/notes.txt").touch()
+    assert find_images(["crops", place / "crops"]).passed_over == (Path("crops/notes.txt"),)
+    assert find_images(["crops", place / "crops" / "notes.txt"]).passed_over == ()

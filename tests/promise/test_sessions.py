@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import copy
+import logging
 import multiprocessing
 import pickle
+import re
 import shutil
 from collections import deque
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import PIL.Image
 import pytest
 
 import fastrt
-from conftest import Small
+from conftest import Run, Small
 from fastrt.engine.build import EngineConfig, write_engine
 from fastrt.images.drawing import draw_person
 from fastrt.targets.base import Runner
 from fastrt.testing.untrained import draw_weights
+from fastrt.timing.engines import compare_engines
+from fastrt.timing.layers import time_layers
 
 CROPS = [draw_person(i, 0, 64, 32) for i in range(5)]
 
@@ -170,3 +175,114 @@ def test_an_engine_of_an_earlier_version_with_such_weights_is_refused(
     write_engine(network, tmp_path / f"e{suffix}", EngineConfig())
     with fastrt.load(tmp_path / f"e{suffix}") as session, pytest.raises(fastrt.EngineError, match="images? 0"):
         session(CROPS)
+
+
+BAD_COUNTS = [0, -1, 1.5, 2.0, "2", True, np.True_, [2], np.array(2), np.nan, 10**12]
+
+
+@pytest.mark.parametrize("batch", BAD_COUNTS)
+def test_a_batch_that_is_no_number_of_images_is_refused(batch: Any, small: Small) -> None:
+    with pytest.raises(fastrt.EngineError, match="^batch: .*; expected at (least 1|most 65536), as a whole number"):
+        fastrt.load(small.engine, batch=batch)
+    with fastrt.load(small.engine, batch=np.int64(2)) as session:  # type: ignore[arg-type]
+        assert session.batch == 2
+        with pytest.raises(fastrt.EngineError, match="^count: .*; expected at"):
+            session.pinned(batch)
+        with pytest.raises(fastrt.EngineError, match="^benchmark: batch .*; expected at (least 1|most 4096)"):
+            fastrt.benchmark(session, batch=batch)
+    with pytest.raises(fastrt.EngineError, match="^layer times: batch .*; expected at"):
+        time_layers(small.engine, batch)
+    with pytest.raises(fastrt.EngineError, match="^benchmark: batch .*; expected at"):
+        compare_engines([small.engine], [1, batch])
+
+
+@pytest.mark.parametrize("seconds", [-1, np.nan, np.inf, "2", None, True, 1j])
+def test_a_duration_that_is_none_is_refused(seconds: Any, small: Small) -> None:
+    expected = "^benchmark: seconds .*; expected a finite number of at least 0"
+    with fastrt.load(small.engine) as session, pytest.raises(fastrt.EngineError, match=expected):
+        fastrt.benchmark(session, seconds=seconds)
+    with pytest.raises(fastrt.EngineError, match="^benchmark: seconds"):
+        compare_engines([small.engine], [1], seconds=seconds)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"mode": "fast"}, "mode: 'fast'; expected latency or throughput"),
+        ({"mode": None}, "mode: None; expected latency or throughput"),
+        ({"device": 0}, "device: 0; expected a name such as cpu"),
+        ({"path": None}, "path: NoneType; expected the path of an engine"),
+        ({"path": 3}, "path: int; expected the path of an engine"),
+        ({"path": "."}, r"\.: is a folder; expected an engine"),
+        ({"path": ""}, r"\.: is a folder; expected an engine"),
+    ],
+)
+def test_other_arguments_of_load_are_refused_in_one_sentence(
+    arguments: dict[str, Any], sentence: str, small: Small
+) -> None:
+    with pytest.raises(fastrt.EngineError, match=f"^{sentence}"):
+        fastrt.load(**{"path": small.engine, **arguments})
+
+
+def _strip(path: Path) -> None:
+    """Remove fastrt's description from an engine, so that it is as of another tool."""
+    if path.suffix == ".onnx":
+        model = onnx.load(path)
+        del model.metadata_props[:]
+        onnx.save(model, path)
+    else:
+        path.write_text(re.sub(r"<fastrt(_weights)? [^>]*/>", "", path.read_text()))
+
+
+@pytest.mark.parametrize("suffix", [".xml", ".onnx"])
+@pytest.mark.parametrize(
+    ("io", "pixels"), [("f32_nchw_rgb", "float32 RGB planes of 0 to 255"), ("u8_nhwc_bgr", "uint8 BGR pixels")]
+)
+def test_what_is_assumed_of_an_engine_of_another_tool_is_said(
+    io: Any, pixels: str, suffix: str, small: Small, tmp_path: Path, caplog: pytest.LogCaptureFixture, run: Run
+) -> None:
+    path = tmp_path / f"e{suffix}"
+    fastrt.build(small.network, path, io=io)
+    with fastrt.load(path), caplog.at_level(logging.WARNING, "fastrt"):
+        assert not caplog.messages
+    _strip(path)
+    with fastrt.load(path) as session:
+        (note,) = caplog.messages
+        assert note.startswith(f"{path}: states no description of fastrt; assumed: {pixels} as input")
+        assert "pil-bicubic" in note
+        assert "fastrt build" in note
+        session(CROPS)
+        assert len(caplog.messages) == 1  # once a load, not once a call
+    PIL.Image.fromarray(CROPS[0]).save(tmp_path / "a.png")
+    done = run("embed", path, tmp_path / "a.png", "-o", tmp_path / "e.npy")
+    assert done.code == 0, done.err
+    assert f"note: {path}: states no description of fastrt" in done.err
+    assert run("embed", path, tmp_path / "a.png", "-o", tmp_path / "f.npy", "--strict").code == 2
+    assert not (tmp_path / "f.npy").exists()
+
+
+def _with_exponent(small: Small, p: float) -> fastrt.Network:
+    arrays = {**small.arrays, "heads.pool_layer.p": np.full(1, p, np.float32)}
+    return fastrt.build_network(fastrt.load_spec(small.config), arrays)
+
+
+@pytest.mark.parametrize("p", [1e-8, -1e-8, 1e-3, 0.099, -0.1, -1, -3, -7, -100, 101, 1e4, 3e38])
+def test_an_exponent_that_float32_cannot_compute_is_refused(p: float, small: Small) -> None:
+    expected = r"1 unusable, first heads\.pool_layer\.p is .*, expected an exponent of 0\.1 to 100"
+    with pytest.raises(fastrt.WeightsError, match=expected):
+        _with_exponent(small, p)
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 1, 10])
+def test_the_other_exponents_give_the_embeddings_of_the_reference(p: float, small: Small, tmp_path: Path) -> None:
+    for suffix in (".xml", ".onnx"):
+        fastrt.build(_with_exponent(small, p), tmp_path / f"e{suffix}", check=True)
+
+
+def test_the_range_of_float32_is_said_for_large_exponents(small: Small, caplog: pytest.LogCaptureFixture) -> None:
+    _with_exponent(small, 10)
+    assert not caplog.messages
+    _with_exponent(small, 30)
+    assert "heads.pool_layer.p: 30; trained exponents are 1 to 10. In float32 the powers of features below 0.054" in (
+        caplog.text
+    )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Collection
 from functools import partial
 from pathlib import Path
+from typing import get_args
 
+from fastrt.engine.numbers import check_count
 from fastrt.engine.session import Session
 from fastrt.errors import EngineError, FastrtError
 from fastrt.files import finish_interrupted
@@ -15,6 +18,11 @@ from fastrt.targets.base import Layer, Mode, Runner, Target
 from fastrt.targets.engine_info import EngineInfo
 from fastrt.targets.registry import SUFFIXES, find_target, is_engine
 from fastrt.targets.table import ROWS, Row
+
+logger = logging.getLogger("fastrt")
+
+PIXELS = {"u8_nhwc_bgr": "uint8 BGR pixels", "f32_nchw_rgb": "float32 RGB planes of 0 to 255"}
+"""Input profiles in words."""
 
 
 def load(
@@ -28,18 +36,31 @@ def load(
         batch: maximum number of images per run; None for the device's preferred batch size.
         mode: ``latency`` for single batches, ``throughput`` for many batches in a row.
 
+    A file that states no description of fastrt is loaded with a warning of what is assumed.
+
     Raises:
-        EngineError: the file does not exist, is not an engine, or is damaged.
+        EngineError: the file does not exist, is not an engine, or is damaged; ``batch`` is not a whole number from 1
+            to 65536; or ``mode`` is another.
         TargetError: the runtime, the device or the resampler is not available.
     """
-    reload = partial(load, Path(path).absolute(), device, batch=batch, mode=mode)
+    batch = None if batch is None else check_count(batch, "batch:")
     runner = open_runner(path, device, mode=mode)
     try:
         find_resampler(runner.info.resampler)
-        return Session(runner, batch, reload)
+        session = Session(runner, batch, partial(load, Path(path).absolute(), device, batch=batch, mode=mode))
     except FastrtError:
         runner.close()
         raise
+    if runner.info.fastrt is None:
+        logger.warning(
+            "%s: states no description of fastrt; assumed: %s as input, normalised inside the engine, and images"
+            " resized by %s. Unknown: whether embeddings have unit length. If an assumption is wrong, so are the"
+            " embeddings: build the engine with fastrt build, which states all of it",
+            path,
+            PIXELS[runner.info.io],
+            runner.info.resampler,
+        )
+    return session
 
 
 def open_runner(
@@ -54,6 +75,10 @@ def open_runner(
     Raises as `load` does.
     """
     target, path = _find_engine(path)
+    if mode not in get_args(Mode):
+        raise EngineError(f"mode: {mode!r}; expected {' or '.join(get_args(Mode))}. Give one of them.")
+    if not isinstance(device, str | None):
+        raise EngineError(f"device: {device!r}; expected a name such as cpu or cuda:0. Leave it out for the default.")
     return target.load(path, device or target.device, intermediate, mode)
 
 
@@ -89,6 +114,8 @@ def _find_engine(path: str | os.PathLike[str]) -> tuple[Target, Path]:
 
 
 def _find_row(path: str | os.PathLike[str]) -> tuple[Row, Path]:
+    if not isinstance(path, str | os.PathLike):
+        raise EngineError(f"path: {type(path).__name__}; expected the path of an engine. Build one with fastrt build.")
     path = Path(path)
     finish_interrupted(path)
     if not path.exists():

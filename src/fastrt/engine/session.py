@@ -8,6 +8,7 @@ from typing import Any, TypeGuard
 import numpy as np
 
 from fastrt.arrays import Array, DeviceEmbeddings, Embeddings, Image, Images, ReadyArray
+from fastrt.engine.numbers import check_count
 from fastrt.engine.stream import Embedded, Paths, embed_files
 from fastrt.errors import EngineError, ImageError
 from fastrt.images.preprocess import check_image, find_resampler, type_hint
@@ -33,14 +34,10 @@ class Session:
         """Wrap a runner; ``reload`` loads the same engine again, for a copy or in another process.
 
         Raises:
-            EngineError: ``batch`` is less than 1.
+            EngineError: ``batch`` is not a whole number from 1 to 65536.
         """
-        if batch is not None and batch < 1:
-            raise EngineError(
-                f"batch: {batch}; expected at least 1 image per run. Leave it out for the preferred size."
-            )
         self.info: EngineInfo = runner.info
-        self.batch = batch or runner.batch
+        self.batch = runner.batch if batch is None else check_count(batch, "batch:")
         self.threads = runner.threads
         self._runner = runner
         self._reload = reload
@@ -144,8 +141,11 @@ class Session:
         """Allocate memory for ``count`` images in the engine's input profile, for use as a session's input.
 
         For an engine on a GPU the memory is page-locked, so a batch is copied to the GPU directly.
+
+        Raises:
+            EngineError: ``count`` is not a whole number from 1 to 65536.
         """
-        return self._runner.pinned(count)
+        return self._runner.pinned(check_count(count, "count:"))
 
     def __enter__(self) -> Session:
         return self

@@ -14,7 +14,7 @@ import numpy as np
 from fastrt.engine.stream import Embedded
 from fastrt.errors import OutputError
 from fastrt.extraction.job import parse_json
-from fastrt.files import ESCAPED, check_place, writing, written_whole
+from fastrt.files import ESCAPED, check_place, check_suffix, writing, written_whole
 from fastrt.targets.engine_info import EngineInfo
 
 HEADER = ("row", "image")
@@ -87,9 +87,7 @@ def check_outputs(path: Path) -> None:
         OutputError: ``path`` is not named ``.npy`` or cannot be created, or the ``.json`` or ``.csv`` beside it was not
             written by `save_embeddings`.
     """
-    if path.suffix.lower() != ".npy":
-        suffix = f"suffix {path.suffix}" if path.suffix else "no suffix"
-        raise OutputError(f"{path}: {suffix}; expected .npy. Rename the output.")
+    check_suffix(path, ".npy")
     check_place(path)
     names, table = path.with_suffix(".json"), path.with_suffix(".csv")
     for file, is_ours in ((names, _is_names), (table, _is_table)):

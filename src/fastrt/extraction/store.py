@@ -73,10 +73,10 @@ class Store:
         self._images = images
         self._names: list[Path] = []
         self._row_bytes = 4 * info.embedding_dim
-        self._rows_path = self.path.with_name(self.path.name + ROWS)
         with writing(self.path):
             refuse_inputs([self.path], [engine, *(image for image in images if image.suffix == self.path.suffix)])
             check_outputs(self.path)
+            self._rows_path = self.path.with_name(self.path.name + ROWS)
             job = describe_job(info, images, engine, device)
             journal_path = self.path.with_name(self.path.name + JOURNAL)
             self._journal = Journal(journal_path, job, self._rows_path, restart=restart)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -58,31 +58,42 @@ def find_images(paths: Iterable[str | os.PathLike[str]]) -> Found:
         paths: files, with any suffix; folders, searched recursively in order of name; patterns with ``*``, ``?``,
             ``**``. In folders and patterns, an image is a file with a suffix of `image_suffixes`.
 
+    Returns:
+        Each file once, as the first path that names it: relative, absolute and linked paths of a folder are the same.
+        Two names in a folder are two files, also if one is a link to the other, as data sets have them.
+
     Raises:
         ImageError: a path does not exist, a pattern matches nothing, or there is no image at all.
     """
-    images: dict[Path, None] = {}
-    passed_over: dict[Path, None] = {}
+    images: dict[tuple[str, str], Path] = {}
+    passed_over: dict[tuple[str, str], Path] = {}
+    identify = _identifier()
     named = list(map(Path, paths))
     for path in named:
         if path.is_file():
-            images[path] = None
+            images.setdefault(identify(path), path)
             continue
         for file, folder in _search(path):
             if is_image(file, folder):
-                images[file] = None
+                images.setdefault(identify(file), file)
             elif not _is_hidden(file, folder):
-                passed_over[file] = None
+                passed_over.setdefault(identify(file), file)
     if not images:
         count = f" ({len(passed_over)} other file{'s' * (len(passed_over) != 1)})" if passed_over else ""
         raise ImageError(
             f"no images in {', '.join(map(str, named))}{count}; expected files named {', '.join(image_suffixes())}."
             " Name another folder."
         )
-    others = [path for path in passed_over if path not in images]
+    others = [path for key, path in passed_over.items() if key not in images]
     if others:
         logger.warning("left out: %d files without an image suffix, first %s", len(others), others[0])
-    return Found(tuple(images), tuple(others))
+    return Found(tuple(images.values()), tuple(others))
+
+
+def _identifier() -> Callable[[Path], tuple[str, str]]:
+    """Return a function that maps each spelling of a file's path to the same folder, without links, and name."""
+    resolve = cache(os.path.realpath)  # once a folder, not once a file
+    return lambda path: (resolve(path.parent), path.name)
 
 
 def _search(path: Path) -> Iterator[tuple[Path, Path]]:

@@ -5,6 +5,7 @@ Source: fastreid/modeling/heads/embedding_head.py, fastreid/layers/pooling.py.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,6 +15,19 @@ from fastrt.ir.builder import Builder
 from fastrt.ir.network import Tensor
 from fastrt.ir.ops import Add, Clamp, LeakyRelu, Power, ReduceMax, ReduceMean, Reshape, Slice
 from fastrt.models.layers import batch_norm, convolve
+
+logger = logging.getLogger("fastrt")
+
+LEAST_EXPONENT = 0.1
+"""Least exponent p of GeM. The relative error in float32 is about 1e-7/p: 1e-6, 100 times below the tolerance of fp32
+engines, as the batch norm that follows may amplify it 10 times. With a negative p, the pixels nearest to 0 decide, and
+so their rounding does; below -6 their powers overflow, and each feature becomes 0."""
+
+HIGHEST_EXPONENT = 100
+"""Highest p: beyond, float32 holds only the powers of features between 0.42 and 2.4."""
+
+USUAL_EXPONENT = 10
+"""Up to this p, the powers of features above 2e-4 do not underflow float32."""
 
 
 def average_pool(b: Builder, x: Tensor, name: str) -> Tensor:
@@ -44,11 +58,29 @@ def generalized_mean_pool(b: Builder, x: Tensor, name: str, p: float = 3.0) -> T
 
 
 def learned_generalized_mean_pool(b: Builder, x: Tensor, name: str) -> Tensor:
-    """GeneralizedMeanPoolingP: the same with a learned exponent, ``name.p``."""
+    """GeneralizedMeanPoolingP: the same with a learned exponent, ``name.p``.
+
+    Exponents with which float32 fails are recorded as unusable. Above `USUAL_EXPONENT`, a warning states its range.
+    """
     p = float(b.take(f"{name}.p", (1,))[0])
-    if abs(p) < np.finfo(np.float32).smallest_normal:  # as is a missing exponent, which is reported as missing
-        b.parameters.refuse(f"{name}.p", f"is {p}, expected an exponent whose inverse is finite")
+    if not LEAST_EXPONENT <= p <= HIGHEST_EXPONENT:  # zeros and NaN stand for arrays with other problems
+        b.parameters.refuse(
+            f"{name}.p",
+            f"is {p:.3g}, expected an exponent of {LEAST_EXPONENT} to {HIGHEST_EXPONENT}, as float32 loses the features"
+            f" beyond; trained exponents are 1 to {USUAL_EXPONENT}",
+        )
         p = 3.0
+    elif p > USUAL_EXPONENT:
+        limits = np.finfo(np.float32)
+        logger.warning(
+            "%s.p: %.3g; trained exponents are 1 to %g. In float32 the powers of features below %.2g are 0, and those"
+            " above %.2g overflow",
+            name,
+            p,
+            USUAL_EXPONENT,
+            float(limits.tiny) ** (1 / p),
+            float(limits.max) ** (1 / p),
+        )
     return generalized_mean_pool(b, x, name, p)
 
 

@@ -12,18 +12,16 @@ import numpy as np
 
 from fastrt.arrays import Image
 from fastrt.engine.load import describe, load
+from fastrt.engine.numbers import check_count, check_seconds
 from fastrt.errors import EngineError
 from fastrt.images.drawing import draw_person
 from fastrt.targets.engine_info import EngineInfo
 from fastrt.targets.registry import find_target
 from fastrt.timing.processes import Advance, Candidate, Outcome, run_interleaved
-from fastrt.timing.session import make_ready
+from fastrt.timing.session import LARGEST_BATCH, make_ready
 
 CROPS = ((128, 64), (192, 80), (256, 128), (320, 140), (512, 256))
 """Sizes ``(h, w)`` of the crops with which preprocessing is measured."""
-
-LARGEST_BATCH = 4096
-"""The images of a batch are drawn first, and stay in memory."""
 
 
 @dataclass(frozen=True)
@@ -88,10 +86,8 @@ def compare_engines(
     """
     if not engines:
         raise EngineError("benchmark: no engine; expected at least one. Name engine files that fastrt build wrote.")
-    if min(batches) < 1:
-        raise EngineError(f"benchmark: batch {min(batches)}; expected at least 1. Give positive batch sizes.")
-    if max(batches) > LARGEST_BATCH:
-        raise EngineError(f"benchmark: batch {max(batches)}; expected at most {LARGEST_BATCH}. Give smaller batches.")
+    batches = [check_count(batch, "benchmark: batch", LARGEST_BATCH) for batch in batches]
+    seconds = check_seconds(seconds, "benchmark: seconds")
     infos = [describe(engine) for engine in engines]
     sizes = {info.image_size for info in infos}
     if len(sizes) != 1:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fastrt.engine.load import open_runner
-from fastrt.errors import EngineError
+from fastrt.engine.numbers import check_count
 from fastrt.targets.base import LayerTime
 
 
@@ -36,11 +36,10 @@ def time_layers(engine: Path, batch: int | None = None, device: str | None = Non
         EngineError: the file is not an engine, its runtime reports no times, or it does not take such a batch.
         TargetError: the runtime or the device is not available.
     """
-    if batch is not None and batch < 1:
-        raise EngineError(f"layer times: batch {batch}; expected at least 1. Give a positive batch size.")
+    size = None if batch is None else check_count(batch, "layer times: batch")
     runner = open_runner(engine, device)
     try:
-        size = batch or runner.batch
+        size = size or runner.batch
         return size, runner.time_layers(size)
     finally:
         runner.close()

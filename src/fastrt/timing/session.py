@@ -8,10 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastrt.arrays import Array
+from fastrt.engine.numbers import check_count, check_seconds
 from fastrt.engine.session import Session
-from fastrt.errors import EngineError
 from fastrt.images.drawing import draw_person
 from fastrt.timing.clock import time_calls, warm_up
+
+LARGEST_BATCH = 4096
+"""The images of a batch are drawn first, and stay in memory."""
 
 FEWEST_CALLS = 5
 """Calls that are measured even if they take longer than the requested time."""
@@ -52,10 +55,11 @@ def benchmark(session: Session, batch: int = 1, *, seconds: float = 2.0) -> Timi
         seconds: duration of the measurement, at least 5 calls. The warm-up takes as long, at most 2 s.
 
     Raises:
-        EngineError: ``batch`` is less than 1, or the session is closed.
+        EngineError: ``batch`` is not a whole number from 1 to 4096, ``seconds`` is not a finite number of at least 0,
+            or the session is closed.
     """
-    if batch < 1:
-        raise EngineError(f"benchmark: batch {batch}; expected at least 1. Give a positive batch size.")
+    batch = check_count(batch, "benchmark: batch", LARGEST_BATCH)
+    seconds = check_seconds(seconds, "benchmark: seconds")
     ready = make_ready(session, np.stack([draw_person(i, 0, *session.info.image_size) for i in range(batch)]))
     warm_up(lambda: session(ready), min(seconds, 2.0))
     times = [1e3 * spent for spent in time_calls(lambda: session(ready), FEWEST_CALLS, seconds)]

@@ -143,5 +143,5 @@ def test_what_is_no_image_is_refused_in_a_sentence(images: list[Image], sentence
 
 
 def test_a_batch_of_no_images_cannot_be_asked_for(small: Small) -> None:
-    with pytest.raises(fastrt.EngineError, match="batch: 0; expected at least 1 image per run"):
+    with pytest.raises(fastrt.EngineError, match="batch: 0; expected at least 1, as a whole number"):
         fastrt.load(small.engine, batch=0)
