@@ -114,12 +114,7 @@ def build(
         precision, normalize, io, resampler, options, check, checker, table, tuple(kept), min_similarity
     )
     compared = compare or min_similarity is not None or images is not None
-    foreign = _find_foreign(path, chosen.name)
-    if refused := [file for file in foreign if compared or file.suffix in ROWS[chosen.name].companions]:
-        raise OutputError(
-            f"{refused[0]}: exists, and is not of an engine {path.name}; expected a free name, as the build writes it"
-            " too. Rename or delete it, or name another output."
-        )
+    foreign = _refuse_foreign(path, chosen.name, compared)
     if compared:
         return _build_and_compare(network, path, chosen, config, images)
     info, checks = build_engine(network, path, config)
@@ -127,14 +122,24 @@ def build(
     return BuildReport(info, checks)
 
 
-def _find_foreign(path: Path, target: str) -> list[Path]:
-    """List the files in the places of an engine's companions and report that are not of an engine at ``path``."""
+def _refuse_foreign(path: Path, target: str, with_report: bool) -> list[Path]:
+    """Refuse to overwrite files that are not of an engine at ``path``; return those in the report's place.
+
+    Raises:
+        OutputError: such a file is in the place of a companion, or of the report that the build writes.
+    """
     finish_interrupted(path)
     companions = [file for file in map(path.with_suffix, ROWS[target].companions) if file.is_file()]
     with writing(path):
         foreign = [file for file in companions if not path.exists() or is_recognised(read_head(file))]
     reports = [file for file in report_paths(path) if file.is_file()]
-    return foreign + [file for file in reports if not path.exists() or not is_report(file)]
+    others = [file for file in reports if not path.exists() or not is_report(file)]
+    if refused := [*foreign, *(others if with_report else ())]:
+        raise OutputError(
+            f"{refused[0]}: exists, and is not of an engine {path.name}; expected a free name, as the build writes it"
+            " too. Rename or delete it, or name another output."
+        )
+    return others
 
 
 def _build_and_compare(

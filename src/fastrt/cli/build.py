@@ -110,10 +110,9 @@ def run(
 ) -> None:
     """Build an engine from a checkpoint."""
     chosen = choose_target(output, target, precision)
-    files = [output, *map(output.with_suffix, ROWS[chosen.name].companions)]
-    refuse_inputs(files, [checkpoint, config, calibration, *(images or ())])
+    companions = map(output.with_suffix, ROWS[chosen.name].companions)
+    refuse_inputs([output, *companions], [checkpoint, config, calibration, *(images or ())])
     model = load_model(checkpoint, config, split_pairs(overrides), guess=guess, key=key)
-    measures = choose_target(output, target, precision).measures
     with progress_of_phases() as advance:
         advance("building", 0, 0)
         options = BuildOptions(
@@ -121,7 +120,7 @@ def run(
             version_compatible=version_compatible,
             hardware_compatible=hardware_compatible,
             compute_capabilities=tuple(capability or ()),
-            timing_cache=timing_cache or (default_timing_cache() if measures else None),
+            timing_cache=timing_cache or (default_timing_cache() if chosen.measures else None),
             progress=advance,
         )
         report = build(
