@@ -131,9 +131,9 @@ def _refuse_foreign(path: Path, target: str, with_report: bool) -> list[Path]:
     finish_interrupted(path)
     companions = [file for file in map(path.with_suffix, ROWS[target].companions) if file.is_file()]
     with writing(path):
-        foreign = [file for file in companions if not path.exists() or is_recognised(read_head(file))]
+        foreign = [file for file in companions if is_recognised(read_head(file))]
     reports = [file for file in report_paths(path) if file.is_file()]
-    others = [file for file in reports if not path.exists() or not is_report(file)]
+    others = [file for file in reports if not is_report(file)]
     if refused := [*foreign, *(others if with_report else ())]:
         raise OutputError(
             f"{refused[0]}: exists, and is not of an engine {path.name}; expected a free name, as the build writes it"
