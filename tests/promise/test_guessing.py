@@ -1,4 +1,4 @@
-"""What a checkpoint's names cannot tell is asked for, and a spec is never lost without a word."""
+"""Settings that a checkpoint's names do not show are asked for, and a spec is never lost without a note."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `evaluate` writes appears at its end, whole, or not at all; and the report says what was evaluated."""
+"""Outputs of `evaluate` appear whole at its end, or not at all; the report names the engine that was evaluated."""
 
 from __future__ import annotations
 

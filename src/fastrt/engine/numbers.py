@@ -1,4 +1,4 @@
-"""Numbers that a caller gives: checked once, with one sentence for what is no such number."""
+"""Checks of the numbers that a caller gives."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def check_count(value: object, where: str, most: int = LARGEST_COUNT) -> int:
     """Return a number of images as an int; NumPy's integers are taken too.
 
     Raises:
-        EngineError: ``value`` is not a whole number from 1 to ``most``; True is none.
+        EngineError: ``value`` is not a whole number from 1 to ``most``; True is refused.
     """
     try:
         count = 0 if isinstance(value, bool | np.ndarray) else operator.index(value)  # type: ignore[arg-type]

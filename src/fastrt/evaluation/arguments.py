@@ -18,7 +18,7 @@ def check_numbers(name: str, values: object, dimensions: int) -> Array:
     """Return values as an array of real numbers with ``dimensions`` axes; they keep their dtype.
 
     Raises:
-        EvaluationError: they are no array, have other axes, are not real numbers, or are masked: a mask would be lost.
+        EvaluationError: they are not an array, have other axes, are not real numbers, or are masked.
     """
     parts = values if isinstance(values, list | tuple) else [values]
     try:
@@ -44,7 +44,7 @@ def as_float(array: Array) -> Array:
 
 
 def check_whole(name: str, value: object, low: int) -> int:
-    """Return a whole number. Raises `EvaluationError` if it is none, or less than ``low``."""
+    """Return a whole number. Raises `EvaluationError` for any other value, or one below ``low``."""
     number = int(value) if not isinstance(value, bool) and isinstance(value, Integral) else None
     if number is not None and number >= low:
         return number
@@ -52,7 +52,7 @@ def check_whole(name: str, value: object, low: int) -> int:
 
 
 def check_real(name: str, value: object, low: float = -np.inf, high: float = np.inf) -> float:
-    """Return a number. Raises `EvaluationError` if it is none, not finite, or not from ``low`` to ``high``."""
+    """Return a number. Raises `EvaluationError` unless it is finite and from ``low`` to ``high``."""
     try:
         number = float(value) if not isinstance(value, bool) and isinstance(value, Real) else np.nan
     except OverflowError:
