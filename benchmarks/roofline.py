@@ -31,7 +31,7 @@ from benchmarks.results import RESULTS, Row, gpu_result, read_result, run_comman
 from fastrt.images.drawing import draw_person
 from fastrt.images.sample import draw_held_out
 from fastrt.ir.network import Network
-from fastrt.ir.ops import Convolution, MatMul
+from fastrt.ir.ops import Convolution, Linear, MatMul
 from fastrt.targets.engine_info import Precision
 from fastrt.timing.clock import time_in_turn, warm_up
 from fastrt.timing.host import describe_host
@@ -61,11 +61,13 @@ def count_products(network: Network) -> int:
         operation = tensor.operation
         if isinstance(operation, Convolution):
             inputs = network[tensor.inputs[0]].shape[1:]
-            places = zip(inputs, tensor.shape[1:], operation.weight.shape[2:], strict=True)
-            pixels = (count_pixels(*place, operation.stride, operation.padding) for place in places)
+            places = zip(inputs, tensor.shape[1:], operation.weight.shape[2:], operation.strides, strict=True)
+            pixels = (count_pixels(*place, operation.padding) for place in places)
             total += math.prod(operation.weight.shape[:2]) * math.prod(pixels)
+        elif isinstance(operation, Linear):
+            total += math.prod(tensor.shape) * operation.weight.shape[1]
         elif isinstance(operation, MatMul):
-            total += math.prod(tensor.shape) * network[tensor.inputs[0]].shape[0 if operation.transpose_a else 1]
+            total += math.prod(tensor.shape) * network[tensor.inputs[0]].shape[-2 if operation.transpose_a else -1]
     return total
 
 

@@ -48,9 +48,19 @@ UNARY: dict[str, Operation] = {
     "max_pool": ops.MaxPool(3, 2, 0, ceil=True),
     "max_pool padded": ops.MaxPool(3, 2, 1),
     "max_pool 2x2": ops.MaxPool(2, 2, 0, ceil=True),
+    "average_pool": ops.AveragePool(2, 2),
+    "average_pool rounded up": ops.AveragePool(2, 2, 0, ceil=True),
+    "average_pool rounded up 3x3": ops.AveragePool(3, 3, 1, ceil=True),
+    "average_pool of zeros too": ops.AveragePool(3, 2, 1, counted=True),
+    "average_pool of zeros too, stride 1": ops.AveragePool(3, 1, 1, counted=True),
+    "average_pool without zeros": ops.AveragePool(3, 2, 1),
+    "convolution of a rectangular stride": ops.Convolution(_floats(5, 3, 4, 4), _floats(5), (3, 2)),
+    "layer_norm": ops.LayerNorm(_floats(10), _floats(10), 1e-6),
+    "softmax": ops.Softmax(),
+    "gelu": ops.Gelu(),
+    "scale_shift of pixels": ops.ScaleShift(RNG.normal(1, 1, PIXELS), RNG.normal(0, 1, PIXELS)),
     "instance_norm": ops.InstanceNorm(_floats(3), _floats(3), 1e-5),
     "relu": ops.Relu(),
-    "leaky_relu": ops.LeakyRelu(0.1),
     "sigmoid": ops.Sigmoid(),
     "clamp": ops.Clamp(0.0, 1.0),
     "clamp below": ops.Clamp(low=1e-6),
@@ -90,6 +100,18 @@ def _networks() -> dict[str, Network]:
     flat = make_tensor("flat", ops.Reshape((3, 130)), [image])
     networks["mat_mul"] = _finish([image, flat, make_tensor("x", ops.MatMul(transpose_b=True), [flat, flat])])
     networks["mat_mul first"] = _finish([image, flat, make_tensor("x", ops.MatMul(transpose_a=True), [flat, flat])])
+    tokens = make_tensor("tokens", ops.Transpose((1, 0)), [flat])
+    linear = ops.Linear(_floats(5, 3), _floats(5))
+    networks["linear"] = _finish([image, flat, tokens, make_tensor("x", linear, [tokens])])
+    plain = ops.Linear(_floats(4, 130))
+    networks["linear without bias"] = _finish([image, flat, make_tensor("x", plain, [flat])])
+    int8 = ops.Linear(RNG.integers(-63, 64, (8, 130)).astype(np.int8), _floats(8), np.abs(_floats(8)) + 0.01)
+    pair = make_tensor("flat.quantized", ops.QuantizeDequantize(0.05, 0, "int8"), [flat])
+    networks["linear of int8"] = _finish([image, flat, pair, make_tensor("x", int8, [pair])])
+    scores = make_tensor("scores", ops.MatMul(transpose_b=True), [image, image])
+    networks["mat_mul of maps"] = _finish([image, make_tensor("x", ops.MatMul(transpose_a=True), [image, image])])
+    attention = [image, scores, make_tensor("weights", ops.Softmax(), [scores])]
+    networks["attention"] = _finish([*attention, make_tensor("x", ops.MatMul(), [attention[-1], image])])
     vector = make_tensor("vector", ops.Reshape((390,)), [image])
     networks["l2_normalize"] = _finish([image, vector, make_tensor("x", ops.L2Normalize(), [vector])])
     byte_image = make_tensor(INPUT, ops.Input((13, 10, 3), "uint8"), [])

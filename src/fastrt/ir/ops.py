@@ -152,15 +152,19 @@ class Concat(Operation):
 class ScaleShift(Operation):
     """``x * scale + shift`` per channel; both are ``(C,)`` float64, and only the target rounds them.
 
-    Represents batch norm at inference and the standardisation of pixels.
+    Represents batch norm at inference and the standardisation of pixels. Arrays of more axes, ``(T, C)``, have a number
+    for each index of the first axes: a position embedding.
     """
 
     scale: Array
     shift: Array
 
     def infer(self, *inputs: Shape) -> Shape:
-        if not self.scale.shape == self.shift.shape == inputs[0][:1]:
-            raise NetworkError(f"scale_shift of a tensor of shape {inputs[0]}; expected {self.scale.shape[0]} channels")
+        if not self.scale.ndim or not self.scale.shape == self.shift.shape == inputs[0][: self.scale.ndim]:
+            raise NetworkError(
+                f"scale_shift of a tensor of shape {inputs[0]} by arrays of shape {self.scale.shape}; expected a number"
+                " for each channel"
+            )
         return inputs[0]
 
 
@@ -193,12 +197,12 @@ class Convolution(Operation):
 
     An int8 ``weight`` has a ``scale`` ``(O,)`` float32 that multiplies the weights of each output channel.
     With ``groups``, the output channels of a group read only the input channels of that group.
-    Kernel elements are ``dilation`` pixels apart.
+    Kernel elements are ``dilation`` pixels apart. A ``stride`` of two numbers is of rows and columns.
     """
 
     weight: Array
     bias: Array | None = None
-    stride: int = 1
+    stride: int | tuple[int, int] = 1
     padding: int = 0
     scale: Array | None = None
     groups: int = 1
@@ -228,19 +232,54 @@ class Convolution(Operation):
             )
         return (
             out,
-            _windows(self.kind, height, kernel_height, self.stride, self.padding),
-            _windows(self.kind, width, kernel_width, self.stride, self.padding),
+            _windows(self.kind, height, kernel_height, self.strides[0], self.padding),
+            _windows(self.kind, width, kernel_width, self.strides[1], self.padding),
         )
+
+    @property
+    def strides(self) -> tuple[int, int]:
+        """The stride of rows and of columns."""
+        return (self.stride, self.stride) if isinstance(self.stride, int) else self.stride
 
     def dequantized(self) -> Array:
         """Return the weight in floating point."""
-        return self.weight if self.scale is None else self.weight * self.scale[:, None, None, None]
+        return dequantize(self.weight, self.scale)
+
+
+def dequantize(weight: Array, scale: Array | None) -> Array:
+    """Return a weight in floating point: int8 times the scale of its output channel, the first axis."""
+    return weight if scale is None else weight * scale.reshape(-1, *(1,) * (weight.ndim - 1))
 
 
 @dataclass(frozen=True, eq=False)
-class MaxPool(Operation):
-    """The largest value of each window, padding excluded. ``ceil`` counts a last window that exceeds the input."""
+class Linear(Operation):
+    """Tokens ``(T, I)`` to ``(T, O)``: each row times ``weight`` ``(O, I)`` transposed, plus ``bias`` ``(O,)``.
 
+    An int8 ``weight`` has a ``scale`` ``(O,)`` float32, as in a `Convolution`.
+    """
+
+    weight: Array
+    bias: Array | None = None
+    scale: Array | None = None
+
+    def infer(self, *inputs: Shape) -> Shape:
+        outputs, width = self.weight.shape
+        vectors = [array for array in (self.bias, self.scale) if array is not None]
+        if (self.weight.dtype == np.int8) != (self.scale is not None):
+            raise NetworkError(f"linear with {self.weight.dtype} weights; expected a scale for int8 only")
+        if len(inputs[0]) != 2 or inputs[0][1] != width or any(array.shape != (outputs,) for array in vectors):
+            raise NetworkError(
+                f"linear of a tensor of shape {inputs[0]}; expected tokens of {width} features, and {outputs} biases"
+            )
+        return inputs[0][0], outputs
+
+    def dequantized(self) -> Array:
+        """Return the weight in floating point."""
+        return dequantize(self.weight, self.scale)
+
+
+@dataclass(frozen=True, eq=False)
+class _Pool(Operation):
     kernel: int
     stride: int
     padding: int = 0
@@ -255,6 +294,26 @@ class MaxPool(Operation):
         """Padding after an axis of ``size`` pixels that the last window needs, explicit padding included."""
         count = _windows(self.kind, size, self.kernel, self.stride, self.padding, self.ceil)
         return max((count - 1) * self.stride + self.kernel - size - self.padding, 0)
+
+
+@dataclass(frozen=True, eq=False)
+class MaxPool(_Pool):
+    """The largest value of each window, padding excluded. ``ceil`` counts a last window that exceeds the input."""
+
+
+@dataclass(frozen=True, eq=False)
+class AveragePool(_Pool):
+    """The mean of each window's pixels; with ``counted``, also of the zeros that pad the feature map.
+
+    ``ceil`` counts a last window that exceeds the input; its mean is of the pixels that it has.
+    """
+
+    counted: bool = False
+
+    def infer(self, *inputs: Shape) -> Shape:
+        if self.counted and self.ceil:
+            raise NetworkError("average_pool that counts padding and rounds up; expected one of the two")
+        return super().infer(*inputs)
 
 
 @dataclass(frozen=True, eq=False)
@@ -274,20 +333,37 @@ class InstanceNorm(Operation):
 
 
 @dataclass(frozen=True, eq=False)
+class LayerNorm(Operation):
+    """Scales the last axis to mean 0 and variance 1, then ``* weight + bias``, an element of that axis each."""
+
+    weight: Array
+    bias: Array
+    eps: float
+
+    def infer(self, *inputs: Shape) -> Shape:
+        if not self.weight.shape == self.bias.shape == inputs[0][-1:]:
+            raise NetworkError(f"layer_norm of a tensor of shape {inputs[0]}; expected {self.weight.shape[0]} features")
+        return inputs[0]
+
+
+@dataclass(frozen=True, eq=False)
 class Relu(_Elementwise):
     """``max(x, 0)``."""
 
 
 @dataclass(frozen=True, eq=False)
-class LeakyRelu(_Elementwise):
-    """``x`` where positive, ``slope * x`` elsewhere."""
-
-    slope: float
+class Sigmoid(_Elementwise):
+    """``1 / (1 + exp(-x))``."""
 
 
 @dataclass(frozen=True, eq=False)
-class Sigmoid(_Elementwise):
-    """``1 / (1 + exp(-x))``."""
+class Gelu(_Elementwise):
+    """``x * (1 + erf(x / sqrt(2))) / 2``: the exact form, not the one with tanh."""
+
+
+@dataclass(frozen=True, eq=False)
+class Softmax(_Elementwise):
+    """``exp(x) / sum(exp(x))`` along the last axis."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -330,20 +406,21 @@ class Multiply(_Binary):
 
 @dataclass(frozen=True, eq=False)
 class MatMul(Operation):
-    """The product of two matrices, either one transposed first."""
+    """The product of two matrices, either one transposed first; of each pair of matrices if there are more axes."""
 
     transpose_a: bool = False
     transpose_b: bool = False
     arity: ClassVar[int] = 2
 
     def infer(self, *inputs: Shape) -> Shape:
-        if any(len(shape) != 2 for shape in inputs):
-            raise NetworkError(f"mat_mul of tensors of shape {inputs[0]} and {inputs[1]}; expected two matrices")
-        rows, inner_a = inputs[0][::-1] if self.transpose_a else inputs[0]
-        inner_b, columns = inputs[1][::-1] if self.transpose_b else inputs[1]
+        a, b = inputs
+        if min(len(a), len(b)) < 2 or a[:-2] != b[:-2]:
+            raise NetworkError(f"mat_mul of tensors of shape {a} and {b}; expected as many matrices in both")
+        rows, inner_a = a[:-3:-1] if self.transpose_a else a[-2:]
+        inner_b, columns = b[:-3:-1] if self.transpose_b else b[-2:]
         if inner_a != inner_b:
-            raise NetworkError(f"mat_mul of tensors of shape {inputs[0]} and {inputs[1]}; expected equal inner sizes")
-        return rows, columns
+            raise NetworkError(f"mat_mul of tensors of shape {a} and {b}; expected equal inner sizes")
+        return (*a[:-2], rows, columns)
 
 
 @dataclass(frozen=True, eq=False)
@@ -380,8 +457,9 @@ class L2Normalize(Operation):
 OPERATIONS: dict[str, type[Operation]] = {
     operation.kind: operation
     for operation in (
-        Input, Cast, QuantizeDequantize, Transpose, Reshape, Slice, Concat, ScaleShift, Convolution, MaxPool,
-        InstanceNorm, Relu, LeakyRelu, Sigmoid, Clamp, Power, Add, Multiply, MatMul, ReduceMean, ReduceMax, L2Normalize,
+        Input, Cast, QuantizeDequantize, Transpose, Reshape, Slice, Concat, ScaleShift, Convolution, Linear, MaxPool,
+        AveragePool, InstanceNorm, LayerNorm, Relu, Sigmoid, Gelu, Softmax, Clamp, Power, Add, Multiply, MatMul,
+        ReduceMean, ReduceMax, L2Normalize,
     )
 }  # fmt: skip
 """All operations by kind; a target must lower them."""

@@ -13,8 +13,8 @@ import numpy as np
 
 from fastrt.ir.builder import Builder
 from fastrt.ir.network import Tensor
-from fastrt.ir.ops import Add, Clamp, LeakyRelu, Power, ReduceMax, ReduceMean, Reshape, Slice
-from fastrt.models.layers import batch_norm, convolve
+from fastrt.ir.ops import Add, Clamp, Power, ReduceMax, ReduceMean, Reshape, Slice
+from fastrt.models.layers import batch_norm, convolve, leaky_relu
 
 logger = logging.getLogger("fastrt")
 
@@ -135,7 +135,7 @@ def build_embedding_head(b: Builder, x: Tensor, name: str, head: Head) -> Tensor
 
 def build_reduction_head(b: Builder, x: Tensor, name: str, head: Head) -> Tensor:
     """ReductionHead, until 2020-08-20: EmbeddingHead, then a leaky ReLU and another batch norm."""
-    x = b.add(f"{name}.bottleneck.2", LeakyRelu(0.1), build_embedding_head(b, x, name, head))
+    x = leaky_relu(b, build_embedding_head(b, x, name, head), f"{name}.bottleneck.2", 0.1)
     return batch_norm(b, x, f"{name}.bnneck")
 
 

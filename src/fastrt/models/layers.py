@@ -62,6 +62,14 @@ def instance_batch_norm(b: Builder, x: Tensor, name: str) -> Tensor:
     return b.add(name, Concat(), b.add(f"{name}.IN", norm, first), batch_norm(b, rest, f"{name}.BN"))
 
 
+def leaky_relu(b: Builder, x: Tensor, name: str, slope: float) -> Tensor:
+    """``x`` where positive, ``slope * x`` elsewhere."""
+    sign, zeros = np.full(x.shape[0], -1.0), np.zeros(x.shape[0])
+    below = b.add(f"{name}.below", Relu(), b.add(f"{name}.negated", ScaleShift(sign, zeros), x))
+    below = b.add(f"{name}.scaled", ScaleShift(slope * sign, zeros), below)
+    return b.add(name, Add(), b.add(f"{name}.above", Relu(), x), below)
+
+
 def squeeze_excite(b: Builder, x: Tensor, name: str, reduction: int = 16) -> Tensor:
     """Squeeze-and-excitation: scales each channel by the output of a small network on the channel means.
 

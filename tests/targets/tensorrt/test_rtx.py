@@ -11,7 +11,7 @@ import pytest
 import fastrt
 from fastrt.cli import main
 from fastrt.ir.network import INPUT, Network, make_tensor
-from fastrt.ir.ops import Convolution, Input, LeakyRelu, Relu, Reshape
+from fastrt.ir.ops import Convolution, Input, Relu, Reshape
 from fastrt.passes import prepare
 from fastrt.targets.base import BuildOptions
 from fastrt.targets.engine_info import EngineInfo, Precision
@@ -101,13 +101,6 @@ def test_wrong_options_are_refused(
     assert caught.value.code == 2
     assert sentence in capsys.readouterr().err
     assert not list(tmp_path.glob("*.rtx"))
-
-
-def test_a_leaky_relu_keeps_its_slope(tmp_path: Path) -> None:
-    image = make_tensor(INPUT, Input((3, 8, 8)), [])
-    leaky = make_tensor("leaky", LeakyRelu(0.1), [image])
-    network = Network((image, leaky, make_tensor("embedding", Reshape((192,)), [leaky])))
-    assert _lower(network, "fp16", tmp_path)
 
 
 def test_a_plan_without_a_gpu_is_refused(tmp_path: Path) -> None:

@@ -114,7 +114,8 @@ def test_a_reduction_head_has_its_leaky_relu() -> None:
         arrays[f"heads.bnneck.{leaf}"] = np.full(8, 0.5, np.float32)
     network = fastrt.build_network(spec, arrays)
     kinds = [tensor.operation.kind for tensor in network if tensor.name.startswith("heads.b")]
-    assert kinds == ["convolution", "scale_shift", "leaky_relu", "scale_shift"]
+    leaky_relu = ["scale_shift", "relu", "scale_shift", "relu", "add"]
+    assert kinds == ["convolution", "scale_shift", *leaky_relu, "scale_shift"]
 
 
 @pytest.mark.parametrize(("version", "treatment"), [("A", "ignored"), ("B", "applied"), ("C", "applied")])

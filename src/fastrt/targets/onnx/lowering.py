@@ -68,7 +68,7 @@ class OnnxLowering(Lowering[str]):
         return self._node("Concat", *xs, axis=1)
 
     def scale_shift(self, op: ops.ScaleShift, x: str) -> str:
-        shape = (1, -1, *(1,) * (self.ranks[x] - 2))
+        shape = (1, *op.scale.shape, *(1,) * (self.ranks[x] - 1 - op.scale.ndim))
         scale, shift = (array.astype(np.float32).reshape(shape) for array in (op.scale, op.shift))
         return self._node("Add", self._node("Mul", x, self._constant(scale)), self._constant(shift))
 
@@ -85,11 +85,20 @@ class OnnxLowering(Lowering[str]):
             "Conv",
             x,
             *arrays,
-            strides=[op.stride] * 2,
+            strides=op.strides,
             pads=[op.padding] * 4,
             kernel_shape=op.weight.shape[2:],
             **attributes,
         )
+
+    def linear(self, op: ops.Linear, x: str) -> str:
+        if op.scale is None:
+            weight = self._constant(op.weight.T)
+        else:
+            zero = self._constant(np.zeros(len(op.scale), np.int8))
+            weight = self._node("DequantizeLinear", self._constant(op.weight.T), self._constant(op.scale), zero, axis=1)
+        y = self._node("MatMul", x, weight)
+        return y if op.bias is None else self._node("Add", y, self._constant(op.bias))
 
     def quantize_dequantize(self, op: ops.QuantizeDequantize, x: str) -> str:
         grid = self._float(op.scale), self._constant(np.asarray(op.zero_point, op.grid))
@@ -105,19 +114,39 @@ class OnnxLowering(Lowering[str]):
             ceil_mode=int(op.ceil),
         )
 
+    def average_pool(self, op: ops.AveragePool, x: str) -> str:
+        return self._node(
+            "AveragePool",
+            x,
+            kernel_shape=[op.kernel] * 2,
+            strides=[op.stride] * 2,
+            pads=[op.padding] * 4,
+            ceil_mode=int(op.ceil),
+            count_include_pad=int(op.counted),
+        )
+
     def instance_norm(self, op: ops.InstanceNorm, x: str) -> str:
         return self._node(
             "InstanceNormalization", x, self._constant(op.weight), self._constant(op.bias), epsilon=op.eps
         )
 
+    def layer_norm(self, op: ops.LayerNorm, x: str) -> str:
+        arrays = self._constant(op.weight), self._constant(op.bias)
+        return self._node("LayerNormalization", x, *arrays, axis=-1, epsilon=op.eps)
+
     def relu(self, _: ops.Relu, x: str) -> str:
         return self._node("Relu", x)
 
-    def leaky_relu(self, op: ops.LeakyRelu, x: str) -> str:
-        return self._node("LeakyRelu", x, alpha=op.slope)
-
     def sigmoid(self, _: ops.Sigmoid, x: str) -> str:
         return self._node("Sigmoid", x)
+
+    def gelu(self, _: ops.Gelu, x: str) -> str:
+        erf = self._node("Erf", self._node("Mul", x, self._float(0.5**0.5)))
+        half = self._node("Mul", x, self._float(0.5))
+        return self._node("Mul", half, self._node("Add", erf, self._float(1.0)))
+
+    def softmax(self, _: ops.Softmax, x: str) -> str:
+        return self._node("Softmax", x, axis=-1)
 
     def clamp(self, op: ops.Clamp, x: str) -> str:
         return self._node("Clip", x, *("" if value is None else self._float(value) for value in (op.low, op.high)))
@@ -132,8 +161,10 @@ class OnnxLowering(Lowering[str]):
         return self._node("Mul", a, b)
 
     def mat_mul(self, op: ops.MatMul, a: str, b: str) -> str:
-        a = self._node("Transpose", a, perm=[0, 2, 1]) if op.transpose_a else a
-        b = self._node("Transpose", b, perm=[0, 2, 1]) if op.transpose_b else b
+        *axes, rows, columns = range(self.ranks[a])
+        order = [*axes, columns, rows]
+        a = self._node("Transpose", a, perm=order) if op.transpose_a else a
+        b = self._node("Transpose", b, perm=order) if op.transpose_b else b
         return self._node("MatMul", a, b)
 
     def reduce_mean(self, _: ops.ReduceMean, x: str) -> str:

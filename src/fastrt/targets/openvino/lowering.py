@@ -55,34 +55,43 @@ class OpenVinoLowering(Lowering[Node]):
         convolve = op14.convolution if op.groups == 1 else op14.group_convolution
         by_group = () if op.groups == 1 else (op.groups,)
         padding = [op.padding, op.padding]
-        weight = op14.constant(op.weight.reshape(*by_group, -1, *op.weight.shape[1:]))
-        if op.scale is not None:
-            scale = op14.constant(op.scale.reshape(*by_group, -1, 1, 1, 1))
-            weight = op14.multiply(op14.convert(weight, "f32"), scale)
-        y = convolve(x, weight, [op.stride, op.stride], padding, padding, [op.dilation, op.dilation])
+        weight = _weight(op.weight, op.scale, by_group)
+        y = convolve(x, weight, list(op.strides), padding, padding, [op.dilation, op.dilation])
         return y if op.bias is None else op14.add(y, _per_channel(op.bias, y))
+
+    def linear(self, op: ops.Linear, x: Node) -> Node:
+        y = op14.matmul(x, _weight(op.weight, op.scale), False, True)
+        return y if op.bias is None else op14.add(y, op14.constant(op.bias.reshape(1, 1, -1)))
 
     def quantize_dequantize(self, op: ops.QuantizeDequantize, x: Node) -> Node:
         low, high = (op14.constant(np.float32(limit)) for limit in op.limits)
         return op14.fake_quantize(x, low, high, low, high, 256)
 
     def max_pool(self, op: ops.MaxPool, x: Node) -> Node:
-        height, width = (op.padding_after(axis.get_length()) for axis in list(x.get_output_partial_shape(0))[2:])
-        # Explicit padding for the last window replaces OpenVINO's rounding rule.
-        return op1.max_pool(x, [op.stride] * 2, [op.padding] * 2, [height, width], [op.kernel] * 2, "floor", "explicit")
+        return op1.max_pool(x, *_pool_windows(op, x), "floor", "explicit")
+
+    def average_pool(self, op: ops.AveragePool, x: Node) -> Node:
+        return op14.avg_pool(x, *_pool_windows(op, x), exclude_pad=not op.counted)
 
     def instance_norm(self, op: ops.InstanceNorm, x: Node) -> Node:
         normed = op14.mvn(x, _integers(2, 3), True, op.eps, "inside_sqrt")
         return op14.add(op14.multiply(normed, _per_channel(op.weight, x)), _per_channel(op.bias, x))
 
+    def layer_norm(self, op: ops.LayerNorm, x: Node) -> Node:
+        normed = op14.mvn(x, _integers(-1), True, op.eps, "inside_sqrt")
+        return op14.add(op14.multiply(normed, op14.constant(op.weight)), op14.constant(op.bias))
+
     def relu(self, _: ops.Relu, x: Node) -> Node:
         return op14.relu(x)
 
-    def leaky_relu(self, op: ops.LeakyRelu, x: Node) -> Node:
-        return op14.prelu(x, op14.constant(np.array([op.slope], np.float32)))
-
     def sigmoid(self, _: ops.Sigmoid, x: Node) -> Node:
         return op14.sigmoid(x)
+
+    def gelu(self, _: ops.Gelu, x: Node) -> Node:
+        return op14.gelu(x, "erf")
+
+    def softmax(self, _: ops.Softmax, x: Node) -> Node:
+        return op14.softmax(x, -1)
 
     def clamp(self, op: ops.Clamp, x: Node) -> Node:
         low, high = (
@@ -119,4 +128,22 @@ def _integers(*values: int) -> Node:
 
 def _per_channel(array: Array, x: Node) -> Node:
     rank = x.get_output_partial_shape(0).rank.get_length()
-    return op14.constant(array.astype(np.float32).reshape(1, -1, *(1,) * (rank - 2)))
+    return op14.constant(array.astype(np.float32).reshape(1, *array.shape, *(1,) * (rank - 1 - array.ndim)))
+
+
+def _weight(weight: Array, scale: Array | None, by_group: tuple[int, ...] = ()) -> Node:
+    """Add a weight, dequantized if it is int8; ``by_group``: with its groups as the first axis."""
+    constant = op14.constant(weight.reshape(*by_group, -1, *weight.shape[1:]))
+    if scale is None:
+        return constant
+    scales = op14.constant(scale.reshape(*by_group, -1, *(1,) * (weight.ndim - 1)))
+    return op14.multiply(op14.convert(constant, "f32"), scales)
+
+
+def _pool_windows(op: ops.MaxPool | ops.AveragePool, x: Node) -> tuple[list[int], ...]:
+    """Return strides, padding before and after, and kernel.
+
+    Explicit padding for the last window replaces OpenVINO's rounding rule.
+    """
+    after = [op.padding_after(axis.get_length()) for axis in list(x.get_output_partial_shape(0))[2:]]
+    return [op.stride] * 2, [op.padding] * 2, after, [op.kernel] * 2

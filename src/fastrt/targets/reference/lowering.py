@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 import numpy as np
@@ -71,28 +72,44 @@ class Reference(Lowering[Array]):
         y = y.reshape(len(x), outputs, height, width)
         return y if op.bias is None else y + self._per_channel(op.bias, y)
 
+    def linear(self, op: ops.Linear, x: Array) -> Array:
+        y = x @ op.dequantized().astype(self.dtype).T
+        return np.asarray(y if op.bias is None else y + op.bias.astype(self.dtype))
+
     def quantize_dequantize(self, op: ops.QuantizeDequantize, x: Array) -> Array:
         return np.asarray(np.clip(np.rint(x / op.scale) * op.scale, *op.limits))
 
     def max_pool(self, op: ops.MaxPool, x: Array) -> Array:
-        after = [(op.padding, op.padding_after(size)) for size in x.shape[2:]]
-        x = np.pad(x, ((0, 0), (0, 0), *after), constant_values=-np.inf)
-        windows = np.lib.stride_tricks.sliding_window_view(x, (op.kernel, op.kernel), PIXELS)
-        return np.asarray(windows[:, :, :: op.stride, :: op.stride].max((4, 5)))
+        return np.asarray(_cut_pool_windows(op, x, -np.inf).max((4, 5)))
+
+    def average_pool(self, op: ops.AveragePool, x: Array) -> Array:
+        sums = _cut_pool_windows(op, x, 0).sum((4, 5))
+        if op.counted:
+            return np.asarray(sums / op.kernel**2)
+        return np.asarray(sums / _cut_pool_windows(op, np.ones_like(x[:1, :1]), 0).sum((4, 5)))
 
     def instance_norm(self, op: ops.InstanceNorm, x: Array) -> Array:
         centred = x - x.mean(PIXELS, keepdims=True)
         normed = centred / np.sqrt(np.square(centred).mean(PIXELS, keepdims=True) + op.eps)
         return np.asarray(normed * self._per_channel(op.weight, x) + self._per_channel(op.bias, x))
 
+    def layer_norm(self, op: ops.LayerNorm, x: Array) -> Array:
+        centred = x - x.mean(-1, keepdims=True)
+        normed = centred / np.sqrt(np.square(centred).mean(-1, keepdims=True) + op.eps)
+        return np.asarray(normed * op.weight.astype(self.dtype) + op.bias.astype(self.dtype))
+
     def relu(self, _: ops.Relu, x: Array) -> Array:
         return np.maximum(x, 0)
 
-    def leaky_relu(self, op: ops.LeakyRelu, x: Array) -> Array:
-        return np.where(x > 0, x, x * op.slope)
-
     def sigmoid(self, _: ops.Sigmoid, x: Array) -> Array:
         return 0.5 * (np.tanh(0.5 * x) + 1)
+
+    def gelu(self, _: ops.Gelu, x: Array) -> Array:
+        return np.asarray(0.5 * x * (1 + np.asarray(erf(x * math.sqrt(0.5)), self.dtype)))
+
+    def softmax(self, _: ops.Softmax, x: Array) -> Array:
+        powers = np.exp(x - x.max(-1, keepdims=True))
+        return np.asarray(powers / powers.sum(-1, keepdims=True))
 
     def clamp(self, op: ops.Clamp, x: Array) -> Array:
         return np.asarray(np.clip(x, op.low, op.high))
@@ -108,7 +125,7 @@ class Reference(Lowering[Array]):
 
     def mat_mul(self, op: ops.MatMul, a: Array, b: Array) -> Array:
         return np.asarray(
-            np.matmul(a.swapaxes(1, 2) if op.transpose_a else a, b.swapaxes(1, 2) if op.transpose_b else b)
+            np.matmul(a.swapaxes(-1, -2) if op.transpose_a else a, b.swapaxes(-1, -2) if op.transpose_b else b)
         )
 
     def reduce_mean(self, _: ops.ReduceMean, x: Array) -> Array:
@@ -124,7 +141,19 @@ class Reference(Lowering[Array]):
         return x.astype(self.dtype) if x.dtype.kind == "f" else x
 
     def _per_channel(self, array: Array, x: Array) -> Array:
-        return array.astype(self.dtype).reshape(1, -1, *(1,) * (x.ndim - 2))
+        return array.astype(self.dtype).reshape(1, *array.shape, *(1,) * (x.ndim - 1 - array.ndim))
+
+
+erf = np.frompyfunc(math.erf, 1, 1)
+"""The error function of each number, as an array of Python objects: NumPy has none."""
+
+
+def _cut_pool_windows(op: ops.MaxPool | ops.AveragePool, x: Array, padding: float) -> Array:
+    """Return the pixels of each window: ``(n, C, H, W, kernel, kernel)``, a view."""
+    around = [(op.padding, op.padding_after(size)) for size in x.shape[2:]]
+    x = np.pad(x, ((0, 0), (0, 0), *around), constant_values=padding)
+    windows = np.lib.stride_tricks.sliding_window_view(x, (op.kernel, op.kernel), PIXELS)
+    return windows[:, :, :: op.stride, :: op.stride]
 
 
 def cut_windows(op: ops.Convolution, x: Array) -> Array:
@@ -132,4 +161,5 @@ def cut_windows(op: ops.Convolution, x: Array) -> Array:
     x = np.pad(x, ((0, 0), (0, 0), (op.padding, op.padding), (op.padding, op.padding)))
     spans = [op.dilation * (size - 1) + 1 for size in op.weight.shape[2:]]
     windows = np.lib.stride_tricks.sliding_window_view(x, spans, PIXELS)
-    return windows[:, :, :: op.stride, :: op.stride, :: op.dilation, :: op.dilation]
+    rows, columns = op.strides
+    return windows[:, :, ::rows, ::columns, :: op.dilation, :: op.dilation]

@@ -8,7 +8,7 @@ import numpy as np
 
 from fastrt.arrays import Array
 from fastrt.errors import EngineError
-from fastrt.ir.ops import Convolution
+from fastrt.ir.ops import Convolution, Linear
 from fastrt.targets.base import Lowering
 from fastrt.targets.tensorrt.capabilities import Capabilities, Trt
 from fastrt.targets.tensorrt.messages import describe_error
@@ -74,7 +74,7 @@ class LayerWriter(Lowering[Trt]):
         """
         return self._add("add_pooling_nd", x, self._trt.PoolingType.MAX, (1, 1))
 
-    def _dequantized_weight(self, op: Convolution, like: Trt) -> Trt:
+    def _dequantized_weight(self, op: Convolution | Linear, like: Trt) -> Trt:
         assert op.scale is not None
         scale = self._scale(op.scale)
         # TensorRT 8 accepts no int8 constants. It rounds these float32 weights to the same integers.

@@ -92,7 +92,7 @@ class TensorRtLowering(LayerWriter):
         return self._add("add_concatenation", list(xs), axis=1)
 
     def scale_shift(self, op: ops.ScaleShift, x: Trt) -> Trt:
-        shape = (1, -1, *(1,) * (len(x.shape) - 2))
+        shape = (1, *op.scale.shape, *(1,) * (len(x.shape) - 1 - op.scale.ndim))
         scale, shift = (self._constant(array.reshape(shape), x) for array in (op.scale, op.shift))
         return self._elementwise("SUM", self._elementwise("PROD", x, scale), shift)
 
@@ -105,7 +105,7 @@ class TensorRtLowering(LayerWriter):
         layer = self._layer("add_convolution_nd", x, len(op.weight), op.weight.shape[2:], weight, bias)
         if dequantized is not None:
             layer.set_input(1, dequantized)
-        layer.stride_nd = (op.stride, op.stride)
+        layer.stride_nd = op.strides
         layer.padding_nd = (op.padding, op.padding)
         if op.groups != 1:
             layer.num_groups = op.groups
@@ -113,38 +113,69 @@ class TensorRtLowering(LayerWriter):
             layer.dilation_nd = (op.dilation, op.dilation)
         return layer.get_output(0)
 
+    def linear(self, op: ops.Linear, x: Trt) -> Trt:
+        kinds = self._trt.MatrixOperation
+        if op.scale is None:
+            weight = self._constant(op.weight[None], x)
+        else:
+            weight = self._dequantized_weight(op, x)
+            weight = self._add("add_shuffle", weight, reshape_dims=(1, *op.weight.shape))
+        y = self._add("add_matrix_multiply", x, kinds.NONE, weight, kinds.TRANSPOSE)
+        return y if op.bias is None else self._elementwise("SUM", y, self._constant(op.bias.reshape(1, 1, -1), y))
+
     def quantize_dequantize(self, op: ops.QuantizeDequantize, x: Trt) -> Trt:
         scale = self._scale(np.full((), op.scale))
         return self._quantized_pair(x, scale, x)
 
     def max_pool(self, op: ops.MaxPool, x: Trt) -> Trt:
+        return self._pool(op, x, self._trt.PoolingType.MAX)
+
+    def average_pool(self, op: ops.AveragePool, x: Trt) -> Trt:
+        return self._pool(op, x, self._trt.PoolingType.AVERAGE, average_count_excludes_padding=not op.counted)
+
+    def _pool(self, op: ops.MaxPool | ops.AveragePool, x: Trt, kind: Trt, **attributes: bool) -> Trt:
         return self._add(
             "add_pooling_nd",
             x,
-            self._trt.PoolingType.MAX,
+            kind,
             (op.kernel, op.kernel),
             stride_nd=(op.stride, op.stride),
             pre_padding=(op.padding, op.padding),
             # Explicit padding for the last window, so that no rounding rule applies.
             post_padding=tuple(op.padding_after(size) for size in tuple(x.shape)[2:]),
+            **attributes,
         )
 
     def instance_norm(self, op: ops.InstanceNorm, x: Trt) -> Trt:
         scale, bias = (self._constant(array.reshape(1, -1, 1, 1), x) for array in (op.weight, op.bias))
-        add = "add_normalization_v2" if hasattr(self._network, "add_normalization_v2") else "add_normalization"
         # Before TensorRT 10 the equivalent group norm has a faster kernel, except for few images in FP16.
         is_faster = (self._batch > FEW or self._quantized) and not self._capabilities.strongly_typed
         groups = {"num_groups": len(op.weight)} if is_faster else {}
-        return self._add(add, x, scale, bias, PIXELS, epsilon=op.eps, **groups)
+        return self._normalize(x, scale, bias, PIXELS, op.eps, **groups)
+
+    def layer_norm(self, op: ops.LayerNorm, x: Trt) -> Trt:
+        last = len(x.shape) - 1
+        scale, bias = (self._constant(array.reshape(*(1,) * last, -1), x) for array in (op.weight, op.bias))
+        return self._normalize(x, scale, bias, 1 << last, op.eps)
+
+    def _normalize(self, x: Trt, scale: Trt, bias: Trt, axes: int, eps: float, **groups: int) -> Trt:
+        add = "add_normalization_v2" if hasattr(self._network, "add_normalization_v2") else "add_normalization"
+        return self._add(add, x, scale, bias, axes, epsilon=eps, **groups)
 
     def relu(self, _: ops.Relu, x: Trt) -> Trt:
         return self._add("add_activation", x, self._trt.ActivationType.RELU)
 
-    def leaky_relu(self, op: ops.LeakyRelu, x: Trt) -> Trt:
-        return self._add("add_activation", x, self._trt.ActivationType.LEAKY_RELU, alpha=op.slope)
-
     def sigmoid(self, _: ops.Sigmoid, x: Trt) -> Trt:
         return self._add("add_activation", x, self._trt.ActivationType.SIGMOID)
+
+    def gelu(self, _: ops.Gelu, x: Trt) -> Trt:
+        root = self._elementwise("PROD", x, self._scalar(0.5**0.5, x))
+        erf = self._add("add_unary", root, self._trt.UnaryOperation.ERF)
+        half = self._elementwise("PROD", x, self._scalar(0.5, x))
+        return self._elementwise("PROD", half, self._elementwise("SUM", erf, self._scalar(1.0, x)))
+
+    def softmax(self, _: ops.Softmax, x: Trt) -> Trt:
+        return self._add("add_softmax", x, axes=1 << (len(x.shape) - 1))
 
     def clamp(self, op: ops.Clamp, x: Trt) -> Trt:
         if self._half and self.exact and tuple(x.shape)[2:] != (1, 1):
