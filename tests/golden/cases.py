@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,10 @@ from golden.recipe import load_case
 
 FOLDER = Path(__file__).parent
 NAMES = sorted(path.stem for path in FOLDER.glob("*.json")) + sorted(path.stem for path in FOLDER.glob("eras/*.json"))
+ZOO = sorted(
+    f"{path.parent.name}/{path.stem}" for kind in ("zoo", "torchreid") for path in FOLDER.glob(f"{kind}/*.json")
+)
+"""Cases of the other families, and of torchreid's OSNet."""
 with np.load(FOLDER / "float64.npz") as _file:
     FLOAT64: dict[str, Array] = dict(_file)
 """What FastReID computes for the same images in float64, where rounding plays no part."""
@@ -48,6 +52,30 @@ def load_golden(name: str) -> Case:
     spec = fastrt.load_spec(config)
     network = fastrt.build_network(spec, case["state_dict"])
     return Case(network, case["images"], case["embeddings"], FLOAT64[name])
+
+
+@dataclass(frozen=True, eq=False)
+class ZooCase:
+    """As `Case`; ``gap``: how far the float32 embeddings lie from float64's, divided by the largest value."""
+
+    network: fastrt.Network
+    images: Array
+    embeddings: Array
+    gap: float
+
+    @property
+    def planes(self) -> Array:
+        """The images as the network takes them: ``(n, 3, H, W)`` float32 RGB."""
+        return self.images[..., ::-1].transpose(0, 3, 1, 2).astype(np.float32)
+
+
+@lru_cache(2)  # networks of this size are not all kept
+def load_zoo(name: str) -> ZooCase:
+    folder, _, stem = name.partition("/")
+    case = load_case(FOLDER / folder, stem)
+    spec = fastrt.load_spec(yaml.safe_load(case["yaml"]) if "yaml" in case else case["config"])
+    network = fastrt.build_network(spec, case["state_dict"])
+    return ZooCase(network, case["images"], case["embeddings"], case["float64_gap"])
 
 
 def distance(got: Array, want: Array) -> float:

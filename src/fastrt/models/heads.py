@@ -14,7 +14,8 @@ import numpy as np
 from fastrt.ir.builder import Builder
 from fastrt.ir.network import Tensor
 from fastrt.ir.ops import Add, Clamp, Power, ReduceMax, ReduceMean, Reshape, Slice
-from fastrt.models.layers import batch_norm, convolve, leaky_relu
+from fastrt.models.activations import leaky_relu
+from fastrt.models.layers import batch_norm, convolve
 
 logger = logging.getLogger("fastrt")
 

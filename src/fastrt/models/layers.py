@@ -22,18 +22,28 @@ from fastrt.ir.ops import (
     ScaleShift,
     Sigmoid,
     Slice,
-)
+)from fastrt.models.activations import Activation
 
 EPS = 1e-5
 """Epsilon of every batch and instance norm: PyTorch's default, never changed by FastReID."""
 
 
 def convolve(
-    b: Builder, x: Tensor, name: str, channels: int, kernel: int, stride: int = 1, padding: int = 0, bias: bool = False
+    b: Builder,
+    x: Tensor,
+    name: str,
+    channels: int,
+    kernel: int,
+    stride: int | tuple[int, int] = 1,
+    padding: int = 0,
+    bias: bool = False,
+    groups: int = 1,
+    dilation: int = 1,
 ) -> Tensor:
     """A convolution with a square kernel: ``name.weight``, and optionally ``name.bias``."""
-    weight = b.take(f"{name}.weight", (channels, x.shape[0], kernel, kernel))
-    return b.add(name, Convolution(weight, b.take(f"{name}.bias", (channels,)) if bias else None, stride, padding), x)
+    weight = b.take(f"{name}.weight", (channels, x.shape[0] // groups, kernel, kernel))
+    shift = b.take(f"{name}.bias", (channels,)) if bias else None
+    return b.add(name, Convolution(weight, shift, stride, padding, groups=groups, dilation=dilation), x)
 
 
 def batch_norm(b: Builder, x: Tensor, name: str) -> Tensor:
@@ -50,6 +60,11 @@ def batch_norm(b: Builder, x: Tensor, name: str) -> Tensor:
     return b.add(name, ScaleShift(scale, bias - mean * scale), x)
 
 
+def instance_norm(b: Builder, x: Tensor, name: str) -> Tensor:
+    """An instance norm with scale and shift: ``name.weight`` and ``name.bias``."""
+    return b.add(name, InstanceNorm(b.take(f"{name}.weight", x.shape[:1]), b.take(f"{name}.bias", x.shape[:1]), EPS), x)
+
+
 def instance_batch_norm(b: Builder, x: Tensor, name: str) -> Tensor:
     """IBN-a: the first half of the channels through an instance norm, the rest through a batch norm.
 
@@ -58,16 +73,7 @@ def instance_batch_norm(b: Builder, x: Tensor, name: str) -> Tensor:
     half = x.shape[0] // 2
     first = b.add(f"{name}.IN.slice", Slice(0, 0, half), x)
     rest = b.add(f"{name}.BN.slice", Slice(0, half, x.shape[0]), x)
-    norm = InstanceNorm(b.take(f"{name}.IN.weight", (half,)), b.take(f"{name}.IN.bias", (half,)), EPS)
-    return b.add(name, Concat(), b.add(f"{name}.IN", norm, first), batch_norm(b, rest, f"{name}.BN"))
-
-
-def leaky_relu(b: Builder, x: Tensor, name: str, slope: float) -> Tensor:
-    """``x`` where positive, ``slope * x`` elsewhere."""
-    sign, zeros = np.full(x.shape[0], -1.0), np.zeros(x.shape[0])
-    below = b.add(f"{name}.below", Relu(), b.add(f"{name}.negated", ScaleShift(sign, zeros), x))
-    below = b.add(f"{name}.scaled", ScaleShift(slope * sign, zeros), below)
-    return b.add(name, Add(), b.add(f"{name}.above", Relu(), x), below)
+    return b.add(name, Concat(), instance_norm(b, first, f"{name}.IN"), batch_norm(b, rest, f"{name}.BN"))
 
 
 def squeeze_excite(b: Builder, x: Tensor, name: str, reduction: int = 16) -> Tensor:
@@ -81,6 +87,26 @@ def squeeze_excite(b: Builder, x: Tensor, name: str, reduction: int = 16) -> Ten
     hidden = b.add(f"{name}.fc.1", Relu(), hidden)
     excited = b.add(f"{name}.fc.2", _linear(b, f"{name}.fc.2", channels // reduction, channels), hidden)
     return b.add(name, Multiply(), x, b.add(f"{name}.fc.3", Sigmoid(), excited))
+
+
+def gate_channels(
+    b: Builder, x: Tensor, name: str, hidden: int, names: tuple[str, str], inner: Activation, outer: Activation
+) -> Tensor:
+    """Scales each channel by ``outer(second(inner(first(means of the channels))))``, two 1x1 convolutions with bias.
+
+    Args:
+        b: the builder.
+        x: the feature map ``(C, h, w)``.
+        name: the gate's name.
+        hidden: outputs of the first convolution.
+        names: full names of the two convolutions.
+        inner: activation after the first convolution.
+        outer: activation after the second.
+    """
+    first, second = names
+    y = convolve(b, b.add(f"{name}.mean", ReduceMean(), x), first, hidden, 1, bias=True)
+    y = convolve(b, inner(b, y, f"{first}.activated"), second, x.shape[0], 1, bias=True)
+    return b.add(name, Multiply(), x, outer(b, y, f"{second}.activated"))
 
 
 def _linear(b: Builder, name: str, inputs: int, outputs: int) -> Convolution:

@@ -45,7 +45,6 @@ class Toy(Backbone):
 
     FAMILY: ClassVar[str] = "Toy"
     KEYS: ClassVar[Mapping[str, str]] = {"DEPTH": "depth", "LAST_STRIDE": "last_stride"}
-    IGNORED: ClassVar[Mapping[str, object]] = {"WITH_NL": False}
 
     name: Literal["build_toy_backbone"] = "build_toy_backbone"
     depth: Literal["1x", "2x"] = "1x"

@@ -30,6 +30,16 @@ Norm = Literal["BN", "syncBN", "GhostBN", "FrozenBN"]
 
 GROUP = "MODEL.BACKBONE"
 
+FAMILY_KEYS: Mapping[str, object] = {
+    "DEPTH": "50x",
+    "LAST_STRIDE": 1,
+    "WITH_IBN": False,
+    "WITH_SE": False,
+    "WITH_NL": False,
+    "STRIDE_SIZE": (16, 16),
+}
+"""Keys of ``MODEL.BACKBONE`` that only some families read, and their defaults; the other families ignore them."""
+
 UNUSED_KEYS = (
     *("FEAT_DIM", "NORM_SPLIT", "PRETRAIN", "PRETRAIN_PATH"),
     *("DROPOUT", "DROP_PATH_RATIO", "DROP_RATIO", "ATT_DROP_RATE", "SIE_COE"),
@@ -54,9 +64,6 @@ class Backbone(BaseModel, ABC):
 
     KEYS: ClassVar[Mapping[str, str]]
     """Keys of ``MODEL.BACKBONE`` that the family reads besides NAME and NORM, and their fields."""
-
-    IGNORED: ClassVar[Mapping[str, object]] = {}
-    """Keys that FastReID's builder of the family ignores, and their defaults; another value is logged as a warning."""
 
     INFERRED: ClassVar[tuple[str, ...]] = ()
     """The `KEYS` whose values `recognise` infers from names: ``DEPTH``. All others are asked for."""
@@ -119,8 +126,8 @@ class Backbone(BaseModel, ABC):
         fields = cls.config_keys()
         if key in fields:
             return {fields[key]: value}
-        if key in cls.IGNORED:
-            if (tuple(value) if isinstance(value, list) else value) != cls.IGNORED[key]:
+        if key in FAMILY_KEYS:
+            if (tuple(value) if isinstance(value, list) else value) != FAMILY_KEYS[key]:
                 logger.warning(
                     f"{GROUP}.{key} is {value!r}; FastReID's {cls.FAMILY} ignores this key, and so does fastrt"
                 )

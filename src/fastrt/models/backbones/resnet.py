@@ -89,7 +89,6 @@ class ResNet(Backbone):
         "BASIC_BLOCK_SE": "basic_block_se",
     }
     """MAXPOOL and BASIC_BLOCK_SE are fastrt's own."""
-    IGNORED: ClassVar[Mapping[str, object]] = {"STRIDE_SIZE": (16, 16)}
     INFERRED: ClassVar[tuple[str, ...]] = ("DEPTH", "WITH_IBN", "WITH_SE", "WITH_NL")
 
     name: Name = "build_resnet_backbone"
