@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import fastrt
+from fastrt.targets.engine_info import Io
 from fastrt.targets.reference import Reference
 from golden.cases import ZOO, distance, load_zoo
 
@@ -25,7 +26,7 @@ def test_the_reference_differs_by_the_rounding_of_the_case(name: str) -> None:
 def test_engines_give_upstreams_embeddings(name: str, suffix: str, tmp_path: Path) -> None:
     case = load_zoo(name)
     path = tmp_path / f"engine{suffix}"
-    io = "f32_nchw_rgb" if suffix == ".onnx" else "u8_nhwc_bgr"
+    io: Io = "f32_nchw_rgb" if suffix == ".onnx" else "u8_nhwc_bgr"
     fastrt.build(case.network, path, normalize=False, io=io)
     with fastrt.load(path) as session:
         embeddings = session(case.images)

@@ -22,7 +22,8 @@ from fastrt.ir.ops import (
     ScaleShift,
     Sigmoid,
     Slice,
-)from fastrt.models.activations import Activation
+)
+from fastrt.models.activations import Activation
 
 EPS = 1e-5
 """Epsilon of every batch and instance norm: PyTorch's default, never changed by FastReID."""

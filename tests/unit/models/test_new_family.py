@@ -106,8 +106,8 @@ def test_a_key_that_it_ignores_is_named(caplog: pytest.LogCaptureFixture) -> Non
 
 def test_a_key_or_value_that_it_does_not_know_is_refused() -> None:
     name = {"MODEL.BACKBONE.NAME": "build_toy_backbone"}
-    with pytest.raises(fastrt.SpecError, match=r"^MODEL\.BACKBONE\.WITH_IBN: unknown key of Toy; expected MODEL"):
-        fastrt.load_spec({**name, "MODEL.BACKBONE.WITH_IBN": True})
+    with pytest.raises(fastrt.SpecError, match=r"^MODEL\.BACKBONE\.WITH_GN: unknown key of Toy; expected MODEL"):
+        fastrt.load_spec({**name, "MODEL.BACKBONE.WITH_GN": True})
     with pytest.raises(
         fastrt.SpecError, match=r"^spec: norm is 'GN', .*; depth is '3x', expected '1x' or '2x'\. Correct the config\.$"
     ):
