@@ -12,6 +12,7 @@ import numpy as np
 from fastrt.errors import EngineError, TargetError
 from fastrt.ir.network import Network, Tensor
 from fastrt.passes.quantize import Placement
+from fastrt.targets import checksum
 from fastrt.targets.base import BuildOptions, Layer, Mode, Runner, Target
 from fastrt.targets.engine_info import KEY, EngineInfo, read_info
 from fastrt.targets.onnx.lowering import OnnxLowering
@@ -50,13 +51,14 @@ class OnnxTarget(Target, row=ROWS["onnx"]):
         model = onnx.helper.make_model(
             graph, producer_name="fastrt", ir_version=IR_VERSION, opset_imports=[onnx.helper.make_opsetid("", OPSET)]
         )
-        onnx.helper.set_model_props(model, {KEY: info.to_text()})
+        onnx.helper.set_model_props(model, {KEY: info.to_text(), checksum.KEY: checksum.BLANK})
         onnx.checker.check_model(model)
-        path.write_bytes(model.SerializeToString())
+        path.write_bytes(checksum.state(model.SerializeToString()))
 
     def load(self, path: Path, device: str, intermediate: Collection[str] = (), mode: Mode = "latency") -> Runner:
         if device != "cpu":
             raise TargetError(f"onnx: device {device}; expected cpu. Build an engine of another target for it.")
+        checksum.check(path)
         open_profiled = partial(open_session, str(path), path)
         if not intermediate:
             session = open_session(str(path), path)
@@ -71,10 +73,12 @@ class OnnxTarget(Target, row=ROWS["onnx"]):
         return OnnxRunner(open_session(model.SerializeToString(), path), info, [output, *names], open_profiled)
 
     def describe(self, path: Path) -> EngineInfo:
+        checksum.check(path)
         return _describe(open_session(str(path), path), path)
 
     def layers(self, path: Path) -> list[Layer]:
         onnx = _import_onnx()
+        checksum.check(path)
         model = onnx.shape_inference.infer_shapes(_load_proto(onnx, path))
         shapes = {
             value.name: tuple(axis.dim_value or -1 for axis in value.type.tensor_type.shape.dim)[1:]

@@ -17,6 +17,7 @@ from fastrt.files import hash_file
 from fastrt.ir.network import Network
 from fastrt.passes.half import list_float32
 from fastrt.passes.quantize import Placement
+from fastrt.targets import checksum
 from fastrt.targets.base import BuildOptions, Layer, Mode, Runner, Target, refuse_precision
 from fastrt.targets.engine_info import KEY, EngineInfo, read_info
 from fastrt.targets.openvino.ir_check import check_ir
@@ -102,6 +103,7 @@ def _read(path: Path) -> Any:
     with path.open("rb") as file:
         if b"<net" not in file.read(1024):  # else OpenVINO tries all its other formats and prints messages
             raise EngineError(f"{path}: not an OpenVINO engine, or damaged. Build it again.")
+    checksum.check(path)
     check_ir(path)
     try:
         model = ov.Core().read_model(path)
@@ -152,8 +154,9 @@ def _write_zeros(path: Path, size: int) -> None:
 def _complete(path: Path, float32: Collection[str]) -> None:
     """Add to an IR what OpenVINO cannot write from Python.
 
-    These are the checksum of the weights; and, for FP16, marks of the layers that OpenVINO must compute in float32,
-    because GeM's powers overflow. The mark is ``ov::DisableFP16Compression``, which OpenVINO publishes only for C++.
+    These are the checksums of the weights and of the file; and, for FP16, marks of the layers that OpenVINO must
+    compute in float32, because GeM's powers overflow. The mark is ``ov::DisableFP16Compression``, which OpenVINO
+    publishes only for C++.
 
     Raises:
         RuntimeError: the ``.bin`` was cut short, because the disk is full.
@@ -168,6 +171,7 @@ def _complete(path: Path, float32: Collection[str]) -> None:
     if info is None:
         raise RuntimeError("the description is missing")
     ET.SubElement(info, WEIGHTS_KEY, value=hash_file(weights))
+    ET.SubElement(info, checksum.KEY, value=checksum.BLANK)
     for layer in tree.iter("layer"):
         if layer.get("name") in float32:
             info = layer.find("rt_info")
@@ -175,7 +179,7 @@ def _complete(path: Path, float32: Collection[str]) -> None:
                 info = ET.Element("rt_info")
                 layer.insert(0, info)
             ET.SubElement(info, "attribute", name="precise", version="0")
-    tree.write(path)
+    path.write_bytes(checksum.state(ET.tostring(tree.getroot())))
 
 
 def _name(port: Any) -> str:
