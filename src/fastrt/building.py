@@ -131,7 +131,8 @@ def _refuse_foreign(path: Path, target: str, with_report: bool) -> list[Path]:
     finish_interrupted(path)
     companions = [file for file in map(path.with_suffix, ROWS[target].companions) if file.is_file()]
     with writing(path):
-        foreign = [file for file in companions if is_recognised(read_head(file))]
+        rebuilt = path.is_file() and b"<net" in read_head(path)
+        foreign = [file for file in companions if not rebuilt or is_recognised(read_head(file))]
     reports = [file for file in report_paths(path) if file.is_file()]
     others = [file for file in reports if not is_report(file)]
     if refused := [*foreign, *(others if with_report else ())]:

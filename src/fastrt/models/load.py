@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fastrt.errors import SpecNeededError
+from fastrt.errors import SpecError, SpecNeededError
 from fastrt.ir.network import Network
 from fastrt.models.config import load_spec
 from fastrt.models.guess import Guess, format_value, guess_spec
@@ -18,6 +18,9 @@ from fastrt.models.spec_file import find_spec
 from fastrt.weights import Weights, load_weights
 
 logger = logging.getLogger("fastrt")
+
+OPEN = (None, "auto")
+"""Values of settings that are inferred from the checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ def load_model(
     Args:
         checkpoint: ``.pth``, ``.wts`` or ``.safetensors``.
         config: FastReID's YAML, or a preset's name. If None, the spec in the checkpoint is used, or the one that
-            fastrt wrote beside it.
+            fastrt wrote beside it. Of a config, that spec fills the open settings, and differences are noted.
         overrides: ``[key, value, key, value, ...]``, applied last.
         guess: without a config and a spec, assume FastReID's usual values of the settings that names do not show.
         key: the entry of a ``.pth`` that holds the state dict; see `fastrt.load_weights`.
@@ -78,7 +81,7 @@ def describe_weights(
 ) -> Model:
     """Find the description of weights that were read from ``checkpoint``; see `load_model`."""
     if config is not None:
-        return Model(load_spec(config, overrides), weights, ())
+        return Model(*_compare(load_spec(config, overrides), checkpoint, weights))
     found = find_spec(checkpoint, weights, overrides)
     if found is not None:
         spec, name = found
@@ -88,6 +91,40 @@ def describe_weights(
         raise _need_spec(checkpoint, guessed)
     spec = load_spec(guessed.spec.model_dump(), overrides) if overrides else guessed.spec
     return Model(spec, weights, guessed.notes)
+
+
+def _compare(spec: ModelSpec, checkpoint: Path, weights: Weights) -> tuple[ModelSpec, Weights, tuple[str, ...]]:
+    """Fill the open settings of a config's spec from the checkpoint's own; note the settings that differ."""
+    try:
+        found = find_spec(checkpoint, weights)
+    except SpecError:  # of other weights, or not valid: the config takes its place
+        found = None
+    if found is None:
+        return spec, weights, ()
+    stored, name = found
+    own, other = (dict(_list_settings(given)) for given in (spec, stored))
+    both = own.keys() & other.keys() - {"backbone.norm"}  # all norms are the same at inference
+    differing = [key for key in own if key in both and own[key] != other[key] and other[key] not in OPEN]
+    alike = type(spec.backbone) is type(stored.backbone)
+    filled = {key: other[key] for key in differing if own[key] in OPEN and alike}
+    notes = [
+        f"{key} is {own[key]} by the config and {other[key]} by the spec in {name}; the config's is used"
+        for key in differing
+        if key not in filled
+    ]
+    notes += [f"{key} is {value}, by the spec in {name}" for key, value in filled.items()]
+    backbone = {key.removeprefix("backbone."): value for key, value in filled.items() if key.startswith("backbone.")}
+    top = {key: value for key, value in filled.items() if not key.startswith("backbone.")}
+    return spec.replace(**top, backbone=spec.backbone.replace(**backbone)), weights, tuple(notes)
+
+
+def _list_settings(spec: ModelSpec) -> Iterator[tuple[str, object]]:
+    """List a spec's settings, by the names of their fields."""
+    for key, value in spec.model_dump(mode="json").items():
+        if key == "backbone":
+            yield from ((f"backbone.{name}", setting) for name, setting in value.items())
+        else:
+            yield key, value
 
 
 def _need_spec(checkpoint: Path, guess: Guess) -> SpecNeededError:

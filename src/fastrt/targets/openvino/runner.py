@@ -36,16 +36,16 @@ class OpenVinoRunner(Runner):
     def run_intermediate(self, batch: Array) -> Mapping[str, Array]:
         return dict(zip(self._names, self._infer(batch), strict=True))
 
-    def run_all(self, batches: Iterable[Array]) -> Iterator[Embeddings]:
+    def run_all(self, batches: Iterable[Array], *, reused: bool = False) -> Iterator[Embeddings]:
         """Yield the embeddings of each batch in order; the mode determines how many batches run in parallel."""
         flying: deque[tuple[Any, Array]] = deque()
         try:
             for batch in batches:
                 if len(flying) == self._at_once:
                     yield self._collect(flying)
-                request = self._take()
-                flying.append((request, batch))  # the batch must outlive the request
-                request.start_async([batch], share_inputs=True)
+                request, kept = self._take(), batch.copy() if reused else batch
+                flying.append((request, kept))  # the batch must outlive the request
+                request.start_async([kept], share_inputs=True)
             while flying:
                 yield self._collect(flying)
         finally:

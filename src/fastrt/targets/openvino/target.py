@@ -27,7 +27,7 @@ from fastrt.targets.table import ROWS
 
 HINTS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16", "int8": "f32"}
 WEIGHTS_KEY = "fastrt_weights"
-"""Name of the entry of the ``.xml`` with the SHA-256 of the ``.bin``."""
+"""Name of the entry of the ``.xml`` with the SHA-256 of the ``.bin``, and of itself."""
 
 CAPABILITIES = {"fp32": "FP32", "bf16": "BF16", "fp16": "FP16"}
 BF16_INSTRUCTIONS = ("DEFAULT", "ALL", "BF16", "FP16", "AMX", "AVX10", "VNNI_2")
@@ -103,7 +103,7 @@ def _read(path: Path) -> Any:
     with path.open("rb") as file:
         if b"<net" not in file.read(1024):  # else OpenVINO tries all its other formats and prints messages
             raise EngineError(f"{path}: not an OpenVINO engine, or damaged. Build it again.")
-    checksum.check(path)
+    checksum.check(path, WEIGHTS_KEY)
     check_ir(path)
     try:
         model = ov.Core().read_model(path)
@@ -136,7 +136,7 @@ def _check_weights(model: Any, path: Path) -> None:
     """
     stated = _read_entry(model, WEIGHTS_KEY, path)
     if stated is not None:
-        found = hash_file(path.with_suffix(".bin"))
+        stated, found = stated[:64], hash_file(path.with_suffix(".bin"))
         if stated != found:
             raise EngineError(
                 f"{path.with_suffix('.bin')}: SHA-256 {found[:8]}...; expected {stated[:8]}..., as in {path.name}."
@@ -170,8 +170,7 @@ def _complete(path: Path, float32: Collection[str]) -> None:
     info = tree.find("rt_info")
     if info is None:
         raise RuntimeError("the description is missing")
-    ET.SubElement(info, WEIGHTS_KEY, value=hash_file(weights))
-    ET.SubElement(info, checksum.KEY, value=checksum.BLANK)
+    ET.SubElement(info, WEIGHTS_KEY, value=f"{hash_file(weights)} {checksum.BLANK}")
     for layer in tree.iter("layer"):
         if layer.get("name") in float32:
             info = layer.find("rt_info")
@@ -179,7 +178,7 @@ def _complete(path: Path, float32: Collection[str]) -> None:
                 info = ET.Element("rt_info")
                 layer.insert(0, info)
             ET.SubElement(info, "attribute", name="precise", version="0")
-    path.write_bytes(checksum.state(ET.tostring(tree.getroot())))
+    path.write_bytes(checksum.state(ET.tostring(tree.getroot()), WEIGHTS_KEY))
 
 
 def _name(port: Any) -> str:
