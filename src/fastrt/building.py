@@ -22,6 +22,7 @@ from fastrt.quantization.evaluation_images import GivenImages, choose_images
 from fastrt.quantization.layer_timing import exclude_slower
 from fastrt.quantization.report import QuantizationReport, compare_int8, is_report, report_paths
 from fastrt.quantization.sensitivity import find_mix
+from fastrt.signatures import checked
 from fastrt.targets.base import BuildOptions, Target
 from fastrt.targets.engine_info import EngineInfo, Io, Precision, Resampler
 from fastrt.targets.registry import choose_target
@@ -54,6 +55,11 @@ class BuildReport:
         return "\n".join(lines)
 
 
+@checked(
+    TargetError,
+    *("network", "path", "target", "normalize", "io", "resampler", "options", "check", "checker", "table", "kept"),
+    *("min_similarity", "images", "compare"),
+)
 def build(
     network: Network,
     path: str | os.PathLike[str],
@@ -98,8 +104,8 @@ def build(
             ``.report.json`` and ``.report.md``. Implied by ``min_similarity`` or ``images``.
 
     Raises:
-        TargetError: the target is unknown, its runtime is not installed, or the host lacks the precision, an option or,
-            to compare int8, the resampler.
+        TargetError: an argument has another type; the target is unknown, its runtime is not installed, or the host
+            lacks the precision, an option or, to compare int8, the resampler.
         EngineError: the runtime cannot build the network, or the engine failed its checks.
         CalibrationError: int8 without a table, or with another network's; an int8 argument with another precision;
             a bound that cannot be reached; too few images.

@@ -12,10 +12,11 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from fastrt.errors import CalibrationError
+from fastrt.errors import CalibrationError, OutputError
 from fastrt.files import ESCAPED, check_suffix, written_whole
 from fastrt.ir.network import Network
 from fastrt.passes.quantize import Placement, quantize
+from fastrt.signatures import checked
 from fastrt.targets.engine_info import Resampler
 
 Method = Literal["minmax", "percentile", "entropy", "mse"]
@@ -106,6 +107,7 @@ class CalibrationTable(BaseModel):
         images, held_out = (tuple(map(move, names)) for names in (self.images, self.held_out))
         return self.model_copy(update={"images": images, "held_out": held_out})
 
+    @checked(OutputError, "path")
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the table; the file is complete or absent.
 
@@ -119,6 +121,7 @@ class CalibrationTable(BaseModel):
             temporary.write_text("{\n" + ",\n".join(lines) + "\n}\n", "utf-8", ESCAPED)
 
 
+@checked(CalibrationError)
 def read_table(path: str | os.PathLike[str]) -> CalibrationTable:
     """Read a table.
 

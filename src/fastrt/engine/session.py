@@ -12,6 +12,7 @@ from fastrt.engine.numbers import check_count
 from fastrt.engine.stream import Embedded, Paths, embed_files
 from fastrt.errors import EngineError, ImageError
 from fastrt.images.preprocess import check_image, find_resampler, type_hint
+from fastrt.signatures import checked
 from fastrt.targets.base import Runner
 from fastrt.targets.engine_info import EngineInfo
 
@@ -76,6 +77,7 @@ class Session:
             embeddings[start : start + len(rows)] = rows
         return embeddings
 
+    @checked(ImageError)
     def embed_batches(self, batches: Iterable[Images]) -> Iterator[Embeddings]:
         """Yield the embeddings of ready batches ``(n, H, W, 3)``, ``n`` up to `batch`, one by one.
 

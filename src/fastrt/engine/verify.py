@@ -19,6 +19,7 @@ from fastrt.images.drawing import draw_person
 from fastrt.ir.network import Network, Tensor
 from fastrt.passes.fold import fold_scales
 from fastrt.passes.half import compute_in_half
+from fastrt.signatures import checked
 from fastrt.similarity import nearest_agreement, normalize_rows, rank_agreement
 from fastrt.targets.engine_info import EngineInfo
 from fastrt.targets.reference import HalfSumsReference, Reference, RoundingReference
@@ -44,6 +45,7 @@ RANKED_IMAGES = 8
 """Numbers of drawn images: by default, and for int8, where ranks are compared too."""
 
 
+@checked(EngineError)
 @np.errstate(over="ignore", invalid="ignore", divide="ignore")  # checked instead
 def verify(
     session: Session,
@@ -64,7 +66,8 @@ def verify(
         table: the table that an int8 engine was built with, if available.
 
     Raises:
-        EngineError: the engine's input or output shapes differ from the network's, so nothing can be compared.
+        EngineError: an argument of another type; or the engine's input or output shapes differ from the network's, so
+            nothing can be compared.
         CalibrationError: the table belongs to another network, or the engine is not in int8.
     """
     info = session.info

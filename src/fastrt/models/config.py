@@ -17,6 +17,7 @@ from fastrt.models.named import list_names
 from fastrt.models.spec import ModelSpec
 from fastrt.models.unread_keys import is_unread
 from fastrt.models.yaml_file import MAX_WORD, read_yaml
+from fastrt.signatures import checked
 
 logger = logging.getLogger("fastrt")
 
@@ -57,6 +58,7 @@ OLD_HEADS = ("BNneckHead", "ReductionHead", "LinearHead")
 """Heads from before 2020-09-10."""
 
 
+@checked(SpecError)
 def load_spec(
     source: str | os.PathLike[str] | Mapping[str, Any] | None = None, overrides: Sequence[object] = ()
 ) -> ModelSpec:

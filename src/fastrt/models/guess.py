@@ -12,6 +12,7 @@ from fastrt.models.backbones.base import GROUP, Backbone, count_blocks
 from fastrt.models.backbones.table import BACKBONES, list_families
 from fastrt.models.config import BACKBONE_NAMES, FIELDS
 from fastrt.models.spec import ModelSpec
+from fastrt.signatures import checked
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ def format_value(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 
 
+@checked(SpecError)
 def guess_spec(arrays: Mapping[str, Array]) -> Guess:
     """Infer a checkpoint's model from its names.
 

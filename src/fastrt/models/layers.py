@@ -29,7 +29,10 @@ EPS = 1e-5
 """Epsilon of every batch and instance norm: PyTorch's default, never changed by FastReID."""
 
 LEAST_VARIANCE = EPS / 1000
-"""Least variance plus `EPS`. Below, float32 rounds ``variance`` by more than 5e-5 of it, and the channel's gain is over 10 000."""
+"""Least variance plus `EPS`.
+
+Below, float32 rounds ``variance`` by more than 5e-5 of the sum, and the channel's gain is over 10 000.
+"""
 
 
 def convolve(

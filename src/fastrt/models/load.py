@@ -8,13 +8,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fastrt.errors import SpecError, SpecNeededError
+from fastrt.errors import CheckpointError, SpecError, SpecNeededError
 from fastrt.ir.network import Network
 from fastrt.models.config import load_spec
 from fastrt.models.guess import Guess, format_value, guess_spec
 from fastrt.models.reid import build_network
 from fastrt.models.spec import ModelSpec
 from fastrt.models.spec_file import find_spec
+from fastrt.signatures import checked
 from fastrt.weights import Weights, load_weights
 
 logger = logging.getLogger("fastrt")
@@ -44,6 +45,8 @@ class Model:
         return build_network(self.spec, self.weights)
 
 
+@checked(CheckpointError, "checkpoint", "key")
+@checked(SpecError, "config", "overrides", "guess")
 def load_model(
     checkpoint: str | os.PathLike[str],
     config: str | os.PathLike[str] | None = None,

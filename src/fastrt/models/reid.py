@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from fastrt.arrays import Array
+from fastrt.errors import SpecError
 from fastrt.ir.builder import Builder
 from fastrt.ir.network import INPUT, OUTPUT, Network
 from fastrt.ir.ops import Reshape, ScaleShift
@@ -18,9 +19,11 @@ from fastrt.models.heads import Head
 from fastrt.models.meta_architectures import META_ARCHITECTURES
 from fastrt.models.spec import ModelSpec
 from fastrt.models.versions import is_unused, migrate
+from fastrt.signatures import checked
 from fastrt.weights import check_arrays
 
 
+@checked(SpecError, "spec")
 def build_network(spec: ModelSpec, weights: Mapping[str, Array]) -> Network:
     """Build the network of a model, as FastReID computes it at inference.
 
@@ -34,6 +37,7 @@ def build_network(spec: ModelSpec, weights: Mapping[str, Array]) -> Network:
     Raises:
         WeightsError: arrays are missing, unexpected, misshapen or not finite; all are listed. Or the value of a name is
             not a NumPy array of numbers.
+        SpecError: ``spec`` is no `ModelSpec`.
         NetworkError: the image size is too small for the backbone.
     """
     check_arrays(weights)

@@ -22,6 +22,7 @@ from fastrt.files import refuse_inputs, written_whole
 from fastrt.models.backbones.base import GROUP
 from fastrt.models.config import FIELDS, load_spec
 from fastrt.models.spec import ModelSpec
+from fastrt.signatures import checked
 from fastrt.weights import READERS, Weights, check_arrays, load_weights, write_weights
 
 logger = logging.getLogger("fastrt")
@@ -29,6 +30,8 @@ logger = logging.getLogger("fastrt")
 FIRST_LINE = re.compile(rb"# Spec by fastrt of the weights ([0-9a-f]{64})\r?\n")
 
 
+@checked(OutputError, "path")
+@checked(SpecError, "spec")
 def save_weights(
     weights: Mapping[str, Array],
     path: str | os.PathLike[str],
@@ -54,6 +57,8 @@ def save_weights(
     check_arrays(weights)
     if spec is None and isinstance(weights, Weights):
         spec = weights.spec
+    if spec == {}:  # it would mean FastReID's defaults
+        raise SpecError("spec: empty; expected settings. Give a ModelSpec, or None for no spec.")
     if spec is not None and not isinstance(spec, ModelSpec):
         spec = load_spec(spec)
     if spec is None or READERS.get(path.suffix.lower()) in (".safetensors", None):
@@ -172,7 +177,7 @@ def _check_free(path: Path, text: bytes, weights: Path) -> None:
 
 
 def _find_owner(path: Path, digest: str, weights: Path) -> Path | None:
-    """Find the weights file beside a spec that the spec is of, other than ``weights``, which is about to be replaced."""
+    """Find the weights file beside a spec that the spec is of, other than ``weights``, which is to be replaced."""
     for other in path.parent.iterdir():
         if other.stem == path.stem and other.suffix.lower() in READERS and other.name != weights.name:
             with suppress(CheckpointError):

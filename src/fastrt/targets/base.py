@@ -139,7 +139,7 @@ class Runner(ABC):
     def run(self, batch: Array) -> Embeddings:
         """Compute the embeddings ``(n, D)`` float32 of a batch in the engine's input profile, ``n`` at least 1."""
 
-    def run_all(self, batches: Iterable[Array], *, reused: bool = False) -> Iterator[Embeddings]:  # noqa: ARG002
+    def run_all(self, batches: Iterable[Array], *, reused: bool = False) -> Iterator[Embeddings]:
         """Yield the embeddings of each batch, in order.
 
         With ``reused``, the memory of a batch may be overwritten as soon as the next is requested. Without, it stays
