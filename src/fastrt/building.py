@@ -135,11 +135,14 @@ def _refuse_foreign(path: Path, target: str, with_report: bool) -> list[Path]:
         OutputError: such a file is in the place of a companion, or of the report that the build writes.
     """
     finish_interrupted(path)
-    companions = [file for file in map(path.with_suffix, ROWS[target].companions) if file.is_file()]
     with writing(path):
+        companions = [file for file in map(path.with_suffix, ROWS[target].companions) if file.is_file()]
         rebuilt = path.is_file() and b"<net" in read_head(path)
         foreign = [file for file in companions if not rebuilt or is_recognised(read_head(file))]
-    reports = [file for file in report_paths(path) if file.is_file()]
+    reports = list(filter(os.path.isfile, report_paths(path)))  # os.path takes names that are too long for a file
+    if with_report:
+        with writing(report_paths(path)[0]):
+            report_paths(path)[0].exists()  # raises for such a name
     others = [file for file in reports if not is_report(file)]
     if refused := [*foreign, *(others if with_report else ())]:
         raise OutputError(
@@ -192,8 +195,8 @@ def _build_and_compare(
 
 def _remove_reports(path: Path, foreign: Collection[Path] = ()) -> None:
     """Delete the report of an earlier int8 engine of this name; ``foreign`` files stay."""
-    for report in report_paths(path):
-        if report.is_file() and report not in foreign:
+    for report in filter(os.path.isfile, report_paths(path)):
+        if report not in foreign:
             report.unlink()
             logger.warning("%s: deleted, because it was of the engine that stood here before", report)
 

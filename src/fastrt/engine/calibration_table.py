@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
 from fastrt.errors import CalibrationError, OutputError
 from fastrt.files import ESCAPED, check_suffix, written_whole
@@ -21,6 +22,9 @@ from fastrt.targets.engine_info import Resampler
 
 Method = Literal["minmax", "percentile", "entropy", "mse"]
 """Methods to choose the largest magnitude to represent; see `fastrt.quantization.methods`."""
+
+ROUNDING = 1e-6
+"""Largest relative difference of equal values in a table."""
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -33,6 +37,8 @@ class TensorRange(BaseModel):
         high: maximum.
         amax: the largest magnitude to represent, chosen by the table's method.
         saturated: fraction of the values beyond ``amax``, 0 to 1.
+
+    ``low`` is at most ``high``, ``amax`` is at most their magnitude, and it is 0 only if both are.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -41,6 +47,16 @@ class TensorRange(BaseModel):
     high: Finite
     amax: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     saturated: Annotated[float, Field(ge=0, le=1)]
+
+    @model_validator(mode="after")
+    def _check(self) -> TensorRange:
+        if self.low > self.high:
+            raise PydanticCustomError("range", "low is above high")
+        if self.amax == 0 and (self.low, self.high) != (0, 0):
+            raise PydanticCustomError("range", "amax is 0, and the values are not")
+        if self.amax > (1 + ROUNDING) * max(abs(self.low), abs(self.high)):
+            raise PydanticCustomError("range", "amax is above all values")
+        return self
 
 
 class CalibrationTable(BaseModel):

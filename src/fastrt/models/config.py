@@ -100,9 +100,9 @@ def preset_names() -> list[str]:
 
 def _find(source: str | os.PathLike[str]) -> Path:
     path = Path(source)
-    if path.is_file():
+    if os.path.isfile(path):  # noqa: PTH113 (takes names that are too long for a file)
         return path
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112
         raise SpecError(f"{path}: is a folder; expected a YAML file of FastReID. Name the file in it.")
     name = str(source).removesuffix(".yml")
     if name in preset_names():

@@ -13,7 +13,7 @@ from fastrt.errors import EngineError, TargetError
 from fastrt.ir.network import Network, Tensor
 from fastrt.passes.quantize import Placement
 from fastrt.targets import checksum
-from fastrt.targets.base import BuildOptions, Layer, Mode, Runner, Target
+from fastrt.targets.base import BuildOptions, Layer, Mode, Runner, Target, cannot_read
 from fastrt.targets.engine_info import KEY, EngineInfo, read_info
 from fastrt.targets.onnx.lowering import OnnxLowering
 from fastrt.targets.onnx.runner import OnnxRunner, open_session
@@ -110,7 +110,7 @@ def _load_proto(onnx: Any, path: Path) -> Any:
     try:
         return onnx.load(path)
     except Exception as error:  # protobuf's errors share no other base class
-        raise EngineError(f"{path}: not an ONNX engine, or damaged ({error}). Build it again.") from None
+        raise cannot_read(path, "an ONNX engine", error) from None
 
 
 def _describe(session: Any, path: Path) -> EngineInfo:

@@ -18,11 +18,11 @@ from fastrt.ir.network import Network
 from fastrt.passes.half import list_float32
 from fastrt.passes.quantize import Placement
 from fastrt.targets import checksum
-from fastrt.targets.base import BuildOptions, Layer, Mode, Runner, Target, refuse_precision
+from fastrt.targets.base import BuildOptions, Layer, Mode, Runner, Target, cannot_read, refuse_precision
 from fastrt.targets.engine_info import KEY, EngineInfo, read_info
 from fastrt.targets.openvino.ir_check import check_ir
 from fastrt.targets.openvino.lowering import OpenVinoLowering
-from fastrt.targets.openvino.runner import OpenVinoRunner, find_reason
+from fastrt.targets.openvino.runner import MAX_ISA, OpenVinoRunner, find_reason
 from fastrt.targets.table import ROWS
 
 HINTS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16", "int8": "f32"}
@@ -44,7 +44,7 @@ class OpenVinoTarget(Target, row=ROWS["openvino"]):
 
     def precisions(self) -> tuple[str, ...]:
         capabilities = ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        narrowed = os.environ.get("ONEDNN_MAX_CPU_ISA", "DEFAULT").upper()
+        narrowed = os.environ.get(MAX_ISA, "DEFAULT").upper()
         if not any(word in narrowed for word in BF16_INSTRUCTIONS):
             # OpenVINO still lists BF16, but then finds no kernel.
             capabilities = [capability for capability in capabilities if capability != "BF16"]
@@ -58,8 +58,10 @@ class OpenVinoTarget(Target, row=ROWS["openvino"]):
         nodes = [node for _, node in OpenVinoLowering().lower(network)]
         model = ov.Model([nodes[-1]], [nodes[0]], "fastrt")
         model.set_rt_info(info.to_text(), [KEY])
+        written = path.with_suffix(".xml")  # OpenVINO writes no .XML
         try:
-            ov.save_model(model, path, compress_to_fp16=False)
+            ov.save_model(model, written, compress_to_fp16=False)
+            written.rename(path)
             _complete(path, list_float32(network) if info.precision == "fp16" else ())
         except (RuntimeError, ET.ParseError) as error:
             _write_zeros(path, sum(array.nbytes for tensor in network for array in tensor.operation.arrays().values()))
@@ -107,10 +109,8 @@ def _read(path: Path) -> Any:
     check_ir(path)
     try:
         model = ov.Core().read_model(path)
-    except (RuntimeError, UnicodeDecodeError) as error:
-        raise EngineError(
-            f"{path}: not an OpenVINO engine, or damaged ({find_reason(error)}). Build it again."
-        ) from None
+    except (RuntimeError, UnicodeDecodeError, MemoryError) as error:
+        raise cannot_read(path, "an OpenVINO engine", error, find_reason(error)) from None
     _check_weights(model, path)
     return model
 
