@@ -271,3 +271,25 @@ def test_openvino_finds_weights_that_were_cut_short(small: Small, tmp_path: Path
     os.truncate(tmp_path / "e.bin", (tmp_path / "e.bin").stat().st_size - 100)
     with pytest.raises(RuntimeError, match="the weights were cut short"):
         target._complete(tmp_path / "e.xml", ())
+
+
+@pytest.mark.parametrize("name", ["up.XML", "up.ONNX", "up.NPZ", f"{'a' * 251}.xml", f"{'a' * 251}.npz"])
+def test_a_name_in_capitals_or_as_long_as_files_may_have_serves(name: str, small: Small, tmp_path: Path) -> None:
+    path = tmp_path / name
+    for _ in range(2):
+        fastrt.build(small.network, path)
+    with fastrt.load(path) as session, fastrt.load(small.engine) as right:
+        np.testing.assert_allclose(session(CROPS[:2]), right(CROPS[:2]), atol=1e-4)
+
+
+def test_a_name_that_is_too_long_is_refused_in_one_sentence(small: Small, tmp_path: Path) -> None:
+    for suffix in (".xml", ".onnx", ".npz"):
+        with pytest.raises(fastrt.OutputError, match=rf"a{suffix}: cannot be written \(file name too long\)"):
+            fastrt.build(small.network, tmp_path / f"{'a' * 252}{suffix}")
+    for suffix in (".safetensors", ".wts"):
+        with pytest.raises(fastrt.OutputError, match=rf"a{suffix}: cannot be written \(file name too long\)"):
+            fastrt.save_weights(small.arrays, tmp_path / f"{'a' * 252}{suffix}", spec=fastrt.load_spec(small.config))
+    for read in (fastrt.load, fastrt.load_weights, fastrt.load_spec, fastrt.read_table):
+        with pytest.raises(fastrt.FastrtError, match=f"{'a' * 100}.xml: "):
+            read(tmp_path / f"{'a' * 252}.xml")
+    assert not list(tmp_path.iterdir())

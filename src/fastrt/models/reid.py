@@ -23,7 +23,6 @@ from fastrt.models.versions import is_unused, migrate
 from fastrt.signatures import checked
 from fastrt.weights import check_arrays
 
-
 MOST_BYTES = 1 << 28
 """Largest tensor per image in float32, as of a ResNet-50 at 2048x2048. Runtimes hold several at a time."""
 

@@ -18,7 +18,6 @@ from fastrt.errors import EngineError
 from fastrt.targets.base import LayerTime, Runner
 from fastrt.targets.engine_info import EngineInfo
 
-
 MAX_ISA = "ONEDNN_MAX_CPU_ISA"
 """The environment variable that limits the CPU's instructions."""
 
