@@ -1,8 +1,8 @@
-"""Compares fastrt with OpenVINO of upstream's own export: ``python -m benchmarks.zoo_peers FASTREID TORCHREID [MODEL ...]``.
+"""Compares fastrt with OpenVINO of FastReID's own export: ``python -m benchmarks.zoo_peers FASTREID [MODEL ...]``.
 
-FASTREID and TORCHREID are folders with their source. Both sides get the same weights and images, uint8 in OpenCV's layout,
-and return embeddings of unit length. Upstream's model is exported by PyTorch to ONNX, which OpenVINO reads. One process per
-candidate, measured in alternating rounds. Needs PyTorch and onnxscript; FastReID needs yacs, termcolor, tabulate and more.
+FASTREID is the folder of its source. Both sides get the same weights and images, uint8 in OpenCV's layout, and return
+embeddings of unit length. FastReID's model is exported by PyTorch to ONNX, which OpenVINO reads. One process per candidate,
+measured in alternating rounds. Needs PyTorch and onnxscript; FastReID needs yacs, termcolor, tabulate and scikit-learn.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import fastrt
 from benchmarks.models import ZOO
 from benchmarks.peers import draw, export_module, open_openvino, take_medians
 from benchmarks.results import Row, describe_ratios, run_command, update_result
-from benchmarks.upstream import make_fastreid, make_torchreid
+from benchmarks.upstream import make_fastreid
 from fastrt.arrays import Array
 from fastrt.similarity import centred_cosines
 from fastrt.testing.untrained import draw_weights
@@ -31,27 +31,24 @@ CALIBRATED = 64
 COMPARED = 16
 
 
-def enlist(title: str, fastreid: Path, torchreid: Path, folder: Path) -> tuple[list[Candidate], Array, Row]:
-    """Make the engines of a model of `ZOO` and of its export; return the candidates, images, and the least cosines."""
+def enlist(title: str, fastreid: Path, folder: Path) -> tuple[list[Candidate], Array, Row]:
+    """Make the engines of a model of `ZOO` and of FastReID's export; return the candidates, images, and the least cosines."""
     import torch
 
     keys = ZOO[title]
     spec = fastrt.load_spec(None, keys)
     arrays = draw_weights(spec)
     network = fastrt.build_network(spec, arrays)
-    if "torchreid.model" in keys:
-        upstream = make_torchreid(torchreid, keys[keys.index("torchreid.model") + 1], arrays)
-    else:
-        upstream = make_fastreid(fastreid, keys, arrays)
+    upstream = make_fastreid(fastreid, keys, arrays)
     images = draw(network, 0, COMPARED)
     with torch.inference_mode():
         want = upstream(torch.from_numpy(images)).numpy()
-    export_module(upstream, torch.from_numpy(images[:2]), str(folder / "upstream.onnx"))
+    export_module(upstream, torch.from_numpy(images[:2]), str(folder / "fastreid.onnx"))
     table = fastrt.calibrate(network, draw(network, 1000, CALIBRATED))
     fastrt.build(network, folder / "fp32.xml")
     candidates = [
         Candidate("fastrt fp32", partial(OpenEngine, folder / "fp32.xml")),
-        Candidate("OpenVINO of upstream's export", partial(open_openvino, str(folder / "upstream.onnx"))),
+        Candidate("OpenVINO of FastReID's export", partial(open_openvino, str(folder / "fastreid.onnx"))),
     ]
     fastrt.build(network, folder / "int8.xml", precision="int8", table=table)
     candidates.append(Candidate("fastrt int8", partial(OpenEngine, folder / "int8.xml")))
@@ -64,12 +61,11 @@ def enlist(title: str, fastreid: Path, torchreid: Path, folder: Path) -> tuple[l
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.zoo_peers", description=__doc__)
     parser.add_argument("fastreid", type=Path)
-    parser.add_argument("torchreid", type=Path)
     parser.add_argument("model", nargs="*", help=f"one of: {', '.join(ZOO)}")
     arguments = parser.parse_args()
     for title in arguments.model or ZOO:
         with tempfile.TemporaryDirectory() as name:
-            candidates, images, cosines = enlist(title, arguments.fastreid, arguments.torchreid, Path(name))
+            candidates, images, cosines = enlist(title, arguments.fastreid, Path(name))
             print(cosines, flush=True)
             outcomes = run_interleaved(candidates, {str(batch): images[:batch] for batch in BATCHES})
         rows: list[Row] = []
@@ -85,8 +81,8 @@ def main() -> None:
                 }
             )
             print(rows[-1], flush=True)
-        update_result("zoo_peers", "zoo_peers FASTREID TORCHREID", rows, host=describe_host())
-        update_result("zoo_similarity", "zoo_peers FASTREID TORCHREID", [cosines], host=describe_host())
+        update_result("zoo_peers", "zoo_peers FASTREID", rows, host=describe_host())
+        update_result("zoo_similarity", "zoo_peers FASTREID", [cosines], host=describe_host())
 
 
 if __name__ == "__main__":
