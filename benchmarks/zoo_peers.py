@@ -1,8 +1,8 @@
 """Compares fastrt with OpenVINO of FastReID's own export: ``python -m benchmarks.zoo_peers FASTREID [MODEL ...]``.
 
 FASTREID is the folder of its source. Both sides get the same weights and images, uint8 in OpenCV's layout, and return
-embeddings of unit length. FastReID's model is exported by PyTorch to ONNX, which OpenVINO reads. One process per candidate,
-measured in alternating rounds. Needs PyTorch and onnxscript; FastReID needs yacs, termcolor, tabulate and scikit-learn.
+embeddings of unit length. FastReID's model is exported by PyTorch to ONNX, which OpenVINO reads. One process per
+candidate, measured in alternating rounds. Needs PyTorch and onnxscript; FastReID needs yacs, termcolor, tabulate and scikit-learn.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ COMPARED = 16
 
 
 def enlist(title: str, fastreid: Path, folder: Path) -> tuple[list[Candidate], Array, Row]:
-    """Make the engines of a model of `ZOO` and of FastReID's export; return the candidates, images, and the least cosines."""
+    """Make engines and FastReID's export of a model of `ZOO`; return candidates, images, and least cosines."""
     import torch
 
     keys = ZOO[title]
