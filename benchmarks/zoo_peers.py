@@ -2,7 +2,7 @@
 
 FASTREID is the folder of its source. Both sides get the same weights and images, uint8 in OpenCV's layout, and return
 embeddings of unit length. FastReID's model is exported by PyTorch to ONNX, which OpenVINO reads. One process per
-candidate, measured in alternating rounds. Needs PyTorch and onnxscript; FastReID needs yacs, termcolor, tabulate and scikit-learn.
+candidate, measured in alternating rounds. Needs PyTorch and onnxscript, and FastReID's own dependencies.
 """
 
 from __future__ import annotations
