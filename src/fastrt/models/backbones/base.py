@@ -68,6 +68,18 @@ class Backbone(BaseModel, ABC):
     INFERRED: ClassVar[tuple[str, ...]] = ()
     """The `KEYS` whose values `recognise` infers from names: ``DEPTH``. All others are asked for."""
 
+    DEFAULTS: ClassVar[Mapping[str, object]] = {}
+    """Fields of `fastrt.ModelSpec` whose defaults differ from FastReID's: the head of another library."""
+
+    USUAL_PIXELS: ClassVar[str | None] = None
+    """The library of the family, if nearly all of its models have one image size, mean and standard deviation.
+
+    Without a config these are then used and logged, and not asked for. They are the defaults of `fastrt.ModelSpec`.
+    """
+
+    RESAMPLER: ClassVar[Literal["pil-bicubic", "pil-bilinear"]] = "pil-bicubic"
+    """The method that resizes images where the family is trained and evaluated."""
+
     name: str
     norm: Norm = "BN"
 
