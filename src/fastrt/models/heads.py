@@ -158,4 +158,4 @@ HEADS: dict[str, Callable[[Builder, Tensor, str, Head], Tensor]] = {
     "ReductionHead": build_reduction_head,
     "TorchreidHead": build_torchreid_head,
 }
-"""Heads by FastReID's ``MODEL.HEADS.NAME``; the next three are names from before 2020-09-10; the last is torchreid's."""
+"""Heads by FastReID's ``MODEL.HEADS.NAME``, the next three from before 2020-09-10; the last is torchreid's."""

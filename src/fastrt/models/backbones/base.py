@@ -71,10 +71,10 @@ class Backbone(BaseModel, ABC):
     DEFAULTS: ClassVar[Mapping[str, object]] = {}
     """Fields of `fastrt.ModelSpec` whose defaults differ from FastReID's: the head of another library."""
 
-    USUAL_PIXELS: ClassVar[str | None] = None
-    """The library of the family, if nearly all of its models have one image size, mean and standard deviation.
+    STANDARD_INPUT: ClassVar[str | None] = None
+    """The family's library, if its models share one image size, mean and standard deviation: the spec's defaults.
 
-    Without a config these are then used and logged, and not asked for. They are the defaults of `fastrt.ModelSpec`.
+    Without a config these are used and logged. Those of FastReID vary, so they are asked for.
     """
 
     RESAMPLER: ClassVar[Literal["pil-bicubic", "pil-bilinear"]] = "pil-bicubic"

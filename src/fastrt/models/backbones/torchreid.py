@@ -39,12 +39,8 @@ class TorchreidOSNet(Backbone):
     FAMILY: ClassVar[str] = "torchreid's OSNet"
     KEYS: ClassVar[Mapping[str, str]] = {}
     INFERRED: ClassVar[tuple[str, ...]] = ("NAME",)
-    DEFAULTS: ClassVar[Mapping[str, object]] = {
-        "head": "TorchreidHead",
-        "embedding_dim": 512,
-        "with_bnneck": False,
-    }
-    USUAL_PIXELS: ClassVar[str | None] = "torchreid"
+    DEFAULTS: ClassVar[Mapping[str, object]] = {"head": "TorchreidHead", "embedding_dim": 512, "with_bnneck": False}
+    STANDARD_INPUT: ClassVar[str | None] = "torchreid"
     RESAMPLER: ClassVar[Literal["pil-bicubic", "pil-bilinear"]] = "pil-bilinear"
 
     name: Annotated[str, name_in(MODELS)]
