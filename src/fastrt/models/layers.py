@@ -40,10 +40,15 @@ def convolve(
     bias: bool = False,
     groups: int = 1,
     dilation: int = 1,
+    arrays: str | None = None,
 ) -> Tensor:
-    """A convolution with a square kernel: ``name.weight``, and optionally ``name.bias``."""
-    weight = b.take(f"{name}.weight", (channels, x.shape[0] // groups, kernel, kernel))
-    shift = b.take(f"{name}.bias", (channels,)) if bias else None
+    """A convolution with a square kernel: ``name.weight``, and optionally ``name.bias``.
+
+    ``arrays`` replaces ``name`` in the names of the arrays, for convolutions that share them.
+    """
+    arrays = arrays or name
+    weight = b.take(f"{arrays}.weight", (channels, x.shape[0] // groups, kernel, kernel))
+    shift = b.take(f"{arrays}.bias", (channels,)) if bias else None
     return b.add(name, Convolution(weight, shift, stride, padding, groups=groups, dilation=dilation), x)
 
 
@@ -91,7 +96,14 @@ def squeeze_excite(b: Builder, x: Tensor, name: str, reduction: int = 16) -> Ten
 
 
 def gate_channels(
-    b: Builder, x: Tensor, name: str, hidden: int, names: tuple[str, str], inner: Activation, outer: Activation
+    b: Builder,
+    x: Tensor,
+    name: str,
+    hidden: int,
+    names: tuple[str, str],
+    inner: Activation,
+    outer: Activation,
+    arrays: tuple[str, str] | None = None,
 ) -> Tensor:
     """Scales each channel by ``outer(second(inner(first(means of the channels))))``, two 1x1 convolutions with bias.
 
@@ -103,10 +115,12 @@ def gate_channels(
         names: full names of the two convolutions.
         inner: activation after the first convolution.
         outer: activation after the second.
+        arrays: full names of the convolutions' arrays, if several gates share them.
     """
     first, second = names
-    y = convolve(b, b.add(f"{name}.mean", ReduceMean(), x), first, hidden, 1, bias=True)
-    y = convolve(b, inner(b, y, f"{first}.activated"), second, x.shape[0], 1, bias=True)
+    of_first, of_second = arrays or names
+    y = convolve(b, b.add(f"{name}.mean", ReduceMean(), x), first, hidden, 1, bias=True, arrays=of_first)
+    y = convolve(b, inner(b, y, f"{first}.activated"), second, x.shape[0], 1, bias=True, arrays=of_second)
     return b.add(name, Multiply(), x, outer(b, y, f"{second}.activated"))
 
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from fastrt.errors import SpecError
 from fastrt.models.backbones.base import Backbone
+from fastrt.models.backbones.osnet import OSNet
 from fastrt.models.backbones.resnet import ResNet
+from fastrt.models.backbones.torchreid import MODELS as TORCHREID
+from fastrt.models.backbones.torchreid import TorchreidOSNet
 from fastrt.models.named import list_names
 
 BACKBONES: dict[str, type[Backbone]] = {
     "build_resnet_backbone": ResNet,
     "build_resnet_backbone_distill": ResNet,
+    "build_osnet_backbone": OSNet,
+    **dict.fromkeys(TORCHREID, TorchreidOSNet),
 }
-"""Families by ``MODEL.BACKBONE.NAME``. The first is FastReID's default."""
+"""Families by ``MODEL.BACKBONE.NAME``, or by torchreid's name of the model. The first is FastReID's default."""
 
 DEFAULT = "build_resnet_backbone"
 """FastReID's default for ``MODEL.BACKBONE.NAME``."""
