@@ -8,6 +8,9 @@ from fastrt.models.backbones.osnet import OSNet
 from fastrt.models.backbones.resnet import ResNet
 from fastrt.models.backbones.torchreid import MODELS as TORCHREID
 from fastrt.models.backbones.torchreid import TorchreidOSNet
+from fastrt.models.backbones.resnest import ResNeSt
+from fastrt.models.backbones.resnet import ResNet
+from fastrt.models.backbones.resnext import ResNeXt
 from fastrt.models.named import list_names
 
 BACKBONES: dict[str, type[Backbone]] = {
@@ -15,6 +18,8 @@ BACKBONES: dict[str, type[Backbone]] = {
     "build_resnet_backbone_distill": ResNet,
     "build_osnet_backbone": OSNet,
     **dict.fromkeys(TORCHREID, TorchreidOSNet),
+    "build_resnext_backbone": ResNeXt,
+    "build_resnest_backbone": ResNeSt,
 }
 """Families by ``MODEL.BACKBONE.NAME``, or by torchreid's name of the model. The first is FastReID's default."""
 
