@@ -5,11 +5,13 @@ from __future__ import annotations
 from fastrt.errors import SpecError
 from fastrt.models.backbones.base import Backbone
 from fastrt.models.backbones.resnet import ResNet
+from fastrt.models.backbones.vit import ViT
 from fastrt.models.named import list_names
 
 BACKBONES: dict[str, type[Backbone]] = {
     "build_resnet_backbone": ResNet,
     "build_resnet_backbone_distill": ResNet,
+    "build_vit_backbone": ViT,
 }
 """Families by ``MODEL.BACKBONE.NAME``. The first is FastReID's default."""
 
