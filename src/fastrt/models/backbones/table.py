@@ -11,6 +11,7 @@ from fastrt.models.backbones.torchreid import TorchreidOSNet
 from fastrt.models.backbones.resnest import ResNeSt
 from fastrt.models.backbones.resnet import ResNet
 from fastrt.models.backbones.resnext import ResNeXt
+from fastrt.models.backbones.vit import ViT
 from fastrt.models.named import list_names
 
 BACKBONES: dict[str, type[Backbone]] = {
@@ -20,6 +21,7 @@ BACKBONES: dict[str, type[Backbone]] = {
     **dict.fromkeys(TORCHREID, TorchreidOSNet),
     "build_resnext_backbone": ResNeXt,
     "build_resnest_backbone": ResNeSt,
+    "build_vit_backbone": ViT,
 }
 """Families by ``MODEL.BACKBONE.NAME``, or by torchreid's name of the model. The first is FastReID's default."""
 
