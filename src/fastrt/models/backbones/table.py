@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from fastrt.errors import SpecError
 from fastrt.models.backbones.base import Backbone
+from fastrt.models.backbones.effnet import EfficientNet
+from fastrt.models.backbones.regnet import RegNet
+from fastrt.models.backbones.repvgg import RepVGG
 from fastrt.models.backbones.resnet import ResNet
 from fastrt.models.named import list_names
 
 BACKBONES: dict[str, type[Backbone]] = {
     "build_resnet_backbone": ResNet,
     "build_resnet_backbone_distill": ResNet,
+    "build_regnet_backbone": RegNet,
+    "build_effnet_backbone": EfficientNet,
+    "build_repvgg_backbone": RepVGG,
 }
 """Families by ``MODEL.BACKBONE.NAME``. The first is FastReID's default."""
 
