@@ -5,6 +5,9 @@ from __future__ import annotations
 from fastrt.errors import SpecError
 from fastrt.models.backbones.base import Backbone
 from fastrt.models.backbones.osnet import OSNet
+from fastrt.models.backbones.effnet import EfficientNet
+from fastrt.models.backbones.regnet import RegNet
+from fastrt.models.backbones.repvgg import RepVGG
 from fastrt.models.backbones.resnet import ResNet
 from fastrt.models.backbones.torchreid import MODELS as TORCHREID
 from fastrt.models.backbones.torchreid import TorchreidOSNet
@@ -22,6 +25,9 @@ BACKBONES: dict[str, type[Backbone]] = {
     "build_resnext_backbone": ResNeXt,
     "build_resnest_backbone": ResNeSt,
     "build_vit_backbone": ViT,
+    "build_regnet_backbone": RegNet,
+    "build_effnet_backbone": EfficientNet,
+    "build_repvgg_backbone": RepVGG,
 }
 """Families by ``MODEL.BACKBONE.NAME``, or by torchreid's name of the model. The first is FastReID's default."""
 
