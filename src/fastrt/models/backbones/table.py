@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from fastrt.errors import SpecError
 from fastrt.models.backbones.base import Backbone
+from fastrt.models.backbones.mobilenetv2 import MobileNetV2
+from fastrt.models.backbones.mobilenetv3 import MobileNetV3
 from fastrt.models.backbones.resnet import ResNet
+from fastrt.models.backbones.shufflenetv2 import ShuffleNetV2
 from fastrt.models.named import list_names
 
 BACKBONES: dict[str, type[Backbone]] = {
     "build_resnet_backbone": ResNet,
     "build_resnet_backbone_distill": ResNet,
+    "build_mobilenetv2_backbone": MobileNetV2,
+    "build_mobilenetv3_backbone": MobileNetV3,
+    "build_shufflenetv2_backbone": ShuffleNetV2,
 }
 """Families by ``MODEL.BACKBONE.NAME``. The first is FastReID's default."""
 
