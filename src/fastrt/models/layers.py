@@ -23,6 +23,7 @@ from fastrt.ir.ops import (
     ScaleShift,
     Sigmoid,
     Slice,
+    Transpose,
 )
 from fastrt.models.activations import Activation
 
@@ -131,6 +132,29 @@ def gate_channels(
 def _linear(b: Builder, name: str, inputs: int, outputs: int) -> Convolution:
     """Make a linear layer on a ``(C, 1, 1)`` tensor, as a 1x1 convolution."""
     return Convolution(b.take(f"{name}.weight", (outputs, inputs))[:, :, None, None])
+
+
+def deinterleave(b: Builder, x: Tensor, name: str) -> tuple[Tensor, Tensor]:
+    """The even and the odd channels of a feature map ``(C, h, w)``, ``(C / 2, h, w)`` each: a channel shuffle.
+
+    Source: fastreid/modeling/backbones/shufflenet.py, ShuffleV2Block.channel_shuffle.
+    """
+    channels, *size = x.shape
+    half = channels // 2
+    pairs = b.add(f"{name}.pairs", Reshape((half, 2, *size)), x)
+    halves = b.add(f"{name}.halves", Transpose((1, 0, 2, 3)), pairs)
+    both = b.add(name, Reshape((channels, *size)), halves)
+    even = b.add(f"{name}.even", Slice(0, 0, half), both)
+    return even, b.add(f"{name}.odd", Slice(0, half, channels), both)
+
+
+def round_channels(channels: float, divisor: int) -> int:
+    """The nearest multiple of ``divisor``, at least one, and the next one where that takes away over a tenth.
+
+    Source: fastreid/modeling/backbones/mobilenet.py, _make_divisible.
+    """
+    rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < 0.9 * channels else rounded
 
 
 def non_local(b: Builder, x: Tensor, name: str) -> Tensor:

@@ -15,6 +15,10 @@ from fastrt.models.backbones.resnest import ResNeSt
 from fastrt.models.backbones.resnet import ResNet
 from fastrt.models.backbones.resnext import ResNeXt
 from fastrt.models.backbones.vit import ViT
+from fastrt.models.backbones.mobilenetv2 import MobileNetV2
+from fastrt.models.backbones.mobilenetv3 import MobileNetV3
+from fastrt.models.backbones.resnet import ResNet
+from fastrt.models.backbones.shufflenetv2 import ShuffleNetV2
 from fastrt.models.named import list_names
 
 BACKBONES: dict[str, type[Backbone]] = {
@@ -28,6 +32,9 @@ BACKBONES: dict[str, type[Backbone]] = {
     "build_regnet_backbone": RegNet,
     "build_effnet_backbone": EfficientNet,
     "build_repvgg_backbone": RepVGG,
+    "build_mobilenetv2_backbone": MobileNetV2,
+    "build_mobilenetv3_backbone": MobileNetV3,
+    "build_shufflenetv2_backbone": ShuffleNetV2,
 }
 """Families by ``MODEL.BACKBONE.NAME``, or by torchreid's name of the model. The first is FastReID's default."""
 
