@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from fastrt.errors import SpecError
 from fastrt.models.backbones.base import Backbone
-from fastrt.models.backbones.osnet import OSNet
 from fastrt.models.backbones.effnet import EfficientNet
+from fastrt.models.backbones.mobilenetv2 import MobileNetV2
+from fastrt.models.backbones.mobilenetv3 import MobileNetV3
+from fastrt.models.backbones.osnet import OSNet
 from fastrt.models.backbones.regnet import RegNet
 from fastrt.models.backbones.repvgg import RepVGG
-from fastrt.models.backbones.resnet import ResNet
-from fastrt.models.backbones.torchreid import MODELS as TORCHREID
-from fastrt.models.backbones.torchreid import TorchreidOSNet
 from fastrt.models.backbones.resnest import ResNeSt
 from fastrt.models.backbones.resnet import ResNet
 from fastrt.models.backbones.resnext import ResNeXt
-from fastrt.models.backbones.vit import ViT
-from fastrt.models.backbones.mobilenetv2 import MobileNetV2
-from fastrt.models.backbones.mobilenetv3 import MobileNetV3
-from fastrt.models.backbones.resnet import ResNet
 from fastrt.models.backbones.shufflenetv2 import ShuffleNetV2
+from fastrt.models.backbones.torchreid import MODELS as TORCHREID
+from fastrt.models.backbones.torchreid import TorchreidOSNet
+from fastrt.models.backbones.vit import ViT
 from fastrt.models.named import list_names
 
 BACKBONES: dict[str, type[Backbone]] = {
