@@ -6,7 +6,8 @@ definition, and its checkpoint has FastReID's names.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,21 +29,29 @@ class Module(torch.nn.Module):
     """A model; input ``(n, 3, H, W)`` RGB from 0 to 255.
 
     Attributes:
-        learned: the checkpoint's parameters by name, float32.
-        measured: running means and variances of the batch norms by name, float32.
+        arrays: the checkpoint's initial arrays by name.
+        network: the description.
+        sources: by tensor, the name of its arrays in the checkpoint; OSNet's streams share those of their gate.
     """
 
     def __init__(self, spec: ModelSpec, classes: int) -> None:
         super().__init__()
         self.arrays = draw_arrays(spec)
         self.network = build_network(spec, self.arrays)
+        sources = {_address(array): name.rpartition(".")[0] for name, array in self.arrays.items()}
+        self.sources = {
+            tensor.name: sources.get(_address(array), tensor.name)
+            for tensor in self.network
+            for key, array in tensor.operation.arrays().items()
+            if key == "weight"
+        }
         rng = np.random.default_rng(0)
         for tensor in self.network:
-            name = f"{tensor.name}.weight"
-            if isinstance(tensor.operation, ops.Linear) and name in self.arrays:
-                ratio = tensor.operation.weight / self.arrays[name]
-                self.arrays[name] = rng.normal(0, NARROW, ratio.shape).astype(np.float32)
-                self.register_buffer(_key(f"{name}.ratio"), torch.tensor(np.median(ratio, 1)), persistent=False)
+            if isinstance(tensor.operation, ops.Linear):
+                drawn = self._rows(tensor.name, self.arrays.get)
+                ratio = np.median(tensor.operation.weight / drawn, 1)
+                self.register_buffer(_key(f"{tensor.name}.ratio"), torch.tensor(ratio), persistent=False)
+                drawn[:] = rng.normal(0, NARROW, drawn.shape)
         for name, array in self.arrays.items():
             value = torch.from_numpy(np.array(array, np.float32))
             if name.endswith((".running_mean", ".running_var")):
@@ -74,15 +83,29 @@ class Module(torch.nn.Module):
         for name in self.arrays:
             yield name, state[_key(name)]
 
+    def _rows(self, name: str, get: Callable[[str], Any], leaf: str = "weight") -> Any:
+        """Return the array of a linear layer; queries, keys and values have a third of the rows of ``qkv`` each."""
+        block, _, part = name.rpartition(".")
+        if part not in ("q", "k", "v"):
+            return get(f"{name}.{leaf}")
+        rows = get(f"{block}.qkv.{leaf}")
+        third = 0 if rows is None else len(rows) // 3
+        start = "qkv".index(part) * third
+        return None if rows is None else rows[start : start + third]
+
     def _get(self, name: str) -> Tensor | None:
         return getattr(self, _key(name), None)
 
     def _compute(self, tensor: ir.Tensor, inputs: list[Tensor]) -> Tensor:
         operation, name = tensor.operation, tensor.name
         x = inputs[0]
-        weight, bias = self._get(f"{name}.weight"), self._get(f"{name}.bias")
+        source = self.sources.get(name, name)
+        weight, bias = self._get(f"{source}.weight"), self._get(f"{source}.bias")
         if isinstance(operation, ops.Convolution):
             assert weight is not None
+            if len(weight) == 2 * len(operation.weight):  # ResNeSt's softmax of two, described as their difference
+                assert bias is not None
+                weight, bias = (value.chunk(2)[0] - value.chunk(2)[1] for value in (weight, bias))
             return f.conv2d(
                 x,
                 weight.reshape(operation.weight.shape),
@@ -93,10 +116,10 @@ class Module(torch.nn.Module):
                 operation.groups,
             )
         if isinstance(operation, ops.Linear):
-            assert weight is not None
-            ratio = self._get(f"{name}.weight.ratio")
-            assert ratio is not None  # the description scales some rows, such as those of the queries
-            return f.linear(x, weight * ratio[:, None], None if bias is None else bias * ratio)
+            ratio = self._get(f"{name}.ratio")  # the description scales some rows, such as those of the queries
+            assert ratio is not None
+            rows, shift = (self._rows(name, self._get, leaf) for leaf in ("weight", "bias"))
+            return f.linear(x, rows * ratio[:, None], None if shift is None else shift * ratio)
         if isinstance(operation, ops.ScaleShift):
             return self._scale_shift(operation, name, x)
         if isinstance(operation, ops.InstanceNorm):
@@ -124,6 +147,11 @@ class Module(torch.nn.Module):
             assert token is not None
             shift = position + f.pad(token, (0, 0, 0, position.shape[1] - 1))
         return x * scale + shift
+
+
+def _address(array: Array) -> int:
+    """Return where an array's memory begins; a layer's array is a view of the checkpoint's."""
+    return int(array.__array_interface__["data"][0])
 
 
 def _key(name: str) -> str:

@@ -61,7 +61,7 @@ def main(folder: str, name: str, output: str, epochs: int = EPOCHS) -> None:
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), LONGEST)
         optimizer.step()
-        if step % 200 == 0:
+        if step % 100 == 0:
             print(f"step {step} of {steps}, loss {loss.item():.3f}, {time.perf_counter() - start:.0f} s", flush=True)
     result = test(model, folder, device)
     print(f"rank-1 {100 * result.rank1:.2f}, mAP {100 * result.mAP:.2f} on people not trained on")
