@@ -60,7 +60,7 @@ def load_model(
     Args:
         checkpoint: ``.pth``, ``.wts`` or ``.safetensors``.
         config: FastReID's YAML, or a preset's name. If None, the spec in the checkpoint is used, or the one that
-            fastrt wrote beside it. Of a config, that spec fills the open settings, and differences are noted.
+            fastrt wrote beside it. With a config, that spec still fills open settings, and differences are noted.
         overrides: ``[key, value, key, value, ...]``, applied last.
         guess: without a config and a spec, assume FastReID's usual values of the settings that names do not show. For
             torchreid's models they are assumed without it, and logged.
@@ -114,7 +114,7 @@ def _compare(spec: ModelSpec, checkpoint: Path, weights: Weights) -> tuple[Model
     notes = [
         f"{key} is {own[key]} by the config and {other[key]} by the spec in {name}; the config's is used"
         for key in differing
-        if key not in filled
+        if own[key] not in OPEN
     ]
     notes += [f"{key} is {value}, by the spec in {name}" for key, value in filled.items()]
     backbone = {key.removeprefix("backbone."): value for key, value in filled.items() if key.startswith("backbone.")}
