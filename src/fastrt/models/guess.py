@@ -124,6 +124,7 @@ def _recognise(arrays: Mapping[str, Array]) -> Backbone:
             return backbone
     blocks = count_blocks(arrays)
     found = f"layers of {list(blocks)} blocks" if any(blocks) else f"names such as {next(iter(arrays), 'none')}"
-    known = " or ".join(family.FAMILY for family in families)
+    *others, last = [family.FAMILY for family in families]
+    known = f"{', '.join(others)} or {last}"
     advice = "Give its config" if any(name.startswith("backbone.") for name in arrays) else "Use one of FastReID"
     raise SpecError(f"checkpoint: {found}; expected the names of FastReID's {known}. {advice}.")
