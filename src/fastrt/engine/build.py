@@ -153,12 +153,12 @@ def _choose_checker(target: Target, network: Network, config: EngineConfig) -> C
 
 
 def _quantizer(target: Target, network: Network, config: EngineConfig) -> Callable[[Network], Network] | None:
-    """Choose the pass that quantizes a folded network; None for precisions other than int8."""
+    """Choose the pass that quantizes a simplified network; None for precisions other than int8."""
     table = config.table
     if table is None:
         return None
     table.check(network)
-    return lambda folded: table.quantize(folded, target.placement, config.kept)
+    return lambda simplified: table.quantize(simplified, target.placement, config.kept)
 
 
 def default_resampler(network: Network) -> Resampler:

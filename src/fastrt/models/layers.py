@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -22,8 +23,12 @@ from fastrt.ir.ops import (
     ScaleShift,
     Sigmoid,
     Slice,
+    Transpose,
 )
 from fastrt.models.activations import Activation
+
+BlockBuilder = Callable[[Builder, Tensor, str, int, int], Tensor]
+"""Builds a residual block from the builder, its input, its name, its layer (from 1) and its index there (from 0)."""
 
 EPS = 1e-5
 """Epsilon of every batch and instance norm: PyTorch's default, never changed by FastReID."""
@@ -129,6 +134,29 @@ def _linear(b: Builder, name: str, inputs: int, outputs: int) -> Convolution:
     return Convolution(b.take(f"{name}.weight", (outputs, inputs))[:, :, None, None])
 
 
+def deinterleave(b: Builder, x: Tensor, name: str) -> tuple[Tensor, Tensor]:
+    """The even and the odd channels of a feature map ``(C, h, w)``, ``(C / 2, h, w)`` each: a channel shuffle.
+
+    Source: fastreid/modeling/backbones/shufflenet.py, ShuffleV2Block.channel_shuffle.
+    """
+    channels, *size = x.shape
+    half = channels // 2
+    pairs = b.add(f"{name}.pairs", Reshape((half, 2, *size)), x)
+    halves = b.add(f"{name}.halves", Transpose((1, 0, 2, 3)), pairs)
+    both = b.add(name, Reshape((channels, *size)), halves)
+    even = b.add(f"{name}.even", Slice(0, 0, half), both)
+    return even, b.add(f"{name}.odd", Slice(0, half, channels), both)
+
+
+def round_channels(channels: float, divisor: int) -> int:
+    """The nearest multiple of ``divisor``, at least one, and the next one where that takes away over a tenth.
+
+    Source: fastreid/modeling/backbones/mobilenet.py, _make_divisible.
+    """
+    rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < 0.9 * channels else rounded
+
+
 def non_local(b: Builder, x: Tensor, name: str) -> Tensor:
     """A non-local block without softmax: ``W(theta^T (phi g^T) / N) + x``, N pixels.
 
@@ -155,3 +183,24 @@ def non_local(b: Builder, x: Tensor, name: str) -> Tensor:
         y = b.add(f"{name}.y", Reshape((width, *size)), y, exact=True)
     expanded = batch_norm(b, convolve(b, y, f"{name}.W.0", channels, 1, bias=True), f"{name}.W.1")
     return b.add(name, Add(), expanded, x)
+
+
+def stack_blocks(
+    b: Builder, x: Tensor, blocks: Sequence[int], non_locals: Sequence[int], build_block: BlockBuilder
+) -> Tensor:
+    """Layers of residual blocks, ``backbone.layer1.0`` and on; non-local blocks follow the last blocks of a layer.
+
+    Args:
+        b: the builder.
+        x: the feature map ``(C, h, w)``.
+        blocks: number of blocks of each layer.
+        non_locals: number of non-local blocks of each layer.
+        build_block: builds a block.
+    """
+    for layer, count in enumerate(blocks, 1):
+        for i in range(count):
+            x = build_block(b, x, f"backbone.layer{layer}.{i}", layer, i)
+            nth = i - (count - non_locals[layer - 1])
+            if nth >= 0:
+                x = non_local(b, x, f"backbone.NL_{layer}.{nth}")
+    return x

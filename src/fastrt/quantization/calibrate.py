@@ -18,7 +18,7 @@ from fastrt.errors import CalibrationError
 from fastrt.files import scratch_folder
 from fastrt.images.sample import ImageSample
 from fastrt.ir.network import Network
-from fastrt.passes.fold import fold_scales
+from fastrt.passes import simplify
 from fastrt.passes.quantize import list_inputs, list_sites
 from fastrt.quantization.histogram import Histogram
 from fastrt.quantization.methods import METHODS
@@ -94,9 +94,9 @@ class _Statistics:
     """Histograms of tensors, and channel sums of the inputs of convolutions."""
 
     def __init__(self, network: Network) -> None:
-        folded = fold_scales(network)
-        self.histograms = {name: Histogram() for name in list_sites(folded)}
-        self.sums = {name: np.zeros(folded[name].shape[0]) for name in list_inputs(folded)}
+        simplified = simplify(network)
+        self.histograms = {name: Histogram() for name in list_sites(simplified)}
+        self.sums = {name: np.zeros(simplified[name].shape[0]) for name in list_inputs(simplified)}
         self.names = list(dict.fromkeys([*self.histograms, *self.sums]))
 
     def add(self, name: str, values: Array) -> None:
