@@ -10,7 +10,7 @@ from itertools import islice
 import numpy as np
 
 from fastrt.arrays import Array, Image
-from fastrt.engine.build import EngineConfig, write_engine
+from fastrt.engine.build import EngineConfig, default_resampler, write_engine
 from fastrt.engine.calibration_table import CalibrationTable, Method, TensorRange
 from fastrt.engine.load import open_runner
 from fastrt.engine.session import Session
@@ -34,7 +34,7 @@ def calibrate(
     images: Iterable[Image],
     method: Method = "entropy",
     *,
-    resampler: Resampler = "pil-bicubic",
+    resampler: Resampler | None = None,
     correct_bias: bool = True,
     advance: Callable[[int], None] = lambda _: None,
 ) -> CalibrationTable:
@@ -46,7 +46,7 @@ def calibrate(
         network: the result of `fastrt.build_network`.
         images: ``(h, w, 3)`` uint8 BGR arrays of any size, or one ``(n, H, W, 3)`` array; an `ImageSample` names them.
         method: ``minmax``, ``percentile``, ``entropy`` or ``mse``: chooses the largest magnitude to represent.
-        resampler: the method that resizes images; use the engine's.
+        resampler: the method that resizes images; use the engine's. None: as `fastrt.build`.
         correct_bias: store channel means, so that biases can correct the output error caused by weight rounding.
         advance: called with the number of images done since the last call.
 
@@ -56,6 +56,7 @@ def calibrate(
     """
     if method not in METHODS:
         raise CalibrationError(f"calibration method: {method}; expected {', '.join(METHODS)}.")
+    resampler = resampler or default_resampler(network)
     statistics, count, digest = _Statistics(network), 0, hashlib.sha256()
     with scratch_folder() as folder, ThreadPoolExecutor() as workers:
         path = folder / "fp32.xml"
