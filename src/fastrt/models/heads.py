@@ -14,7 +14,7 @@ import numpy as np
 from fastrt.ir.builder import Builder
 from fastrt.ir.network import Tensor
 from fastrt.ir.ops import Add, Clamp, Power, ReduceMax, ReduceMean, Reshape, Slice
-from fastrt.models.activations import leaky_relu
+from fastrt.models.activations import leaky_relu, relu
 from fastrt.models.layers import batch_norm, convolve
 
 logger = logging.getLogger("fastrt")
@@ -140,10 +140,17 @@ def build_reduction_head(b: Builder, x: Tensor, name: str, head: Head) -> Tensor
     return batch_norm(b, x, f"{name}.bnneck")
 
 
+def build_mgn_head(b: Builder, x: Tensor, name: str, head: Head) -> Tensor:
+    """MGNHead, of MGN until 2020-09-01: EmbeddingHead, then a ReLU and another batch norm."""
+    x = relu(b, build_embedding_head(b, x, name, head), f"{name}.bottleneck.2")
+    return batch_norm(b, x, f"{name}.bnneck")
+
+
 HEADS: dict[str, Callable[[Builder, Tensor, str, Head], Tensor]] = {
     "EmbeddingHead": build_embedding_head,
     "BNneckHead": build_embedding_head,
     "LinearHead": build_embedding_head,
     "ReductionHead": build_reduction_head,
+    "MGNHead": build_mgn_head,
 }
-"""Heads by FastReID's ``MODEL.HEADS.NAME``; the last three are names from before 2020-09-10."""
+"""Heads by FastReID's ``MODEL.HEADS.NAME``; all but the first are from before 2020-09-10. MGNHead is fastrt's name."""
