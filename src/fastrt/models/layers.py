@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -24,6 +25,9 @@ from fastrt.ir.ops import (
     Slice,
 )
 from fastrt.models.activations import Activation
+
+BlockBuilder = Callable[[Builder, Tensor, str, int, int], Tensor]
+"""Builds a residual block from the builder, its input, its name, its layer (from 1) and its index there (from 0)."""
 
 EPS = 1e-5
 """Epsilon of every batch and instance norm: PyTorch's default, never changed by FastReID."""
@@ -141,3 +145,24 @@ def non_local(b: Builder, x: Tensor, name: str) -> Tensor:
         y = b.add(f"{name}.y", Reshape((width, *size)), y, exact=True)
     expanded = batch_norm(b, convolve(b, y, f"{name}.W.0", channels, 1, bias=True), f"{name}.W.1")
     return b.add(name, Add(), expanded, x)
+
+
+def stack_blocks(
+    b: Builder, x: Tensor, blocks: Sequence[int], non_locals: Sequence[int], build_block: BlockBuilder
+) -> Tensor:
+    """Layers of residual blocks, ``backbone.layer1.0`` and on; non-local blocks follow the last blocks of a layer.
+
+    Args:
+        b: the builder.
+        x: the feature map ``(C, h, w)``.
+        blocks: number of blocks of each layer.
+        non_locals: number of non-local blocks of each layer.
+        build_block: builds a block.
+    """
+    for layer, count in enumerate(blocks, 1):
+        for i in range(count):
+            x = build_block(b, x, f"backbone.layer{layer}.{i}", layer, i)
+            nth = i - (count - non_locals[layer - 1])
+            if nth >= 0:
+                x = non_local(b, x, f"backbone.NL_{layer}.{nth}")
+    return x

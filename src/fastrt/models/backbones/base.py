@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 
 from fastrt.arrays import Array
 from fastrt.errors import SpecError
@@ -70,6 +70,13 @@ class Backbone(BaseModel, ABC):
 
     name: str
     norm: Norm = "BN"
+
+    @field_validator("depth", mode="before", check_fields=False)
+    @classmethod
+    def _name_depth(cls, depth: object) -> object:
+        """Convert the integer 50, as in configs before 2020-07-30, to ``50x``."""
+        whole = (isinstance(depth, int) and not isinstance(depth, bool)) or (isinstance(depth, str) and depth.isdigit())
+        return f"{depth}x" if whole else depth
 
     @property
     @abstractmethod
