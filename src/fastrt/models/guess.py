@@ -70,9 +70,9 @@ def format_value(value: object) -> str:
 def guess_spec(arrays: Mapping[str, Array]) -> Guess:
     """Infer a checkpoint's model from its names.
 
-    Names show the meta-architecture, the backbone's depth and variants, a learned pooling exponent, the head's convolution and batch norm.
-    They do not show the image size, mean and standard deviation of the pixels, a pooling without parameters, or a
-    ResNet's last stride and distill. FastReID's usual values are assumed for these.
+    Names show the meta-architecture, the backbone's depth and variants, a learned pooling exponent, the head's
+    convolution and batch norm. They do not show the image size, mean and standard deviation of the pixels, a pooling
+    without parameters, or a ResNet's last stride and distill. FastReID's usual values are assumed for these.
 
     Raises:
         SpecError: the names match no family of backbones.

@@ -1,12 +1,12 @@
 """MGN: a ResNet whose last two layers exist three times, and eight heads, five of them on strips of a feature map.
 
 ========  =================================================  =================  ==========================
-branch    layers                                             layer4             heads
+branch    layers                                             stride of layer4   heads
 ========  =================================================  =================  ==========================
 backbone  stem, layer1, layer2, first block of layer3
 b1        rest of layer3, layer4                             LAST_STRIDE        whole map
-b2        the same                                           stride 1           whole map, 2 strips of rows
-b3        the same                                           stride 1           whole map, 3 strips of rows
+b2        the same                                           1                  whole map, 2 strips of rows
+b3        the same                                           1                  whole map, 3 strips of rows
 ========  =================================================  =================  ==========================
 
 Source: fastreid/modeling/meta_arch/mgn.py.
@@ -28,7 +28,6 @@ from fastrt.models.backbones.resnet import ResNet
 from fastrt.models.heads import Head
 from fastrt.models.meta_architectures.base import MetaArchitecture, logger
 
-DEPTHS = ("50x", "101x")
 STEM = ("backbone.0", "backbone.1", "backbone.2", "backbone.3")
 
 VIEW = {
@@ -76,7 +75,7 @@ class Mgn(MetaArchitecture):
 
     def refuse(self, backbone: Backbone) -> str | None:
         """Refuse backbones other than a plain ResNet of depth 50 or 101."""
-        if isinstance(backbone, ResNet) and not backbone.distill and backbone.depth in DEPTHS:
+        if isinstance(backbone, ResNet) and not backbone.distill and backbone.depth in ("50x", "101x"):
             return None
         return (
             f"meta_architecture is 'MGN' with {backbone.title}, expected build_resnet_backbone of depth 50x or 101x, as"
@@ -97,11 +96,7 @@ class Mgn(MetaArchitecture):
         return backbone.migrate(self.view(arrays), version)[0], _rename_old(arrays)
 
     def find_head(self, arrays: Mapping[str, Array]) -> dict[str, object]:
-        """Recognise the heads until 2020-09-01: pooling, convolution, norm and ReLU, then a norm.
-
-        Raises:
-            WeightsError: a head of that time that is not a BNneckHead.
-        """
+        """Recognise the heads until 2020-09-01: pooling, convolution, norm, ReLU, then a BNneckHead or `WeightsError`."""
         if "b1_pool.1.weight" not in arrays:
             return {}
         if "b1_head.bnneck.weight" not in arrays or "b1_head.bottleneck.0.weight" in arrays:
@@ -109,7 +104,7 @@ class Mgn(MetaArchitecture):
                 "b1_head: another head than BNneckHead in an MGN from before 2020-09-01; expected b1_head.bnneck. Use"
                 " another checkpoint."
             )
-        width = arrays["b1_pool.2.weight"].size if "b1_pool.2.weight" in arrays else 256
+        width = arrays["b1_pool.1.weight"].size // 2048
         logger.warning(
             f"the checkpoint is an MGN from before 2020-09-01: its heads are convolution, norm, ReLU, norm, of {width}"
             " features each"
@@ -131,8 +126,8 @@ def _split_rows(b: Builder, x: Tensor, name: str, count: int, image_height: int)
     rows = -(-height // count)
     if (count - 1) * rows >= height:
         raise NetworkError(
-            f"INPUT.SIZE_TEST: images of {image_height} rows make {height} rows in {name}, fewer than {count} strips of"
-            f" {rows}; expected {count}, as in FastReID's MGN. Use images of 80 rows or more."
+            f"INPUT.SIZE_TEST: images of height {image_height} make a feature map of {height} rows in {name}, and so"
+            f" fewer than {count} strips of {rows}; expected {count}, as in FastReID. Use a height of 80 or more."
         )
     for i in range(count):
         part = f"{name}{i + 1}"
