@@ -96,7 +96,7 @@ class Mgn(MetaArchitecture):
         return backbone.migrate(self.view(arrays), version)[0], _rename_old(arrays)
 
     def find_head(self, arrays: Mapping[str, Array]) -> dict[str, object]:
-        """Recognise the heads until 2020-09-01: pooling, convolution, norm, ReLU, then a BNneckHead or `WeightsError`."""
+        """Recognise the heads until 2020-09-01: pooling, convolution, norm, ReLU, BNneckHead; refuse other heads."""
         if "b1_pool.1.weight" not in arrays:
             return {}
         if "b1_head.bnneck.weight" not in arrays or "b1_head.bottleneck.0.weight" in arrays:
