@@ -25,8 +25,8 @@ BOTTLENECK = {"50x": (3, 4, 6, 3), "101x": (3, 4, 23, 3), "152x": (3, 8, 36, 3)}
 """Blocks of the four layers, by depth: of two 3x3 convolutions, or of 1x1, 3x3 and 1x1."""
 
 STEM = ("backbone.conv1", "backbone.bn1", "backbone.relu", "backbone.maxpool")
-GROUPED = 128 * 4 * 3 * 3
-"""Size of ``layer1.0.conv2.weight`` of a ResNeXt; a ResNet's is ``64 * 64 * 3 * 3``."""
+FIRST_DENSE = 64 * 64 * 3 * 3
+"""Size of ``layer1.0.conv2.weight``; a ResNeXt's is ``128 * 4 * 3 * 3``, and a ResNeSt has none."""
 
 
 class ResNet(Backbone):
@@ -93,7 +93,7 @@ class ResNet(Backbone):
     def recognise(cls, arrays: Mapping[str, Array]) -> Self | None:
         """Infer depth, IBN, SE and non-local blocks from names."""
         weight = arrays.get("backbone.layer1.0.conv2.weight")
-        if weight is None or weight.size == GROUPED:
+        if weight is None or weight.size != FIRST_DENSE:
             return None
         depths = BOTTLENECK if any(name.endswith(".conv3.weight") for name in arrays) else BASIC
         for depth in (depth for depth, blocks in depths.items() if blocks == count_blocks(arrays)):

@@ -1,20 +1,24 @@
-"""The settings of a ResNet that FastReID's versions differ in, inferred from a checkpoint; each decision is logged.
+"""Settings of ResNets, ResNeXts and ResNeSts that FastReID's versions differ in, inferred from a checkpoint.
 
-Source: FastReID's history: 42cadae, c9824be, a327a70, 883fd4a.
+Each decision is logged.
+
+Source: FastReID's history: 65169b4, d00ce8f, 1b84348, 42cadae, c9824be, a327a70, 883fd4a.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from fastrt.arrays import Array
 from fastrt.ir.builder import Builder
 from fastrt.ir.network import Tensor
 from fastrt.models.backbones.base import logger
+from fastrt.models.layers import batch_norm, instance_batch_norm
 
 if TYPE_CHECKING:
+    from fastrt.models.backbones.resnest import ResNeSt
     from fastrt.models.backbones.resnet import ResNet
 
 NON_LOCALS = {"50x": (0, 2, 3, 0), "101x": (0, 2, 9, 0)}
@@ -54,6 +58,52 @@ def ignore_squeeze_excite(b: Builder, x: Tensor, name: str) -> Tensor:
     b.take(f"{name}.fc.0.weight", (channels // 16, channels))
     b.take(f"{name}.fc.2.weight", (channels, channels // 16))
     return x
+
+
+def choose_first_norm(
+    b: Builder, block: str, layer: int, *, with_ibn: bool
+) -> Callable[[Builder, Tensor, str], Tensor]:
+    """Choose the norm after the first convolution of a ResNeXt's or ResNeSt's block.
+
+    With IBN-a, layer4 has it too, unless the checkpoint has batch norms there: those of FastReID before 2020-09-10
+    (ResNeXt) and 2020-07-30 (ResNeSt).
+    """
+    if not with_ibn:
+        return batch_norm
+    if layer < 4 or f"{block}.bn1.running_var" not in b.parameters.arrays:
+        return instance_batch_norm
+    if block == "backbone.layer4.0":
+        logger.warning("layer4 has no IBN-a, as in FastReID of spring and summer 2020, when the checkpoint was trained")
+    return batch_norm
+
+
+def find_dilation(backbone: ResNeSt, arrays: Mapping[str, Array], version: str) -> str:
+    """Return ``dilated`` or ``undilated``: the layer4 of the FastReID that trained the checkpoint."""
+    old = any(name.startswith("backbone.NL_") or ".bn1.IN." in name for name in arrays)
+    if version == "A" or (version != "C" and old):
+        if backbone.last_stride == 1:
+            logger.warning("layer4 is undilated, as in FastReID before 2020-12-07, when the checkpoint was trained")
+        return "undilated"
+    # Before 2020-12-07, a config with one of the two keys gave a checkpoint with their arrays.
+    shown = version == "C" or backbone.with_nl or backbone.with_ibn
+    if not shown and backbone.last_stride != 2:
+        since = "is older than 2021-03-23" if version == "B" else "has no classifier"
+        logger.warning(
+            f"the checkpoint {since}, and its names do not show whether it was trained before 2020-12-07, without"
+            " dilation in layer4: dilated is assumed; if it was, set layer4 to undilated"
+        )
+    return "dilated"
+
+
+def warn_ignored(backbone: ResNeSt, settled: ResNeSt) -> None:
+    """Log the settings of a ResNeSt that FastReID ignores since 2020-12-07, in one warning."""
+    changed = [
+        field for field in ("with_ibn", "with_nl", "last_stride") if getattr(backbone, field) != getattr(settled, field)
+    ]
+    if changed:
+        found = ", ".join(f"{field.upper()} is {getattr(backbone, field)}" for field in changed)
+        taken = ", ".join(f"{getattr(settled, field)}" for field in changed)
+        logger.warning(f"{found}; FastReID's ResNeSt since 2020-12-07 takes {taken}, and so does fastrt")
 
 
 def _find_non_local(backbone: ResNet, arrays: Mapping[str, Array]) -> bool:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from fastrt.errors import SpecError
 from fastrt.models.backbones.base import Backbone
+from fastrt.models.backbones.resnest import ResNeSt
 from fastrt.models.backbones.resnet import ResNet
+from fastrt.models.backbones.resnext import ResNeXt
 from fastrt.models.named import list_names
 
 BACKBONES: dict[str, type[Backbone]] = {
     "build_resnet_backbone": ResNet,
     "build_resnet_backbone_distill": ResNet,
+    "build_resnext_backbone": ResNeXt,
+    "build_resnest_backbone": ResNeSt,
 }
 """Families by ``MODEL.BACKBONE.NAME``. The first is FastReID's default."""
 
