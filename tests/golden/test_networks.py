@@ -14,7 +14,7 @@ from shapes import make_shapes
 FOLDER = Path(__file__).parent / "networks"
 
 
-@pytest.mark.parametrize("name", [*EXAMPLES, "mgn_R50-ibn"])
+@pytest.mark.parametrize("name", [*EXAMPLES, "mgn_R50-ibn", "sbs_S50"])
 def test_a_preset_describes_the_network_that_it_did(name: str) -> None:
     spec = fastrt.load_spec(name)
     text = f"{fastrt.build_network(spec, make_shapes(spec))}\n"

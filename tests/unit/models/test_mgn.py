@@ -86,6 +86,7 @@ def test_an_image_too_low_for_the_strips_is_refused(height: int, rows: int, bran
         ({"depth": "34x"}, "resnet 34"),
         ({"depth": "152x"}, "resnet 152"),
         ({"name": "build_resnet_backbone_distill"}, "resnet 50 distill"),
+        ({"name": "build_resnext_backbone"}, "resnext 50"),
     ],
 )
 def test_other_backbones_are_refused(backbone: dict[str, object], title: str) -> None:
