@@ -42,6 +42,7 @@ def is_unused(name: str) -> bool:
 
 def recognise_version(spec: ModelSpec, names: Mapping[str, Array]) -> str:
     """Return the checkpoint version ``A``, ``B`` or ``C``; ``?`` if neither names nor config show it."""
+    names = META_ARCHITECTURES[spec.meta_architecture].view(names)
     if any(name.startswith("heads.bnneck.") for name in names):
         return "A"  # a leftover of a renaming counts too: the weights were trained in that version
     if "heads.weight" in names:
@@ -63,7 +64,7 @@ def migrate(spec: ModelSpec, arrays: Mapping[str, Array]) -> tuple[ModelSpec, di
     view = meta.view(arrays)
     head = meta.find_head(arrays) or _find_head(spec, view)
     values = head | _find_pool(spec, view) | _find_pixels(spec, arrays)
-    values["backbone"], renamed = meta.migrate(spec.backbone, arrays, recognise_version(spec, view))
+    values["backbone"], renamed = meta.migrate(spec.backbone, arrays, recognise_version(spec, arrays))
     if head["head"] == "EmbeddingHead" and "heads.bnneck.weight" in view:
         logger.warning("the checkpoint is older than 2020-09-10: heads.bnneck is read as heads.bottleneck.0")
         for name in meta.heads:

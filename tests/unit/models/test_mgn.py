@@ -11,6 +11,7 @@ import fastrt
 from fastrt.arrays import Array
 from fastrt.ir.ops import Convolution, Slice
 from fastrt.models.backbones.resnet import ResNet
+from fastrt.models.versions import recognise_version
 from shapes import make_shapes
 
 HEADS = ("b1", "b2", "b3", "b21", "b22", "b31", "b32", "b33")
@@ -123,6 +124,7 @@ def test_names_show_an_mgn(depth: str, flat: bool) -> None:
     ]
     network = fastrt.build_network(guess.spec.replace(image_size=(80, 32)), arrays)
     assert network.fingerprint() == fastrt.build_network(spec, arrays).fingerprint()
+    assert recognise_version(guess.spec, arrays) == "C"
     assert network.spec["meta_architecture"] == "MGN"
     assert fastrt.load_spec(network.spec).meta_architecture == "MGN"
 

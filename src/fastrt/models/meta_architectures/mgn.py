@@ -75,11 +75,7 @@ class Mgn(MetaArchitecture):
 
     def refuse(self, backbone: Backbone) -> str | None:
         """Refuse backbones other than a plain ResNet of depth 50 or 101."""
-        if (
-            isinstance(backbone, ResNet)
-            and backbone.name == "build_resnet_backbone"
-            and backbone.depth in ("50x", "101x")
-        ):
+        if backbone.name == "build_resnet_backbone" and cast(ResNet, backbone).depth in ("50x", "101x"):
             return None
         return (
             f"meta_architecture is 'MGN' with {backbone.title}, expected build_resnet_backbone of depth 50x or 101x, as"
