@@ -12,7 +12,6 @@ import pytest
 import fastrt
 from conftest import Run, Small
 from fastrt.testing.untrained import draw_weights
-from presets import PRESETS
 
 DISTILL = fastrt.ModelSpec(backbone="build_resnet_backbone_distill", depth="18x", last_stride=2, image_size=(64, 32))
 
@@ -132,7 +131,7 @@ def test_a_failed_convert_leaves_no_spec(checkpoint: Path, tmp_path: Path) -> No
         ),
         fastrt.ModelSpec(depth="34x", with_se=True, basic_block_se="ignored", pool_layer="AdaptiveAvgMaxPool"),
         fastrt.ModelSpec(pixel_mean=(0.1, 1e-7, 127.5), pixel_std=(1, 1e30, 3), image_size=(8192, 1)),
-        *map(fastrt.load_spec, PRESETS),
+        *map(fastrt.load_spec, fastrt.preset_names()),
         *(fastrt.load_spec({"MODEL.HEADS.NAME": name}) for name in ("BNneckHead", "ReductionHead", "LinearHead")),
     ],
 )
@@ -292,7 +291,7 @@ def test_configs_that_fastreid_wrote_load_without_a_note(caplog: pytest.LogCaptu
     for path in sorted((Path(__file__).parents[1] / "golden").rglob("era*.json")):
         (tmp_path / "c.yml").write_text(json.loads(path.read_text())["yaml"])
         fastrt.load_spec(tmp_path / "c.yml")
-    for name in PRESETS:
+    for name in fastrt.preset_names():
         fastrt.load_spec(name)
     assert not caplog.messages
 

@@ -29,7 +29,7 @@ from fastrt.models.spec import ModelSpec
 logger = logging.getLogger("fastrt")
 
 UNUSED = re.compile(
-    r"(heads|b\d{1,2}_head)\.(weight|classifier\..+)"  # the classifier
+    r"(heads|b\d{1,2}_head)\.(weight|classifier\..+)|classifier\.(weight|bias)"  # FastReID's or torchreid's classifier
     r"|.+\.num_batches_tracked|pixel_(mean|std)"  # training counters; values that the config has too
     r"|memory\..+|connectors_\d+\..+|margin\d+_\d+"  # MoCo's queue; overhaul distillation's adapters
 )
@@ -65,7 +65,7 @@ def migrate(spec: ModelSpec, arrays: Mapping[str, Array]) -> tuple[ModelSpec, di
     head = meta.find_head(arrays) or _find_head(spec, view)
     values = head | _find_pool(spec, view) | _find_pixels(spec, arrays)
     values["backbone"], renamed = meta.migrate(spec.backbone, arrays, recognise_version(spec, arrays))
-    if head["head"] == "EmbeddingHead" and "heads.bnneck.weight" in view:
+    if head.get("head") == "EmbeddingHead" and "heads.bnneck.weight" in view:
         logger.warning("the checkpoint is older than 2020-09-10: heads.bnneck is read as heads.bottleneck.0")
         for name in meta.heads:
             old, new = f"{name}.bnneck.", f"{name}.bottleneck.0."
@@ -74,6 +74,8 @@ def migrate(spec: ModelSpec, arrays: Mapping[str, Array]) -> tuple[ModelSpec, di
 
 
 def _find_head(spec: ModelSpec, arrays: Mapping[str, Array]) -> dict[str, object]:
+    if spec.head == "TorchreidHead":
+        return {}
     if "heads.bnneck.weight" in arrays and "heads.bottleneck.0.weight" in arrays:
         logger.warning(
             "the checkpoint has the ReductionHead from before 2020-08-20: convolution, norm, leaky ReLU, norm"

@@ -64,9 +64,7 @@ def draw_weights(spec: ModelSpec, seed: int = 0) -> dict[str, Array]:
     Returns:
         FastReID's float32 arrays by name, including the classifier and the norms' counters.
     """
-    spec = spec.replace(backbone=spec.backbone.settle(), with_bnneck=spec.with_bnneck is not False)
-    drawn = _Drawn({}, rng=np.random.default_rng(seed))
-    network = assemble(Builder(drawn), spec)
+    drawn, network = _draw(spec, seed)
     _measure_norms(network, drawn.made)
     arrays: dict[str, Array] = {}
     for name, array in drawn.made.items():
@@ -78,6 +76,17 @@ def draw_weights(spec: ModelSpec, seed: int = 0) -> dict[str, Array]:
         width = network.output.shape[0] // len(heads)
         arrays[f"{head}.weight"] = drawn.rng.normal(0, 0.01, (CLASSES, width)).astype(np.float32)
     return arrays
+
+
+def draw_arrays(spec: ModelSpec, seed: int = 0) -> dict[str, Array]:
+    """Make the arrays of ``spec`` as `draw_weights` does, with batch norms that change nothing, for training."""
+    return _draw(spec, seed)[0].made
+
+
+def _draw(spec: ModelSpec, seed: int) -> tuple[_Drawn, Network]:
+    spec = spec.replace(backbone=spec.backbone.settle(), with_bnneck=spec.with_bnneck is not False)
+    drawn = _Drawn({}, rng=np.random.default_rng(seed))
+    return drawn, assemble(Builder(drawn), spec)
 
 
 def _measure_norms(network: Network, arrays: dict[str, Array]) -> None:
