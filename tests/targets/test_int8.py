@@ -30,6 +30,7 @@ from fastrt.targets.openvino.target import OpenVinoTarget
 from fastrt.targets.reference import run_reference
 from fastrt.targets.registry import SUFFIXES, find_target
 from fastrt.testing.untrained import draw_weights
+from presets import EXAMPLES
 
 IMAGES = [draw_person(i, 0, 64, 32) for i in range(4)]
 
@@ -45,7 +46,7 @@ def _table(preset: str) -> fastrt.CalibrationTable:
     return fastrt.calibrate(_network(preset), IMAGES, "minmax")
 
 
-@pytest.mark.parametrize("preset", fastrt.preset_names())
+@pytest.mark.parametrize("preset", EXAMPLES)
 def test_every_convolution_of_the_backbone_runs_in_int8_on_openvino(preset: str, tmp_path: Path) -> None:
     network = _network(preset)
     table = _table(preset)
