@@ -8,9 +8,9 @@ from typing import Protocol
 from fastrt.ir.network import Network
 from fastrt.passes.fold import fold_scales
 from fastrt.passes.half import compute_in_half, shrink_products
-from fastrt.passes.instance_norm import split_before_slices
 from fastrt.passes.non_local import join_single_channels
 from fastrt.passes.outside import normalize_embedding, take_bytes
+from fastrt.passes.slices import split_before_slices
 
 HALVES = {"fp16": "float16", "bf16": "bfloat16", "int8": "float16"}
 """The 16-bit dtype of each precision; for int8, the dtype of the tensors that are not int8."""

@@ -17,10 +17,10 @@ from fastrt.ir.network import INPUT, OUTPUT, Network, Tensor, make_tensor
 from fastrt.ir.ops import Add, Convolution, Input, Multiply, Operation, ReduceMean, Relu, Reshape, ScaleShift, Slice
 from fastrt.passes.fold import fold_scales
 from fastrt.passes.half import compute_in_half
-from fastrt.passes.instance_norm import split_before_slices
 from fastrt.passes.non_local import join_single_channels
 from fastrt.passes.outside import take_bytes
 from fastrt.passes.quantize import Placement, list_convolutions, list_sites, quantize, quantize_weights
+from fastrt.passes.slices import split_before_slices
 from fastrt.targets.reference import HalfSumsReference, Reference
 from fastrt.targets.reference.network_file import read_network, write_network
 
