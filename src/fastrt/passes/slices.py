@@ -6,7 +6,7 @@ also in int8. Dilation is kept. The second convolution always pays on OpenVINO, 
 than a few images.
 
 A slice of whole groups reads a slice of the input's channels. If only that convolution reads its input, the slices move
-on, through ReLUs and Q/DQ pairs, to a convolution without groups. The two groups of a split attention become two
+on, through `POINTWISE` operations, to a convolution without groups. The two groups of a split attention become two
 convolutions that way, each after its half of the convolution before. A convolution is not split if a slice ends inside
 a group, or if the slices would remain before it.
 """
@@ -18,7 +18,10 @@ from dataclasses import replace
 import numpy as np
 
 from fastrt.ir.network import Network, Tensor, make_tensor
-from fastrt.ir.ops import Convolution, Operation, QuantizeDequantize, Relu, Slice
+from fastrt.ir.ops import Convolution, Operation, QuantizeDequantize, Relu, Sigmoid, Slice
+
+POINTWISE = (Relu, Sigmoid, QuantizeDequantize)
+"""Operations whose channels are computed apart."""
 
 
 def split_before_slices(network: Network) -> Network:
@@ -88,7 +91,7 @@ def _is_apart(operation: Operation, rows: slice) -> bool:
     if isinstance(operation, Convolution):
         each = len(operation.weight) // operation.groups
         return all(end % each == 0 for end in (rows.start, rows.stop))
-    return isinstance(operation, Relu | QuantizeDequantize)
+    return isinstance(operation, POINTWISE)
 
 
 def _find_inputs(operation: Operation, rows: slice) -> slice:
