@@ -18,6 +18,7 @@ from fastrt.engine.verify import verify
 from fastrt.errors import CalibrationError, EngineError, TargetError
 from fastrt.files import written_whole
 from fastrt.ir.network import Network
+from fastrt.models.spec import ModelSpec
 from fastrt.passes import prepare
 from fastrt.targets.base import BuildOptions, Target
 from fastrt.targets.engine_info import EngineInfo, Io, Precision, Resampler
@@ -34,6 +35,8 @@ Checker = Callable[[Session], Report]
 class EngineConfig:
     """The engine to build. `fastrt.build` documents the attributes; ``min_similarity`` is only stored here.
 
+    ``whole`` keeps all tensors of the network, also where convolutions in parts are faster: calibration reads them.
+
     Raises:
         CalibrationError: int8 without a table, or a table or excluded layers with another precision.
     """
@@ -48,6 +51,7 @@ class EngineConfig:
     table: CalibrationTable | None = None
     kept: Collection[str] = ()
     min_similarity: float | None = None
+    whole: bool = False
 
     def __post_init__(self) -> None:
         if self.precision == "int8" and self.table is None:
@@ -106,7 +110,7 @@ def write_engine(network: Network, path: Path, config: EngineConfig) -> EngineIn
         min_similarity=config.min_similarity,
         spec=network.spec,
     )
-    split = max(options.batches or (1,)) > target.whole_up_to
+    split = not config.whole and max(options.batches or (1,)) > target.whole_up_to
     prepared = prepare(network, info, strongly_typed=target.strongly_typed, split=split, quantized=quantized)
     target.build(prepared, path, info, options)
     return info
@@ -152,12 +156,17 @@ def _choose_checker(target: Target, network: Network, config: EngineConfig) -> C
 
 
 def _quantizer(target: Target, network: Network, config: EngineConfig) -> Callable[[Network], Network] | None:
-    """Choose the pass that quantizes a folded network; None for precisions other than int8."""
+    """Choose the pass that quantizes a simplified network; None for precisions other than int8."""
     table = config.table
     if table is None:
         return None
     table.check(network)
-    return lambda folded: table.quantize(folded, target.placement, config.kept)
+    return lambda simplified: table.quantize(simplified, target.placement, config.kept)
+
+
+def default_resampler(network: Network) -> Resampler:
+    """Return the resampler that the network's family is trained and evaluated with."""
+    return ModelSpec(**network.spec).backbone.RESAMPLER
 
 
 def default_timing_cache() -> Path:

@@ -18,7 +18,7 @@ import numpy as np
 from fastrt.engine.load import load, open_runner
 from fastrt.files import scratch_folder
 from fastrt.ir.network import Network
-from fastrt.passes.fold import fold_scales
+from fastrt.passes import simplify
 from fastrt.passes.quantize import list_convolutions
 from fastrt.passes.slices import list_parts
 from fastrt.targets.engine_info import EngineInfo, Precision
@@ -98,7 +98,7 @@ def exclude_slower(
             choices[MIXED] = (*kept, *slower)
             paths[MIXED] = folder / f"mixed{suffix}"
             build(paths[MIXED], "int8", choices[MIXED])
-        choices[HALF] = tuple(list_convolutions(fold_scales(network)))
+        choices[HALF] = tuple(list_convolutions(simplify(network)))
         advance("measuring layers", 3, 3)
         sessions = {name: stack.enter_context(load(path)) for name, path in paths.items()}
         images = np.random.default_rng(0).integers(0, 256, (1, *network.input.shape[1:], 3)).astype(np.uint8)
@@ -113,9 +113,9 @@ def own_names(network: Network) -> dict[str, str]:
 
     An engine may have a convolution in parts, one for each slice of its channels (`fastrt.passes.slices`).
     """
-    folded = fold_scales(network)
-    convolutions = list_convolutions(folded)
-    parts = {part: whole for part, whole in list_parts(folded).items() if whole in convolutions}
+    simplified = simplify(network)
+    convolutions = list_convolutions(simplified)
+    parts = {part: whole for part, whole in list_parts(simplified).items() if whole in convolutions}
     return dict(zip(convolutions, convolutions, strict=True)) | parts
 
 

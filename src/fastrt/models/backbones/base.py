@@ -68,6 +68,18 @@ class Backbone(BaseModel, ABC):
     INFERRED: ClassVar[tuple[str, ...]] = ()
     """The `KEYS` whose values `recognise` infers from names: ``DEPTH``. All others are asked for."""
 
+    DEFAULTS: ClassVar[Mapping[str, object]] = {}
+    """Fields of `fastrt.ModelSpec` whose defaults differ from FastReID's: the head of another library."""
+
+    STANDARD_INPUT: ClassVar[str | None] = None
+    """The family's library, if its models share one image size, mean and standard deviation: the spec's defaults.
+
+    Without a config these are used and logged. Those of FastReID vary, so they are asked for.
+    """
+
+    RESAMPLER: ClassVar[Literal["pil-bicubic", "pil-bilinear"]] = "pil-bicubic"
+    """The method that resizes images where the family is trained and evaluated."""
+
     name: str
     norm: Norm = "BN"
 
