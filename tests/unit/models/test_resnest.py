@@ -4,11 +4,13 @@ import pytest
 
 import fastrt
 from fastrt.arrays import Array
+from fastrt.images.drawing import draw_person
 from fastrt.models.backbones.resnest import BLOCKS, ResNeSt
 from fastrt.models.backbones.table import list_families
 from fastrt.models.versions import migrate
 from fastrt.passes import prepare
 from fastrt.targets.engine_info import EngineInfo
+from fastrt.testing.untrained import draw_weights
 from shapes import make_shapes
 
 BASE = fastrt.load_spec({"MODEL.BACKBONE.NAME": "build_resnest_backbone", "INPUT.SIZE_TEST": [64, 32]})
@@ -161,3 +163,10 @@ def test_an_old_one_has_its_variants() -> None:
     names = {tensor.name for tensor in network}
     assert {"backbone.layer1.0.bn1.IN", "backbone.layer4.0.bn1.IN", "backbone.NL_2.1", "backbone.NL_3.2"} <= names
     assert network["backbone.layer4.2.relu"].shape == (2048, 1, 1)
+
+
+def test_calibration_reads_the_maps_that_engines_halve() -> None:
+    spec = _spec().replace(image_size=(32, 32))
+    network = fastrt.build_network(spec, draw_weights(spec))
+    table = fastrt.calibrate(network, [draw_person(0, 0, 32, 32)], "minmax")
+    assert len(table.means["backbone.layer2.1.relu1"]) == 128
