@@ -21,8 +21,8 @@ from fastrt.images.drawing import draw_person
 from fastrt.ir.network import INPUT, OUTPUT, Network, make_tensor
 from fastrt.ir.ops import Convolution, Input, QuantizeDequantize, Reshape
 from fastrt.passes.fold import fold_scales
-from fastrt.passes.instance_norm import split_before_slices
 from fastrt.passes.quantize import list_convolutions, quantize_weights
+from fastrt.passes.slices import split_before_slices
 from fastrt.similarity import centred_cosines, normalize_rows
 from fastrt.targets.base import BuildOptions
 from fastrt.targets.engine_info import EngineInfo

@@ -60,7 +60,8 @@ def calibrate(
     statistics, count, digest = _Statistics(network), 0, hashlib.sha256()
     with scratch_folder() as folder, ThreadPoolExecutor() as workers:
         path = folder / "fp32.xml"
-        write_engine(network, path, EngineConfig(normalize=False, io="f32_nchw_rgb", resampler=resampler))
+        config = EngineConfig(normalize=False, io="f32_nchw_rgb", resampler=resampler, whole=True)
+        write_engine(network, path, config)
         runner = open_runner(path, intermediate=statistics.names)
         with Session(runner) as session:
             for batch in _batches(images):

@@ -18,9 +18,9 @@ import numpy as np
 from fastrt.engine.load import load, open_runner
 from fastrt.files import scratch_folder
 from fastrt.ir.network import Network
-from fastrt.ir.ops import Slice
 from fastrt.passes import simplify
 from fastrt.passes.quantize import list_convolutions
+from fastrt.passes.slices import list_parts
 from fastrt.targets.engine_info import EngineInfo, Precision
 from fastrt.targets.registry import find_target
 from fastrt.timing.interleaved import compare_speed
@@ -111,17 +111,12 @@ def exclude_slower(
 def own_names(network: Network) -> dict[str, str]:
     """Map names in engines to the convolutions that can be in int8.
 
-    If an engine has one convolution for each half of an IBN-a (`fastrt.passes.instance_norm`), each has the name of its
-    slice.
+    An engine may have a convolution in parts, one for each slice of its channels (`fastrt.passes.slices`).
     """
     simplified = simplify(network)
-    consumers = simplified.consumers()
-    names = {}
-    for name in list_convolutions(simplified):
-        names[name] = name
-        slices = [other.name for other in consumers[name] if isinstance(other.operation, Slice)]
-        names.update(dict.fromkeys(slices, name))
-    return names
+    convolutions = list_convolutions(simplified)
+    parts = {part: whole for part, whole in list_parts(simplified).items() if whole in convolutions}
+    return dict(zip(convolutions, convolutions, strict=True)) | parts
 
 
 def attribute(times: Mapping[str, float], names: Mapping[str, str]) -> dict[str, float]:
