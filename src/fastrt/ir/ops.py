@@ -278,6 +278,10 @@ class Linear(Operation):
         return dequantize(self.weight, self.scale)
 
 
+WEIGHTED = (Convolution, Linear)
+"""The operations that multiply by a ``weight``, which int8 can store."""
+
+
 @dataclass(frozen=True, eq=False)
 class _Pool(Operation):
     kernel: int
