@@ -20,7 +20,7 @@ from fastrt.files import scratch_folder
 from fastrt.ir.network import Network
 from fastrt.ir.ops import Slice
 from fastrt.passes.fold import fold_scales
-from fastrt.passes.quantize import list_convolutions
+from fastrt.passes.quantize import list_layers
 from fastrt.targets.engine_info import EngineInfo, Precision
 from fastrt.targets.registry import find_target
 from fastrt.timing.interleaved import compare_speed
@@ -98,7 +98,7 @@ def exclude_slower(
             choices[MIXED] = (*kept, *slower)
             paths[MIXED] = folder / f"mixed{suffix}"
             build(paths[MIXED], "int8", choices[MIXED])
-        choices[HALF] = tuple(list_convolutions(fold_scales(network)))
+        choices[HALF] = tuple(list_layers(fold_scales(network)))
         advance("measuring layers", 3, 3)
         sessions = {name: stack.enter_context(load(path)) for name, path in paths.items()}
         images = np.random.default_rng(0).integers(0, 256, (1, *network.input.shape[1:], 3)).astype(np.uint8)
@@ -117,7 +117,7 @@ def own_names(network: Network) -> dict[str, str]:
     folded = fold_scales(network)
     consumers = folded.consumers()
     names = {}
-    for name in list_convolutions(folded):
+    for name in list_layers(folded):
         names[name] = name
         slices = [other.name for other in consumers[name] if isinstance(other.operation, Slice)]
         names.update(dict.fromkeys(slices, name))

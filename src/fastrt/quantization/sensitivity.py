@@ -19,7 +19,7 @@ from fastrt.files import scratch_folder
 from fastrt.ir.network import Network
 from fastrt.passes import prepare
 from fastrt.passes.fold import fold_scales
-from fastrt.passes.quantize import list_convolutions
+from fastrt.passes.quantize import list_layers
 from fastrt.similarity import centred_cosines
 from fastrt.targets.base import BuildOptions
 from fastrt.targets.registry import find_target
@@ -70,7 +70,7 @@ def find_mix(
     table.check(network)
     if len(images) < 2:
         raise CalibrationError(f"images: {len(images)}; expected at least 2 to compare embeddings on. Give more.")
-    convolutions = list_convolutions(fold_scales(network))
+    convolutions = list_layers(fold_scales(network))
     with scratch_folder() as folder:
         trial = _Trial(network, table, target, images, folder / "trial.xml")
         pure = trial.measure(())
