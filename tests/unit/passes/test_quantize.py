@@ -17,8 +17,8 @@ from fastrt.passes.fold import fold_scales
 from fastrt.passes.half import compute_in_half
 from fastrt.passes.outside import take_bytes
 from fastrt.passes.quantize import (
-    list_layers,
     list_inputs,
+    list_layers,
     list_sites,
     place,
     quantize,

@@ -121,8 +121,8 @@ def _take_positions(b: Builder, grid: tuple[int, ...]) -> Array:
     if not side or side**2 != count:
         b.parameters.refuse(
             name,
-            f"is of {count} patches, expected {wanted}, {grid[0]} rows by {grid[1]} columns, or a square grid to resize;"
-            " do INPUT.SIZE_TEST and MODEL.BACKBONE.STRIDE_SIZE belong to it?",
+            f"is of {count} patches, expected {wanted}, {grid[0]} rows by {grid[1]} columns, or a square grid to"
+            " resize; do INPUT.SIZE_TEST and MODEL.BACKBONE.STRIDE_SIZE belong to it?",
         )
         return np.zeros((1 + wanted, WIDTH), np.float32)
     logger.warning(
