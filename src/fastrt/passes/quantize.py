@@ -35,7 +35,7 @@ Source: oneDNN's blocked layouts, nChw8c and nChw16c.
 """
 
 
-Layer = TypeVar("Layer", Convolution, Linear)
+Layer = TypeVar("Layer", bound=Convolution | Linear)
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def quantize(
     that read it as the shortcut of a convolution. The pair precedes a max pooling, which changes no value.
 
     Args:
-        network: the network, with its scales folded.
+        network: the network; see `fastrt.passes.simplify`.
         ranges: by tensor name, for all of `list_sites`.
         placement: the runtime's placement.
         excluded: names of the layers excluded from int8.

@@ -25,7 +25,7 @@ WIDTH = 768
 
 
 def _spec(size: tuple[int, int] = (32, 48), **settings: object) -> fastrt.ModelSpec:
-    return fastrt.ModelSpec(backbone=ViT(**settings), image_size=size, with_bnneck=True)  # type: ignore[arg-type]
+    return fastrt.ModelSpec(backbone=ViT(**settings), image_size=size, with_bnneck=True)
 
 
 def _with_positions(spec: fastrt.ModelSpec, positions: Array) -> dict[str, Array]:
@@ -48,7 +48,7 @@ def test_each_depth_is_built_and_recognised(depth: str, blocks: int, hidden: int
     assert network["backbone.blocks.1.mlp.fc1"].shape == (1 + 2 * 3, hidden)
     assert ("backbone.blocks.0.attn.qkv.bias" in arrays) == (depth == "base")
     guess = fastrt.guess_spec({name: array.reshape(-1) for name, array in arrays.items()})
-    assert guess.spec.backbone == ViT(depth=depth)  # type: ignore[arg-type]
+    assert guess.spec.backbone == ViT(depth=depth)
     assert guess.assumed["MODEL.BACKBONE.STRIDE_SIZE"] == (16, 16)
 
 
@@ -138,7 +138,7 @@ def network(monkeypatch: pytest.MonkeyPatch) -> Network:
     """Two blocks of the small ViT, with some variance in every layer."""
     monkeypatch.setitem(SIZES, "small", replace(SIZES["small"], blocks=2))
     rng = np.random.default_rng(0)
-    arrays = {}
+    arrays: dict[str, Array] = {}
     spec = _spec(depth="small")
     for name, array in make_shapes(spec).items():
         noise = rng.normal(0, 1, array.shape).astype(np.float32)

@@ -114,7 +114,7 @@ def _take_positions(b: Builder, grid: tuple[int, ...]) -> Array:
     stored = b.parameters.arrays.get(name)
     wanted = math.prod(grid)
     count = wanted if stored is None or stored.size % WIDTH else stored.size // WIDTH - 1
-    table = b.take(name, (1, 1 + count, WIDTH))[0]
+    table: Array = b.take(name, (1, 1 + count, WIDTH))[0]
     if count == wanted:
         return table
     side = math.isqrt(max(count, 0))
@@ -137,10 +137,11 @@ def _take_positions(b: Builder, grid: tuple[int, ...]) -> Array:
     resized = table[1:].reshape(side, side, WIDTH).astype(np.float64)
     for axis, length in enumerate(grid):
         resized = np.moveaxis(np.tensordot(_interpolate(side, length), resized, (1, axis)), 0, axis)
-    return np.concatenate([table[:1], resized.reshape(wanted, WIDTH)])
+    return np.concatenate([np.asarray(table[:1], np.float64), resized.reshape(wanted, WIDTH)])
 
 
 def _interpolate(size: int, length: int) -> Array:
     """Weights ``(length, size)`` of bilinear interpolation along one axis, as PyTorch with ``align_corners`` False."""
     centres = np.clip((np.arange(length) + 0.5) * size / length - 0.5, 0, size - 1)
-    return np.maximum(0, 1 - np.abs(centres[:, None] - np.arange(size)))
+    weights: Array = np.maximum(0, 1 - np.abs(centres[:, None] - np.arange(size)))
+    return weights
