@@ -87,8 +87,8 @@ def guess_spec(arrays: Mapping[str, Array]) -> Guess:
     pool = "GeneralizedMeanPoolingP" if learned else "GeneralizedMeanPooling" if non_local else "GlobalAvgPool"
     size = (384, 128) if learned else (256, 128)
     width = _find_embedding_dim(arrays, backbone)
-    values = {"embedding_dim": width} if width else {}
-    spec = ModelSpec(backbone=backbone, pool_layer=pool, image_size=size, **values)
+    values: dict[str, object] = {"embedding_dim": width} if width else {}
+    spec = ModelSpec(backbone=backbone, pool_layer=pool, image_size=size, **{**type(backbone).USUAL, **values})
     assumed = _list_assumed(backbone)
     if not learned and spec.head != "TorchreidHead":  # torchreid's is always the mean
         assumed["MODEL.HEADS.POOL_LAYER"] = pool

@@ -50,6 +50,7 @@ def test_each_depth_is_built_and_recognised(depth: str, blocks: int, hidden: int
     guess = fastrt.guess_spec({name: array.reshape(-1) for name, array in arrays.items()})
     assert guess.spec.backbone == ViT(depth=depth)
     assert guess.assumed["MODEL.BACKBONE.STRIDE_SIZE"] == (16, 16)
+    assert guess.assumed["MODEL.PIXEL_MEAN"] == guess.spec.pixel_std == (127.5, 127.5, 127.5)
 
 
 def test_only_the_class_token_leaves_the_last_block() -> None:

@@ -220,8 +220,8 @@ def test_the_fewest_convolutions_are_excluded_that_reach_the_bound(
     assert info.kept == mix.kept
     report = compare_int8(path, small.network, table, held_out, "drawn images")
     assert report.pure_similarity == pytest.approx(mix.pure, abs=1e-3)
-    assert [row.name for row in report.engines][-1] == "int8, no convolution excluded"
-    assert "with no convolution excluded the least is" in str(report)
+    assert [row.name for row in report.engines][-1] == "int8, no layer excluded"
+    assert "with no layer excluded the least is" in str(report)
     assert report.least_similarity == pytest.approx(mix.similarity, abs=1e-3)
     with pytest.raises(fastrt.CalibrationError, match="^images: 1; expected at least 2"):
         find_mix(small.network, table, "openvino", bound, held_out[:1])

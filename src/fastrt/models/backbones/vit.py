@@ -58,6 +58,7 @@ class ViT(Backbone):
     FAMILY: ClassVar[str] = "ViT"
     KEYS: ClassVar[Mapping[str, str]] = {"DEPTH": "depth", "STRIDE_SIZE": "stride_size"}
     INFERRED: ClassVar[tuple[str, ...]] = ("DEPTH",)
+    USUAL: ClassVar[Mapping[str, object]] = {"pixel_mean": (127.5, 127.5, 127.5), "pixel_std": (127.5, 127.5, 127.5)}
 
     name: Literal["build_vit_backbone"] = "build_vit_backbone"
     depth: Literal["base", "small"] = "base"
