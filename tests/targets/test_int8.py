@@ -127,20 +127,25 @@ def test_the_reference_target_computes_the_grid_of_openvino(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("target", ["openvino", "onnx"])
-@pytest.mark.parametrize(("inputs", "kernel"), [(3, 7), (8, 3), (64, 1), (64, 3)])
-def test_the_largest_sums_do_not_saturate(target: str, inputs: int, kernel: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("inputs", "kernel", "groups"),
+    [(3, 7, 1), (8, 3, 1), (64, 1, 1), (64, 3, 1), (16, 3, 4), (48, 3, 16), (8, 3, 8), (16, 3, 16), (16, 5, 16)],
+)
+def test_the_largest_sums_do_not_saturate(target: str, inputs: int, kernel: int, groups: int, tmp_path: Path) -> None:
     """The largest input and the largest weights: any 16-bit sum would overflow."""
     chosen = find_target(target)
-    weight = np.ones((16, inputs, kernel, kernel), np.float32)
+    weight = np.ones((16, inputs // groups, kernel, kernel), np.float32)
     weight[8:] *= -1
     image = make_tensor(INPUT, Input((3, 16, 16)), [])
     wide = make_tensor("wide", Convolution(np.ones((inputs, 3, 1, 1), np.float32)), [image])
     grid = QuantizeDequantize(3.0, 0, "uint8")
     pair = make_tensor("pair", grid, [wide if inputs > 3 else image])
-    quantized = quantize_weights(Convolution(weight, None, 1, kernel // 2), None, grid.scale, chosen.placement)
+    convolution = Convolution(weight, None, 1, kernel // 2, groups=groups)
+    quantized = quantize_weights(convolution, None, grid.scale, chosen.placement)
     plain = make_tensor("convolution", quantized, [pair])
     # onnxruntime multiplies integers only if the result is also quantized.
-    out = make_tensor("out", QuantizeDequantize(765.0 * inputs * kernel**2 / 127, 128, "uint8"), [plain])
+    step = 765.0 * (inputs // groups) * kernel**2 / 127
+    out = make_tensor("out", QuantizeDequantize(step, 128, "uint8"), [plain])
     flat = make_tensor(OUTPUT, Reshape((16 * 16 * 16,)), [out])
     network = Network((image, *((wide,) if inputs > 3 else ()), pair, plain, out, flat))
     path = tmp_path / f"engine{chosen.suffix}"
@@ -151,7 +156,6 @@ def test_the_largest_sums_do_not_saturate(target: str, inputs: int, kernel: int,
     got, want = runner.run(batch), run_reference(network, batch)
     runner.close()
     assert np.abs(got).max() > 0
-    step = 765.0 * inputs * kernel**2 / 127
     assert np.abs(got - want).max() <= 1.01 * step
 
 

@@ -45,7 +45,7 @@ def recognise_version(spec: ModelSpec, names: Mapping[str, Array]) -> str:
         return "A"  # a leftover of a renaming counts too: the weights were trained in that version
     if "heads.weight" in names:
         return "C"
-    if spec.head != "EmbeddingHead":
+    if spec.head not in ("EmbeddingHead", "TorchreidHead"):
         return "A"
     if any(name.startswith("heads.classifier.") for name in names) or "pixel_mean" in names:
         return "B"

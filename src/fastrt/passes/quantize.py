@@ -192,7 +192,7 @@ def quantize_weights(operation: Layer, mean: Array | None, input_scale: float, p
     bias = np.zeros(len(weight)) if operation.bias is None else operation.bias.astype(np.float64)
     largest = np.abs(weight).max((1, 2, 3))
     if placement.pairs_in_int16:
-        largest = np.maximum(largest, _largest_pair_sums(weight))
+        largest = np.maximum(largest, _largest_pair_sums(weight, operation.groups))
     if placement.bias_in_int32:
         # Weights close to 0 may round to 0, but the channel's bias must fit.
         largest = np.maximum(largest, LEVELS * np.abs(bias) / (input_scale * LARGEST_BIAS))
@@ -212,22 +212,24 @@ def quantize_weights(operation: Layer, mean: Array | None, input_scale: float, p
     return replace(quantized, bias=bias.astype(np.float32))
 
 
-def _largest_pair_sums(weight: Array) -> Array:
+def _largest_pair_sums(weight: Array, groups: int) -> Array:
     """Largest magnitude of the sum of two weights whose products are added in 16 bits, by output channel: ``(o,)``.
 
     Kernels for x86-64 CPUs without VNNI multiply with ``vpmaddubsw``. It adds the products of input channels 2j and
-    2j + 1 at the same filter position. With an odd number of input channels, as in the stem, onnxruntime's pairs
-    continue from one position to the next. The channels may also be reversed later (BGR). All neighbours count there.
+    2j + 1 of a group at the same filter position. With an odd number of input channels, as in the stem, pairs may
+    continue from one position to the next. The channels may also be reversed later (BGR). All neighbours count there;
+    with one channel, whose filter oneDNN reads by columns, the neighbours in a column too.
 
-    With groups, a filter holds the channels of its own group, and sums are within it. A depthwise filter has one
-    channel, so neighbours in its window count.
-
-    Only weights of the same sign count: products of unlike signs cannot overflow.
+    Depthwise convolutions add in 32 bits. Only weights of the same sign count: products of unlike signs cannot
+    overflow.
     """
     outputs, inputs = weight.shape[:2]
+    if inputs == 1 and groups == outputs:
+        return np.zeros(outputs)
     halves = np.maximum([weight, -weight], 0)
     if inputs % 2:
-        orders = [halves[:, :, ::step].transpose(0, 1, 3, 4, 2).reshape(2, outputs, -1) for step in (1, -1)]
+        other = halves.swapaxes(3, 4) if inputs == 1 else halves[:, :, ::-1]
+        orders = [order.transpose(0, 1, 3, 4, 2).reshape(2, outputs, -1) for order in (halves, other)]
         flat = np.pad(np.stack(orders), ((0, 0), (0, 0), (0, 0), (0, 1)))
         return np.asarray((flat[..., 1:] + flat[..., :-1]).max((0, 1, 3)))
     return np.asarray(halves.reshape(2, outputs, inputs // 2, 2, -1).sum(3).max((0, 2, 3)))

@@ -20,7 +20,7 @@ from fastrt.passes.half import compute_in_half
 from fastrt.passes.instance_norm import split_before_slices
 from fastrt.passes.non_local import join_single_channels
 from fastrt.passes.outside import take_bytes
-from fastrt.passes.quantize import Placement, list_layers, list_sites, quantize, quantize_weights
+from fastrt.passes.quantize import LEVELS, Placement, list_layers, list_sites, quantize, quantize_weights
 from fastrt.targets.reference import HalfSumsReference, Reference
 from fastrt.targets.reference.network_file import read_network, write_network
 
@@ -141,7 +141,7 @@ def test_the_input_stage_accepts_a_dilated_convolution() -> None:
 
 
 @pytest.mark.parametrize("operation", [GROUPED, DEPTHWISE])
-def test_means_and_sums_are_within_a_group(operation: Convolution) -> None:
+def test_means_are_within_a_group(operation: Convolution) -> None:
     """The convolution of a constant map has no mean error from weight rounding."""
     mean = RNG.normal(0, 1, 16)
     quantized = quantize_weights(operation, mean, 0.1, PAIRS)
@@ -151,11 +151,38 @@ def test_means_and_sums_are_within_a_group(operation: Convolution) -> None:
         for one in (quantized, operation)
     )
     np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
-    outputs, inputs = quantized.weight.shape[:2]
-    pixels = quantized.weight.astype(int).reshape(outputs, inputs, -1)
-    # A depthwise filter adds neighbours in its window.
-    sums = pixels[..., 1:] + pixels[..., :-1] if inputs == 1 else pixels[:, ::2] + pixels[:, 1::2]
-    assert np.abs(sums).max() * 255 < 2**15
+
+
+@pytest.mark.parametrize(("inputs", "groups"), [(4, 4), (2, 8), (3, 4), (1, 8), (1, 16)])
+def test_weights_whose_products_are_added_in_16_bits_are_limited(inputs: int, groups: int) -> None:
+    """Two weights of 1, at all distances in a filter; see the table of pairs in ADR 14."""
+    taps = inputs * 9
+    places = [(a, b) for a in range(taps) for b in range(a)]
+    places += [places[-1]] * (-len(places) % 16)  # 16 outputs
+    got = set()
+    for start in range(0, len(places), 16):
+        weight = np.zeros((16, taps), np.float32)
+        for row, pair in zip(weight, places[start : start + 16], strict=True):
+            row[list(pair)] = 1
+        operation = Convolution(weight.reshape(16, inputs, 3, 3), None, 1, 1, groups=groups)
+        largest = quantize_weights(operation, None, 0.1, PAIRS).weight.max((1, 2, 3))
+        got |= {pair for pair, value in zip(places[start : start + 16], largest, strict=True) if value < LEVELS}
+    assert got == _list_neighbours(np.arange(taps).reshape(inputs, 3, 3), depthwise=groups == 16)
+
+
+def _list_neighbours(filters: Array, *, depthwise: bool) -> set[tuple[int, int]]:
+    """List the numbers in ``filters`` ``(inputs, rows, columns)`` whose products are added, the larger one first."""
+    if depthwise:
+        return set()
+    if len(filters) % 2 == 0:
+        firsts, seconds = filters[::2], filters[1::2]
+    else:
+        by_rows, reversed_by_rows = filters.transpose(1, 2, 0), filters[::-1].transpose(1, 2, 0)
+        by_columns = filters.transpose(2, 1, 0)
+        orders = np.stack([by_rows.ravel(), (by_columns if len(filters) == 1 else reversed_by_rows).ravel()])
+        firsts, seconds = orders[:, :-1], orders[:, 1:]
+    pairs = np.stack([firsts.ravel(), seconds.ravel()], 1).tolist()
+    return {(max(pair), min(pair)) for pair in pairs}
 
 
 def test_a_network_with_groups_is_quantized() -> None:
