@@ -60,7 +60,7 @@ class EngineConfig:
             )
         if self.precision != "int8" and (self.table is not None or self.kept):
             raise CalibrationError(
-                f"precision {self.precision}: a calibration table or excluded convolutions are given; expected them for"
+                f"precision {self.precision}: a calibration table or excluded layers are given; expected them for"
                 " int8 only. Leave them out, or build int8."
             )
 

@@ -92,7 +92,8 @@ def guess_spec(arrays: Mapping[str, Array]) -> Guess:
     pool = "GeneralizedMeanPoolingP" if learned else "GeneralizedMeanPooling" if non_local else "GlobalAvgPool"
     size = (384, 128) if learned else (256, 128)
     width = _find_embedding_dim(arrays, backbone)
-    values = {"embedding_dim": width} if width else {}
+    values: dict[str, object] = {"embedding_dim": width} if width else {}
+    values = {**type(backbone).USUAL, **values}
     spec = ModelSpec(meta_architecture=meta, backbone=backbone, pool_layer=pool, image_size=size, **values)
     assumed = _list_assumed(META_ARCHITECTURES[meta], backbone)
     if not learned and spec.head != "TorchreidHead":  # torchreid's is always the mean

@@ -32,7 +32,7 @@ from fastrt.passes.fold import fold_scales
 from fastrt.passes.half import compute_in_half
 from fastrt.passes.non_local import join_single_channels
 from fastrt.passes.outside import take_bytes
-from fastrt.passes.quantize import LEVELS, Placement, list_convolutions, list_sites, quantize, quantize_weights
+from fastrt.passes.quantize import LEVELS, Placement, list_layers, list_sites, quantize, quantize_weights
 from fastrt.passes.slices import list_parts, split_before_slices
 from fastrt.targets.reference import HalfSumsReference, Reference
 from fastrt.targets.reference.network_file import read_network, write_network
@@ -287,7 +287,7 @@ def test_a_convolution_next_to_an_exact_tensor_is_not_quantized() -> None:
     for exact in (False, True):
         convolution = make_tensor("conv", GROUPED, [image])
         relu = make_tensor("relu", Relu(), [convolution], exact=exact)
-        assert list_convolutions(_finish([image, convolution, relu])) == ([] if exact else ["conv"])
+        assert list_layers(_finish([image, convolution, relu])) == ([] if exact else ["conv"])
 
 
 def test_products_of_groups_are_scaled_down_for_fp16() -> None:
