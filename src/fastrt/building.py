@@ -22,6 +22,7 @@ from fastrt.quantization.evaluation_images import GivenImages, choose_images
 from fastrt.quantization.layer_timing import exclude_slower
 from fastrt.quantization.report import QuantizationReport, compare_int8, is_report, report_paths
 from fastrt.quantization.sensitivity import find_mix
+from fastrt.signatures import checked
 from fastrt.targets.base import BuildOptions, Target
 from fastrt.targets.engine_info import EngineInfo, Io, Precision, Resampler
 from fastrt.targets.registry import choose_target
@@ -54,6 +55,11 @@ class BuildReport:
         return "\n".join(lines)
 
 
+@checked(
+    TargetError,
+    *("network", "path", "target", "normalize", "io", "resampler", "options", "check", "checker", "table", "kept"),
+    *("min_similarity", "images", "compare"),
+)
 def build(
     network: Network,
     path: str | os.PathLike[str],
@@ -99,8 +105,8 @@ def build(
             ``.report.json`` and ``.report.md``. Implied by ``min_similarity`` or ``images``.
 
     Raises:
-        TargetError: the target is unknown, its runtime is not installed, or the host lacks the precision, an option or,
-            to compare int8, the resampler.
+        TargetError: an argument has another type; the target is unknown, its runtime is not installed, or the host
+            lacks the precision, an option or, to compare int8, the resampler.
         EngineError: the runtime cannot build the network, or the engine failed its checks.
         CalibrationError: int8 without a table, or with another network's; an int8 argument with another precision;
             a bound that cannot be reached; too few images.
@@ -131,10 +137,14 @@ def _refuse_foreign(path: Path, target: str, with_report: bool) -> list[Path]:
         OutputError: such a file is in the place of a companion, or of the report that the build writes.
     """
     finish_interrupted(path)
-    companions = [file for file in map(path.with_suffix, ROWS[target].companions) if file.is_file()]
     with writing(path):
-        foreign = [file for file in companions if is_recognised(read_head(file))]
-    reports = [file for file in report_paths(path) if file.is_file()]
+        companions = [file for file in map(path.with_suffix, ROWS[target].companions) if file.is_file()]
+        rebuilt = path.is_file() and b"<net" in read_head(path)
+        foreign = [file for file in companions if not rebuilt or is_recognised(read_head(file))]
+    reports = list(filter(os.path.isfile, report_paths(path)))  # os.path takes names that are too long for a file
+    if with_report:
+        with writing(report_paths(path)[0]):
+            report_paths(path)[0].exists()  # raises for such a name
     others = [file for file in reports if not is_report(file)]
     if refused := [*foreign, *(others if with_report else ())]:
         raise OutputError(
@@ -187,8 +197,8 @@ def _build_and_compare(
 
 def _remove_reports(path: Path, foreign: Collection[Path] = ()) -> None:
     """Delete the report of an earlier int8 engine of this name; ``foreign`` files stay."""
-    for report in report_paths(path):
-        if report.is_file() and report not in foreign:
+    for report in filter(os.path.isfile, report_paths(path)):
+        if report not in foreign:
             report.unlink()
             logger.warning("%s: deleted, because it was of the engine that stood here before", report)
 

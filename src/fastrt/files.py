@@ -58,14 +58,14 @@ def check_place(path: Path) -> None:
 
 
 def _check_folders(path: Path) -> None:
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):  # noqa: PTH112 (takes names that are too long for a file)
         raise OutputError(f"{path}: folder {path.parent} does not exist; expected an existing folder. Create it first.")
     _refuse_folder(path)
 
 
 def _refuse_folder(path: Path) -> None:
     """Refuse a folder as an output, also one without a name: ``.`` and ``/``."""
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112
         raise OutputError(f"{path}: is a folder; expected a file. Name a file in it.")
 
 

@@ -58,6 +58,10 @@ class EngineConfig:
             raise CalibrationError(
                 "precision int8: no calibration table; expected the network's. Calibrate first: fastrt calibrate."
             )
+        if self.min_similarity is not None and not -1 <= self.min_similarity <= 1:
+            raise CalibrationError(
+                f"min_similarity: {self.min_similarity}; expected a number from -1 to 1, a cosine. Lower it."
+            )
         if self.precision != "int8" and (self.table is not None or self.kept):
             raise CalibrationError(
                 f"precision {self.precision}: a calibration table or excluded layers are given; expected them for"

@@ -21,6 +21,7 @@ from fastrt.evaluation.ranking import Ranking, rank
 from fastrt.evaluation.rerank import RERANKINGS, Reranking, rerank
 from fastrt.evaluation.roc import RATES, true_positive_rates
 from fastrt.extraction import embed_files
+from fastrt.signatures import checked
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +50,7 @@ class Scores(Ranking):
         return f"{self.title}: {figures} ({self.valid} queries)"
 
 
+@checked(EvaluationError, "session", "data_set", "expand", "flip", "advance")
 def evaluate(
     session: Session,
     data_set: DataSet,

@@ -18,6 +18,7 @@ from fastrt.models.presets import preset_names, read_preset
 from fastrt.models.spec import ModelSpec
 from fastrt.models.unread_keys import is_unread
 from fastrt.models.yaml_file import MAX_WORD, read_yaml
+from fastrt.signatures import checked
 
 logger = logging.getLogger("fastrt")
 
@@ -56,6 +57,7 @@ OLD_HEADS = ("BNneckHead", "ReductionHead", "LinearHead")
 """Heads from before 2020-09-10."""
 
 
+@checked(SpecError)
 def load_spec(
     source: str | os.PathLike[str] | Mapping[str, Any] | None = None, overrides: Sequence[object] = ()
 ) -> ModelSpec:
@@ -92,9 +94,9 @@ def load_spec(
 
 def _read(source: str | os.PathLike[str]) -> dict[str, Any]:
     path = Path(source)
-    if path.is_file():
+    if os.path.isfile(path):  # noqa: PTH113 (takes names that are too long for a file)
         return read_yaml(path)
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112
         raise SpecError(f"{path}: is a folder; expected a YAML file of FastReID. Name the file in it.")
     name = path.as_posix().removesuffix(".yml")
     if name in preset_names():

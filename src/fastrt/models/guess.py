@@ -14,6 +14,7 @@ from fastrt.models.config import BACKBONE_NAMES, FIELDS
 from fastrt.models.meta_architectures.base import MetaArchitecture
 from fastrt.models.meta_architectures.table import META_ARCHITECTURES
 from fastrt.models.spec import ModelSpec
+from fastrt.signatures import checked
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ def format_value(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 
 
+@checked(SpecError)
 def guess_spec(arrays: Mapping[str, Array]) -> Guess:
     """Infer a checkpoint's model from its names.
 

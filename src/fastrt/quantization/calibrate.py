@@ -22,6 +22,7 @@ from fastrt.passes import simplify
 from fastrt.passes.quantize import list_inputs, list_sites
 from fastrt.quantization.histogram import Histogram
 from fastrt.quantization.methods import METHODS
+from fastrt.signatures import checked
 from fastrt.targets.engine_info import Resampler
 from fastrt.version import __version__
 
@@ -29,6 +30,7 @@ BATCH = 4
 """Images per batch, all tensors in memory: about 50 MB per image, for a ResNet-50 at 256x128."""
 
 
+@checked(CalibrationError, "network", "images", "resampler", "correct_bias", "advance")
 def calibrate(
     network: Network,
     images: Iterable[Image],
@@ -51,7 +53,7 @@ def calibrate(
         advance: called with the number of images done since the last call.
 
     Raises:
-        CalibrationError: no image, an unknown method, or non-finite values in the network.
+        CalibrationError: an argument of another type, no image, an unknown method, or non-finite values in the network.
         ImageError: an element is not an image.
     """
     if method not in METHODS:
