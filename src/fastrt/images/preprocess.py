@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import PIL.Image
 from fastrt.arrays import Image
 from fastrt.errors import ImageError, TargetError
 from fastrt.images.modes import to_rgb
+from fastrt.paths import as_path
 
 PIL_BICUBIC = "pil-bicubic"
 
@@ -78,7 +80,7 @@ def read_image(path: str | os.PathLike[str]) -> Image:
 
     Source: fastreid/data/data_utils.py, read_image.
     """
-    return _to_bgr(_decode(Path(path)))
+    return _to_bgr(_decode(as_path(path, "read_image", ImageError)))
 
 
 def read_resized(path: str | os.PathLike[str], size: tuple[int, int], resampler: str) -> Image:
@@ -86,7 +88,7 @@ def read_resized(path: str | os.PathLike[str], size: tuple[int, int], resampler:
 
     The result equals `read_image` followed by the resampler, with fewer copies. Raises as `read_image` does.
     """
-    image = _decode(Path(path))
+    image = _decode(as_path(path, "read_resized", ImageError))
     if resampler == PIL_BICUBIC:
         return _to_bgr(image.resize(size[::-1], PIL.Image.Resampling.BICUBIC))
     return find_resampler(resampler)(_to_bgr(image), size)
@@ -125,8 +127,11 @@ class _File(io.BufferedReader):
     """
 
     def __init__(self, path: Path) -> None:
+        status = path.stat()
+        if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):  # a pipe may never end
+            raise ImageError(f"{path}: is not a regular file; expected an image. Check the path.")
         super().__init__(io.FileIO(path))
-        self._size = path.stat().st_size
+        self._size = status.st_size
 
     def read(self, size: int | None = -1, /) -> bytes:
         return super().read(size if size is None else min(size, self._size))
