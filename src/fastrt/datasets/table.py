@@ -20,7 +20,7 @@ COLUMNS = ("path", "identity", "camera", "role")
 ROLES = ("query", "gallery")
 
 ABSENT = {"", "#n/a n/a", "\u2013", "\u2014"}.union(
-    "na n/a n.a. nan nat nil none null <na> (null) #n/a #na #null! #ref! #value! missing undefined unknown ? ?? - --".split()  # noqa: SIM905  # one line
+    "na n/a n.a. nan nat nil none null <na> (null) #n/a #na #ref! #value! missing undefined unknown ? ?? - --".split()  # noqa: SIM905  # one line
 )
 """Cells, in small letters, that programs and people write for a missing value. They name no identity and no camera."""
 
