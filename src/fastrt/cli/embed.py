@@ -24,7 +24,8 @@ def run(
         list[str], typer.Argument(metavar="PATH...", help="Images, folders, or patterns.", show_default=False)
     ],
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Output: a .npy of embeddings.", show_default=DEFAULT)
+        Path | None,
+        typer.Option("-o", "--output", help=f"Output: a .npy of embeddings. Default: {DEFAULT}.", show_default=False),
     ] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Batch size.", show_default=False)] = None,
     mode: Annotated[
