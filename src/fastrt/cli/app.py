@@ -6,6 +6,7 @@ import io
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Annotated, Any
@@ -28,7 +29,7 @@ from fastrt.cli import (
 )
 from fastrt.cli.arguments import join_pairs
 from fastrt.cli.explain import explain
-from fastrt.cli.output import Notes, say_error
+from fastrt.cli.output import Notes, say_error, say_note
 from fastrt.errors import FastrtError
 from fastrt.version import __version__
 
@@ -129,16 +130,24 @@ def _refuse_empty(words: Sequence[str]) -> None:
 
 @contextmanager
 def _prints_notes(*, is_strict: bool) -> Iterator[None]:
-    """Print warnings of the logger ``fastrt`` as notes, in the block only."""
+    """Print warnings of the logger ``fastrt``, and those of Python, as notes, in the block only."""
     logger = logging.getLogger("fastrt")
     before = logger.handlers, logger.propagate, logger.level, logger.disabled
     logger.handlers, logger.propagate, logger.disabled = [Notes(is_strict=is_strict)], False, False
     logger.setLevel(logging.WARNING)
+    show, warnings.showwarning = warnings.showwarning, _note_warning
     try:
         yield
     finally:
+        warnings.showwarning = show
         logger.handlers, logger.propagate, _, logger.disabled = before
         logger.setLevel(before[2])
+
+
+def _note_warning(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
+    """Log a warning of Python; images of too many pixels are refused, so Pillow need not warn of them."""
+    if category.__name__ != "DecompressionBombWarning":
+        say_note(" ".join(str(message).split()))
 
 
 @contextmanager

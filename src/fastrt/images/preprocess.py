@@ -13,7 +13,8 @@ import PIL.ExifTags
 import PIL.Image
 
 from fastrt.arrays import Image
-from fastrt.errors import ImageError, TargetError
+from fastrt.errors import FastrtError, ImageError, TargetError
+from fastrt.images.jpeg import is_cut
 from fastrt.images.modes import to_rgb
 from fastrt.paths import as_path
 
@@ -76,7 +77,9 @@ def read_image(path: str | os.PathLike[str]) -> Image:
     scaled to 8. EXIF data that cannot be read are ignored.
 
     Raises:
-        ImageError: the file does not exist, is not an image, is damaged, or has pixels without a known range.
+        ImageError: the file does not exist, is not an image, has pixels without a known range, or is damaged so that it
+            cannot be decoded. Only PNG has checksums: a file of another format whose bytes changed, without any
+            missing, may be decoded to other pixels.
 
     Source: fastreid/data/data_utils.py, read_image.
     """
@@ -100,6 +103,7 @@ def _decode(path: Path) -> PIL.Image.Image:
         with _File(path) as content, PIL.Image.open(content) as file:
             _check(file, path)
             file.load()
+            _check_whole(file, content, path)
             turn = _find_turn(file)
             image = to_rgb(file, path)
             return image if turn is None else image.transpose(turn)
@@ -113,7 +117,7 @@ def _decode(path: Path) -> PIL.Image.Image:
         if error.errno is None:  # of a decoder
             raise _undecodable(path, error) from None
         raise ImageError(f"{path}: cannot be read ({error.strerror}); expected a readable file. Check it.") from None
-    except (ImageError, MemoryError):  # the second is not an error of the file
+    except (FastrtError, MemoryError):  # the second is not an error of the file
         raise
     # Pillow's decoders raise many types of errors for damaged files, SyntaxError and struct.error among them.
     except Exception as error:
@@ -144,11 +148,16 @@ def _check(file: PIL.Image.Image, path: Path) -> None:
         raise ImageError(f"{path}: PostScript, which is a program; expected pixels. Convert it to PNG.")
 
 
+def _check_whole(file: PIL.Image.Image, content: _File, path: Path) -> None:
+    if is_cut(file, content):
+        raise _undecodable(path, "its pixels end too early")
+
+
 def _too_many_pixels(path: Path) -> ImageError:
     return ImageError(f"{path}: too many pixels; expected at most {MOST_PIXELS}. Shrink the image.")
 
 
-def _undecodable(path: Path, error: Exception) -> ImageError:
+def _undecodable(path: Path, error: Exception | str) -> ImageError:
     reason = " ".join(str(error).split()) or type(error).__name__
     return ImageError(f"{path}: cannot be decoded ({reason}); expected a complete image. Copy it again.")
 
@@ -169,7 +178,7 @@ def _find_turn(file: PIL.Image.Image) -> PIL.Image.Transpose | None:
     """Read the EXIF orientation. It is ignored if the EXIF data are damaged: the pixels are not."""
     try:
         return _TURNS.get(file.getexif().get(PIL.ExifTags.Base.Orientation, 1))
-    except (MemoryError, Warning):  # warnings may be errors: not of every damage, so the tag may be there
+    except (FastrtError, MemoryError, Warning):  # warnings may be errors: not of every damage, so the tag may be there
         raise
     except Exception:  # the parser raises many types of errors, SyntaxError and struct.error among them
         return None
