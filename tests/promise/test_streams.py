@@ -62,6 +62,7 @@ def _save_with_broken_exif(path: Path) -> None:
     PIL.Image.new("RGB", (8, 8), "blue").save(path, exif=b"Exif\0\0II*\0\x08\0\0\0\x02\0\x12\x01")
 
 
+@pytest.mark.filterwarnings("always")
 def test_warnings_of_pillow_are_notes(run: Run, place: Path) -> None:
     _save_with_broken_exif(place / "crops" / "3.jpg")
     shown = warnings.showwarning
@@ -77,6 +78,7 @@ def test_warnings_of_pillow_are_notes(run: Run, place: Path) -> None:
     assert warnings.showwarning is shown
 
 
+@pytest.mark.filterwarnings("always")
 def test_too_many_pixels_are_said_once(run: Run, place: Path) -> None:
     PIL.Image.new("1", (10000, 10000)).save(place / "crops" / "4.png")
     done = run("embed", "e.npz", "crops")
