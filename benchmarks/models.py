@@ -23,7 +23,32 @@ MORE: dict[str, tuple[str | None, list[object]]] = {
 }
 """Networks of individual benchmarks, with random weights."""
 
-TITLES = [*MODELS, *MORE, TRAINED]
+
+def _zoo(builder: str, depth: str, width: int, *keys: object) -> list[object]:
+    return [
+        *("MODEL.BACKBONE.NAME", f"build_{builder}_backbone", "MODEL.BACKBONE.DEPTH", depth),
+        *("MODEL.BACKBONE.FEAT_DIM", width, "MODEL.HEADS.WITH_BNNECK", True, "INPUT.SIZE_TEST", SIZE, *keys),
+    ]
+
+
+ZOO: dict[str, list[object]] = {
+    "S50": _zoo("resnest", "50x", 2048, "MODEL.HEADS.POOL_LAYER", "GeneralizedMeanPoolingP"),
+    "OSNet x1_0": _zoo("osnet", "x1_0", 512),
+    "OSNet x0_25": _zoo("osnet", "x0_25", 128),
+    "MobileNetV2": _zoo("mobilenetv2", "1.0x", 1280),
+    "RepVGG A0": _zoo("repvgg", "A0", 1280),
+    "ViT base": _zoo(
+        *("vit", "base", 768, "INPUT.SIZE_TRAIN", SIZE, "MODEL.HEADS.POOL_LAYER", "Identity"),
+        *("MODEL.PIXEL_MEAN", [127.5] * 3, "MODEL.PIXEL_STD", [127.5] * 3),
+    ),
+    "MGN": _zoo(
+        *("resnet", "50x", 2048, "MODEL.META_ARCHITECTURE", "MGN", "MODEL.BACKBONE.WITH_IBN", True),
+        *("MODEL.HEADS.EMBEDDING_DIM", 256, "MODEL.HEADS.POOL_LAYER", "GeneralizedMeanPoolingP"),
+    ),
+}
+"""FastReID's keys of other families, with random weights."""
+
+TITLES = [*MODELS, *MORE, TRAINED, *ZOO]
 """All networks, in the order of tables; the last is the demonstration's."""
 
 

@@ -95,7 +95,7 @@ def export(title: str, folder: Path) -> str:
     path = str(folder / "exported.onnx")
     network = describe(title)
     images = torch.zeros((2, *network.input.shape[1:], 3), dtype=torch.uint8)
-    _export(make_module(fold_scales(network), torch.float32), images, path)
+    export_module(make_module(fold_scales(network), torch.float32), images, path)
     return path
 
 
@@ -113,12 +113,13 @@ def export_for_boxmot(title: str, folder: Path) -> str:
             return module(planes * deviation + mean)
 
     exported = str(folder / "planes.onnx")
-    _export(TakesNormalized().eval(), torch.zeros((2, *network.input.shape)), exported)
+    export_module(TakesNormalized().eval(), torch.zeros((2, *network.input.shape)), exported)
     ov.save_model(ov.Core().read_model(exported), folder / "boxmot.xml", compress_to_fp16=False)
     return str(folder / "boxmot.xml")
 
 
-def _export(module: Any, example: Any, path: str) -> None:
+def export_module(module: Any, example: Any, path: str) -> None:
+    """Write PyTorch's ONNX export of a module, for batches of any size."""
     import torch
 
     batch = torch.export.Dim("batch", min=1, max=512)

@@ -1,1 +1,1 @@
-"""Trains the demonstration's model. Needs PyTorch; not part of the package."""
+"""Trains models of every family on drawn people. Needs PyTorch; not part of the package."""

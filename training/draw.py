@@ -1,4 +1,4 @@
-"""Draws the data set of the demonstration's model: ``python -m training.draw FOLDER``."""
+"""Draws the data set of the trained models: ``python -m training.draw FOLDER``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trains the demonstration's model: ``python -m training.train FOLDER MODEL [EPOCHS]``.
+"""Trains a model of `training.models`: ``python -m training.train FOLDER NAME OUTPUT [EPOCHS]``.
 
 The loss is a classifier on the embedding plus a hard triplet loss on the pooled features, as in FastReID's strong
 baseline. All images and their augmentation are on the device.
@@ -19,28 +19,26 @@ from torch import Tensor
 from torch.nn import functional as f
 
 from fastrt import save_weights
-from fastrt.arrays import Array
 from fastrt.datasets.base import LabelledImage, read_folder
 from fastrt.datasets.synthetic import Synthetic
 from fastrt.evaluation.distances import distance_blocks
 from fastrt.evaluation.ranking import Ranking, rank
 from fastrt.images.preprocess import find_resampler, read_image
-from fastrt.models.config import load_spec
-from training.network import Model
+from training.models import RECIPES, SIZE
+from training.network import Module, to_array
 
-SIZE = (256, 128)
 EPOCHS = 40
 PEOPLE, VIEWS = 24, 6
-RATE = 7e-4
+LONGEST = 5.0
+"""Longest gradient; longer ones are scaled to it."""
 WARM_UP = 0.1
 SMOOTHING = 0.1
-OVERRIDES = ["INPUT.SIZE_TEST", list(SIZE), "MODEL.BACKBONE.MAXPOOL", "ceil"]
-CLASSIFIER = "heads.weight"
-"""Used in training only; not exported."""
 
 
-def main(folder: str, output: str, epochs: int = EPOCHS) -> None:
+def main(folder: str, name: str, output: str, epochs: int = EPOCHS) -> None:
     """Train on a folder of `training.draw`, evaluate, and write the checkpoint."""
+    recipe = RECIPES[name]
+    spec = recipe.describe()
     torch.manual_seed(0)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.backends.cudnn.benchmark = True
@@ -48,31 +46,27 @@ def main(folder: str, output: str, epochs: int = EPOCHS) -> None:
     pixels = read_pixels(train).to(device)
     classes = {pid: i for i, pid in enumerate(sorted({image.pid for image in train}))}
     labels = torch.tensor([classes[image.pid] for image in train], device=device)
-    model = Model(len(classes)).to(device).to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(model.parameters(), RATE, weight_decay=5e-4)
+    model = Module(spec, len(classes)).to(device).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(model.parameters(), recipe.rate, weight_decay=recipe.decay)
     steps = epochs * (len(train) // (PEOPLE * VIEWS))
     start = time.perf_counter()
     for step, rows in enumerate(sample_batches(labels.cpu(), steps)):
         for group in optimizer.param_groups:
-            group["lr"] = RATE * schedule(step / steps)
+            group["lr"] = recipe.rate * schedule(step / steps)
         batch, wanted = augment(pixels[rows.to(device)]), labels[rows.to(device)]
         with torch.autocast(device.type, torch.bfloat16):
             pooled, _, scores = model(batch.to(memory_format=torch.channels_last))
         loss = f.cross_entropy(scores.float(), wanted, label_smoothing=SMOOTHING) + hardest_triplets(pooled, wanted)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), LONGEST)
         optimizer.step()
-        if step % 200 == 0:
+        if step % 100 == 0:
             print(f"step {step} of {steps}, loss {loss.item():.3f}, {time.perf_counter() - start:.0f} s", flush=True)
     result = test(model, folder, device)
     print(f"rank-1 {100 * result.rank1:.2f}, mAP {100 * result.mAP:.2f} on people not trained on")
-    arrays = {name: to_array(tensor) for name, tensor in model.state_dict().items() if name != CLASSIFIER}
-    save_weights(arrays, output, spec=load_spec("kd-r18-r101_ibn", OVERRIDES).model_dump(mode="json"))
-
-
-def to_array(tensor: Tensor) -> Array:
-    """Convert matrices and filters to FP16 and vectors, such as norms, to FP32."""
-    return np.asarray(tensor.to(torch.float16 if tensor.ndim > 1 else torch.float32).cpu().numpy())
+    arrays = {name: to_array(tensor) for name, tensor in model.checkpoint()}
+    save_weights(arrays, output, spec=spec.model_dump(mode="json"))
 
 
 def read_pixels(images: list[LabelledImage]) -> Tensor:
@@ -133,7 +127,7 @@ def hardest_triplets(features: Tensor, labels: Tensor) -> Tensor:
     return f.softplus(farthest - nearest).mean()
 
 
-def test(model: Model, folder: str, device: torch.device) -> Ranking:
+def test(model: Module, folder: str, device: torch.device) -> Ranking:
     """Evaluate on the test set."""
     data_set = Synthetic(folder)
     model.eval()
@@ -148,4 +142,4 @@ def test(model: Model, folder: str, device: torch.device) -> Ranking:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]) if len(sys.argv) > 3 else EPOCHS)
+    main(*sys.argv[1:4], *map(int, sys.argv[4:5]))

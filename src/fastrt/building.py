@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fastrt.engine.build import Checker, EngineConfig, write_engine
+from fastrt.engine.build import Checker, EngineConfig, default_resampler, write_engine
 from fastrt.engine.build import build as build_engine
 from fastrt.engine.calibration_table import CalibrationTable
 from fastrt.engine.checks import Report
@@ -62,7 +62,7 @@ def build(
     *,
     normalize: bool = True,
     io: Io = "u8_nhwc_bgr",
-    resampler: Resampler = "pil-bicubic",
+    resampler: Resampler | None = None,
     options: BuildOptions | None = None,
     check: bool | None = None,
     checker: Checker | None = None,
@@ -82,7 +82,8 @@ def build(
         precision: the precision of the computation.
         normalize: give embeddings unit length; without, they are those of FastReID's model.
         io: ``u8_nhwc_bgr``, ``(n, H, W, 3)`` uint8 BGR; ``f32_nchw_rgb``, ``(n, 3, H, W)`` float32 RGB, 0 to 255.
-        resampler: the method by which a session resizes images; stored in the file.
+        resampler: the method by which a session resizes images; stored in the file. None: the one that the model's
+            library trains and evaluates with, ``pil-bicubic`` for FastReID, ``pil-bilinear`` for torchreid.
         options: batches to tune for, compatibility, timing cache, progress; None for the target's defaults.
         check: compare the engine with the reference, and write no file if it fails. None: check int8 engines, and
             targets that auto-tune kernels (tensorrt).
@@ -110,6 +111,7 @@ def build(
     path = Path(path)
     chosen = choose_target(path, target, precision)
     options = options or BuildOptions()
+    resampler = resampler or default_resampler(network)
     config = EngineConfig(
         precision, normalize, io, resampler, options, check, checker, table, tuple(kept), min_similarity
     )

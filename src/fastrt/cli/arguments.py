@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from fastrt.errors import SpecError, TargetError
+from fastrt.targets.engine_info import Resampler
 
 Checkpoint = Annotated[Path, typer.Argument(help="Checkpoint: .pth, .wts or .safetensors.", show_default=False)]
 Engine = Annotated[Path, typer.Argument(help="Engine: .xml, .onnx, .npz, .engine or .rtx.", show_default=False)]
@@ -43,6 +44,15 @@ Overrides = Annotated[
 Device = Annotated[
     str | None,
     typer.Option("--device", help="Device: cpu, cuda:0, or another one of the runtime.", show_default=False),
+]
+ResizedBy = Annotated[
+    Resampler | None,
+    typer.Option(
+        "--resampler",
+        help="Method by which images are resized; OpenCV's need fastrt[opencv]. Default: pil-bicubic for FastReID's"
+        " models, pil-bilinear for torchreid's.",
+        show_default=False,
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 

@@ -7,7 +7,17 @@ from typing import Annotated, Literal
 import typer
 
 from fastrt.building import BuildReport, build
-from fastrt.cli.arguments import AsJson, Checkpoint, Config, Guess, Key, Overrides, split_numbers, split_pairs
+from fastrt.cli.arguments import (
+    AsJson,
+    Checkpoint,
+    Config,
+    Guess,
+    Key,
+    Overrides,
+    ResizedBy,
+    split_numbers,
+    split_pairs,
+)
 from fastrt.cli.output import list_checks, say, say_json
 from fastrt.cli.progress import progress_of_phases
 from fastrt.engine.build import default_timing_cache
@@ -16,7 +26,7 @@ from fastrt.files import refuse_inputs
 from fastrt.models.load import load_model
 from fastrt.quantization.report import report_paths
 from fastrt.targets.base import BuildOptions
-from fastrt.targets.engine_info import Io, Precision, Resampler
+from fastrt.targets.engine_info import Io, Precision
 from fastrt.targets.registry import choose_target
 from fastrt.targets.table import ROWS
 
@@ -93,9 +103,7 @@ def run(
     target: TargetName = None,
     precision: Annotated[Precision, typer.Option(help="Precision of the computation.")] = "fp32",
     io: InputProfile = "u8_nhwc_bgr",
-    resampler: Annotated[
-        Resampler, typer.Option(help="Method by which images are resized; OpenCV's need fastrt[opencv].")
-    ] = "pil-bicubic",
+    resampler: ResizedBy = None,
     calibration: Calibration = None,
     min_similarity: MinSimilarity = None,
     images: ComparedImages = None,

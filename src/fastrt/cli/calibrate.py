@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from fastrt.cli.arguments import AsJson, Checkpoint, Config, Guess, Key, Overrides, split_pairs
+from fastrt.cli.arguments import AsJson, Checkpoint, Config, Guess, Key, Overrides, ResizedBy, split_pairs
 from fastrt.cli.output import say_note, say_result
 from fastrt.cli.progress import progress_bar
 from fastrt.engine.calibration_table import Method
@@ -14,7 +14,6 @@ from fastrt.files import check_place, check_suffix, refuse_inputs
 from fastrt.images.sample import ImageSample
 from fastrt.models.load import load_model
 from fastrt.quantization.calibrate import calibrate
-from fastrt.targets.engine_info import Resampler
 
 
 def run(
@@ -35,9 +34,7 @@ def run(
         bool,
         typer.Option("--bias-correction/--no-bias-correction", help="Correct biases for the error of rounded weights."),
     ] = True,
-    resampler: Annotated[
-        Resampler, typer.Option(help="Resampler for resizing images; OpenCV's need fastrt[opencv].")
-    ] = "pil-bicubic",
+    resampler: ResizedBy = None,
     as_json: AsJson = False,
 ) -> None:
     """Calibrate the ranges of a network's tensors for int8, on images like those in use."""

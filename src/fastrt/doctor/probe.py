@@ -23,7 +23,7 @@ from fastrt.engine.calibration_table import CalibrationTable, TensorRange
 from fastrt.engine.load import load
 from fastrt.ir.network import INPUT, OUTPUT, Network, make_tensor
 from fastrt.ir.ops import Convolution, Input, ReduceMean, Relu, Reshape, ScaleShift
-from fastrt.passes.fold import fold_scales
+from fastrt.passes import simplify
 from fastrt.passes.quantize import list_sites
 from fastrt.targets.engine_info import Precision
 from fastrt.targets.registry import find_target
@@ -122,7 +122,7 @@ def probe_target(name: str) -> dict[str, object]:
 def _try(name: str, precision: Precision) -> str | None:
     """Build and run a small network; return the reason if that fails."""
     network = _make_network()
-    sites = list_sites(fold_scales(network))
+    sites = list_sites(simplify(network))
     table = CalibrationTable(
         fastrt=__version__,
         fingerprint=network.fingerprint(),

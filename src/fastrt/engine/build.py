@@ -18,6 +18,7 @@ from fastrt.engine.verify import verify
 from fastrt.errors import CalibrationError, EngineError, TargetError
 from fastrt.files import written_whole
 from fastrt.ir.network import Network
+from fastrt.models.spec import ModelSpec
 from fastrt.passes import prepare
 from fastrt.targets.base import BuildOptions, Target
 from fastrt.targets.engine_info import EngineInfo, Io, Precision, Resampler
@@ -152,12 +153,17 @@ def _choose_checker(target: Target, network: Network, config: EngineConfig) -> C
 
 
 def _quantizer(target: Target, network: Network, config: EngineConfig) -> Callable[[Network], Network] | None:
-    """Choose the pass that quantizes a folded network; None for precisions other than int8."""
+    """Choose the pass that quantizes a simplified network; None for precisions other than int8."""
     table = config.table
     if table is None:
         return None
     table.check(network)
-    return lambda folded: table.quantize(folded, target.placement, config.kept)
+    return lambda simplified: table.quantize(simplified, target.placement, config.kept)
+
+
+def default_resampler(network: Network) -> Resampler:
+    """Return the resampler that the network's family is trained and evaluated with."""
+    return ModelSpec(**network.spec).backbone.RESAMPLER
 
 
 def default_timing_cache() -> Path:

@@ -94,10 +94,10 @@ class CalibrationTable(BaseModel):
                 " Calibrate this network."
             )
 
-    def quantize(self, folded: Network, placement: Placement, kept: Collection[str] = ()) -> Network:
+    def quantize(self, simplified: Network, placement: Placement, kept: Collection[str] = ()) -> Network:
         """Quantize the network's convolutions to int8; see `fastrt.passes.quantize.quantize`."""
         means = {name: np.asarray(mean) for name, mean in self.means.items()}
-        return quantize(folded, self.ranges, placement, kept, means)
+        return quantize(simplified, self.ranges, placement, kept, means)
 
     def _move_paths(self, move: Callable[[str], str]) -> CalibrationTable:
         """Change the paths of images; those of a caller's own images are numbers."""

@@ -12,8 +12,7 @@ from fastrt.engine.checks import Check
 from fastrt.engine.measures import COSINE, differ, embed_reference, is_unit_length, to_pixels
 from fastrt.errors import CalibrationError
 from fastrt.ir.network import Network
-from fastrt.passes import HALVES
-from fastrt.passes.fold import fold_scales
+from fastrt.passes import HALVES, simplify
 from fastrt.passes.half import compute_in_half
 from fastrt.targets.engine_info import EngineInfo
 from fastrt.targets.reference import DrawnReference, Reference
@@ -82,7 +81,7 @@ def check_int8(info: EngineInfo, network: Network, table: CalibrationTable, batc
     if not np.isfinite(got).all():
         return Check("int8", False, "has NaN or infinity")
     target = find_target(info.target)
-    quantized = table.quantize(fold_scales(network), target.placement, info.kept or ())
+    quantized = table.quantize(simplify(network), target.placement, info.kept or ())
     pixels, is_unit = to_pixels(batch), is_unit_length(info, got)
     want = embed_reference(Reference(pixels), quantized, is_unit)
     difference, allowed = differ(info, got, want, want.mean(0)), 1 - INT8_COSINE

@@ -17,7 +17,7 @@ from fastrt.engine.session import Session
 from fastrt.errors import CalibrationError, EngineError
 from fastrt.images.drawing import draw_person
 from fastrt.ir.network import Network, Tensor
-from fastrt.passes.fold import fold_scales
+from fastrt.passes import simplify
 from fastrt.passes.half import compute_in_half
 from fastrt.similarity import nearest_agreement, normalize_rows, rank_agreement
 from fastrt.targets.engine_info import EngineInfo
@@ -175,7 +175,7 @@ def _rounded(network: Network, pixels: Array, info: EngineInfo) -> Iterator[tupl
         return iter(())
     if compares_values(info):
         return Reference(pixels, np.float32).lower(network)
-    half = compute_in_half(fold_scales(network), ROUNDED_LIKE[str(info.precision)])
+    half = compute_in_half(simplify(network), ROUNDED_LIKE[str(info.precision)])
     sums_in_half = (info.target, info.precision) in SUMS_IN_HALF
     return (HalfSumsReference if sums_in_half else RoundingReference)(pixels).lower(half)
 

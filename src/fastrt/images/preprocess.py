@@ -6,6 +6,7 @@ import io
 import os
 import stat
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,8 @@ from fastrt.images.jpeg import is_cut
 from fastrt.images.modes import to_rgb
 from fastrt.paths import as_path
 
-PIL_BICUBIC = "pil-bicubic"
+PIL_FILTERS = {"pil-bicubic": PIL.Image.Resampling.BICUBIC, "pil-bilinear": PIL.Image.Resampling.BILINEAR}
+"""Pillow's resamplers, and their filters."""
 
 MOST_PIXELS = 8192 * 6144
 """Largest image. It is read with less than 1 GB of memory, and a small file can claim to be any size."""
@@ -92,8 +94,8 @@ def read_resized(path: str | os.PathLike[str], size: tuple[int, int], resampler:
     The result equals `read_image` followed by the resampler, with fewer copies. Raises as `read_image` does.
     """
     image = _decode(as_path(path, "read_resized", ImageError))
-    if resampler == PIL_BICUBIC:
-        return _to_bgr(image.resize(size[::-1], PIL.Image.Resampling.BICUBIC))
+    if resampler in PIL_FILTERS:
+        return _to_bgr(image.resize(size[::-1], PIL_FILTERS[resampler]))
     return find_resampler(resampler)(_to_bgr(image), size)
 
 
@@ -193,14 +195,15 @@ def _to_bgr(image: PIL.Image.Image) -> Image:
 def find_resampler(name: str) -> Resample:
     """Return the resize function of a resampler.
 
-    ``pil-bicubic`` filters when it shrinks; FastReID trains and evaluates with it. ``cv2-cubic`` is used by FastReID's
-    and FastRT's demos, and ``cv2-linear`` is OpenCV's default; neither filters. Each gives different embeddings.
+    FastReID trains and evaluates with ``pil-bicubic``, torchreid with ``pil-bilinear``; both filter when they shrink.
+    ``cv2-cubic`` is used by FastReID's and FastRT's demos, and ``cv2-linear`` is OpenCV's default; neither filters.
+    Each gives different embeddings.
 
     Raises:
         TargetError: the resampler is OpenCV's, which cannot be imported.
     """
-    if name == PIL_BICUBIC:
-        return _resize_pil
+    if name in PIL_FILTERS:
+        return partial(_resize_pil, PIL_FILTERS[name])
     try:
         import cv2
     except ImportError as error:
@@ -216,7 +219,6 @@ def find_resampler(name: str) -> Resample:
     return resize_cv2
 
 
-def _resize_pil(image: Image, size: tuple[int, int]) -> Image:
+def _resize_pil(method: PIL.Image.Resampling, image: Image, size: tuple[int, int]) -> Image:
     # Each channel is resized separately, so their order does not matter.
-    resized = PIL.Image.fromarray(np.ascontiguousarray(image)).resize(size[::-1], PIL.Image.Resampling.BICUBIC)
-    return np.asarray(resized)
+    return np.asarray(PIL.Image.fromarray(np.ascontiguousarray(image)).resize(size[::-1], method))

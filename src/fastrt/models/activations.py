@@ -42,8 +42,11 @@ def hard_sigmoid(b: Builder, x: Tensor, name: str) -> Tensor:
 
 
 def hard_swish(b: Builder, x: Tensor, name: str) -> Tensor:
-    """``x * hard_sigmoid(x)``."""
-    return b.add(name, Multiply(), x, hard_sigmoid(b, x, f"{name}.gate"))
+    """``x * (min(max(x + 3, 0), 6) / 6)``, in the order of operations that OpenVINO fuses into the convolution."""
+    ones, zeros = np.ones(x.shape[0]), np.zeros(x.shape[0])
+    raised = b.add(f"{name}.raised", ScaleShift(ones, 3 * ones), x)
+    gate = b.add(f"{name}.gate", ScaleShift(ones / 6, zeros), relu6(b, raised, f"{name}.limited"))
+    return b.add(name, Multiply(), x, gate)
 
 
 def leaky_relu(b: Builder, x: Tensor, name: str, slope: float) -> Tensor:

@@ -37,8 +37,8 @@ FIELDS = {
 CHECKED = ("MODEL.META_ARCHITECTURE", "MODEL.HEADS.NORM", "INPUT.CROP.ENABLED")
 """Keys that have no field, but values that fastrt refuses."""
 
-BACKBONE_NAMES = (f"{GROUP}.NAME", "backbone", "backbone.name")
-"""Keys for the backbone's name, of FastReID's configs, flat specs and specs."""
+BACKBONE_NAMES = (f"{GROUP}.NAME", "backbone", "backbone.name", "torchreid.model")
+"""Keys for the backbone's name, of FastReID's configs, flat specs and specs; and for torchreid's name of a model."""
 
 OLD_POOLS = {
     "identity": "Identity",

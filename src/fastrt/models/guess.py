@@ -27,6 +27,11 @@ class Guess:
     assumed: Mapping[str, object]
 
     @property
+    def determined(self) -> bool:
+        """True if no setting has to be asked for: names or the family's library decide all of them."""
+        return not self.assumed or type(self.spec.backbone).STANDARD_INPUT is not None
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """Sentences on the inferred and the assumed settings."""
         inferred = (
@@ -35,10 +40,11 @@ class Guess:
         )
         if not self.assumed:
             return (inferred,)
+        library = type(self.spec.backbone).STANDARD_INPUT or "FastReID"
         return (
             inferred,
             (
-                f"names do not show these settings, so FastReID's usual ones are assumed: {self.describe_assumed()};"
+                f"names do not show these settings, so {library}'s usual ones are assumed: {self.describe_assumed()};"
                 " give --config, or --set KEY VALUE, if the model was trained differently"
             ),
         )
@@ -70,7 +76,7 @@ def guess_spec(arrays: Mapping[str, Array]) -> Guess:
 
     Names show the backbone's depth and variants, a learned pooling exponent, the head's convolution and batch norm.
     They do not show the image size, mean and standard deviation of the pixels, a pooling without parameters, or a
-    ResNet's last stride and distill. FastReID's usual values are assumed for these.
+    ResNet's last stride and distill. The usual values of FastReID, or of torchreid, are assumed for these.
 
     Raises:
         SpecError: the names match no family of backbones.
@@ -79,19 +85,27 @@ def guess_spec(arrays: Mapping[str, Array]) -> Guess:
     learned = "heads.pool_layer.p" in arrays
     non_local = any(name.startswith("backbone.NL_") for name in arrays)  # AGW has them, and uses this pooling
     pool = "GeneralizedMeanPoolingP" if learned else "GeneralizedMeanPooling" if non_local else "GlobalAvgPool"
-    width = 0
-    if "heads.bottleneck.0.weight" in arrays and "heads.bottleneck.0.running_mean" not in arrays:  # a convolution
-        width = arrays["heads.bottleneck.0.weight"].size // backbone.channels
     size = (384, 128) if learned else (256, 128)
-    spec = ModelSpec(backbone=backbone, pool_layer=pool, image_size=size, embedding_dim=width)
+    width = _find_embedding_dim(arrays, backbone)
+    values = {"embedding_dim": width} if width else {}
+    spec = ModelSpec(backbone=backbone, pool_layer=pool, image_size=size, **values)
     assumed = _list_assumed(backbone)
-    if not learned:
+    if not learned and spec.head != "TorchreidHead":  # torchreid's is always the mean
         assumed["MODEL.HEADS.POOL_LAYER"] = pool
     assumed["INPUT.SIZE_TEST"] = size
     assumed |= {
         f"MODEL.{name.upper()}": getattr(spec, name) for name in ("pixel_mean", "pixel_std") if name not in arrays
     }
     return Guess(spec, assumed)
+
+
+def _find_embedding_dim(arrays: Mapping[str, Array], backbone: Backbone) -> int:
+    """Infer the width of the head's convolution, or of torchreid's linear layer; 0 if there is none."""
+    if "fc.0.bias" in arrays:
+        return arrays["fc.0.bias"].size
+    if "heads.bottleneck.0.weight" in arrays and "heads.bottleneck.0.running_mean" not in arrays:  # a convolution
+        return arrays["heads.bottleneck.0.weight"].size // backbone.channels
+    return 0
 
 
 def _list_assumed(backbone: Backbone) -> dict[str, object]:
@@ -110,6 +124,7 @@ def _recognise(arrays: Mapping[str, Array]) -> Backbone:
             return backbone
     blocks = count_blocks(arrays)
     found = f"layers of {list(blocks)} blocks" if any(blocks) else f"names such as {next(iter(arrays), 'none')}"
-    known = " or ".join(family.FAMILY for family in families)
+    *others, last = [family.FAMILY for family in families]
+    known = f"{', '.join(others)} or {last}"
     advice = "Give its config" if any(name.startswith("backbone.") for name in arrays) else "Use one of FastReID"
     raise SpecError(f"checkpoint: {found}; expected the names of FastReID's {known}. {advice}.")

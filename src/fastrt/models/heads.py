@@ -13,8 +13,8 @@ import numpy as np
 
 from fastrt.ir.builder import Builder
 from fastrt.ir.network import Tensor
-from fastrt.ir.ops import Add, Clamp, Power, ReduceMax, ReduceMean, Reshape, Slice
-from fastrt.models.activations import leaky_relu
+from fastrt.ir.ops import Add, Clamp, Convolution, Power, ReduceMax, ReduceMean, Reshape, Slice
+from fastrt.models.activations import leaky_relu, relu
 from fastrt.models.layers import batch_norm, convolve
 
 logger = logging.getLogger("fastrt")
@@ -140,10 +140,22 @@ def build_reduction_head(b: Builder, x: Tensor, name: str, head: Head) -> Tensor
     return batch_norm(b, x, f"{name}.bnneck")
 
 
+def build_torchreid_head(b: Builder, x: Tensor, name: str, head: Head) -> Tensor:
+    """The end of torchreid's OSNet: pooling, a linear layer, a batch norm and a ReLU; its names have no prefix.
+
+    Source: torchreid/models/osnet.py, OSNet.forward.
+    """
+    x = POOLS[head.pool_layer](b, x, f"{name}.pool_layer")
+    weight = b.take("fc.0.weight", (head.embedding_dim, x.shape[0]))[:, :, None, None]
+    x = b.add("fc.0", Convolution(weight, b.take("fc.0.bias", weight.shape[:1])), x)
+    return relu(b, batch_norm(b, x, "fc.1"), "fc.2")
+
+
 HEADS: dict[str, Callable[[Builder, Tensor, str, Head], Tensor]] = {
     "EmbeddingHead": build_embedding_head,
     "BNneckHead": build_embedding_head,
     "LinearHead": build_embedding_head,
     "ReductionHead": build_reduction_head,
+    "TorchreidHead": build_torchreid_head,
 }
-"""Heads by FastReID's ``MODEL.HEADS.NAME``; the last three are names from before 2020-09-10."""
+"""Heads by FastReID's ``MODEL.HEADS.NAME``, the next three from before 2020-09-10; the last is torchreid's."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -22,8 +23,12 @@ from fastrt.ir.ops import (
     ScaleShift,
     Sigmoid,
     Slice,
+    Transpose,
 )
 from fastrt.models.activations import Activation
+
+BlockBuilder = Callable[[Builder, Tensor, str, int, int], Tensor]
+"""Builds a residual block from the builder, its input, its name, its layer (from 1) and its index there (from 0)."""
 
 EPS = 1e-5
 """Epsilon of every batch and instance norm: PyTorch's default, never changed by FastReID."""
@@ -40,10 +45,15 @@ def convolve(
     bias: bool = False,
     groups: int = 1,
     dilation: int = 1,
+    arrays: str | None = None,
 ) -> Tensor:
-    """A convolution with a square kernel: ``name.weight``, and optionally ``name.bias``."""
-    weight = b.take(f"{name}.weight", (channels, x.shape[0] // groups, kernel, kernel))
-    shift = b.take(f"{name}.bias", (channels,)) if bias else None
+    """A convolution with a square kernel: ``name.weight``, and optionally ``name.bias``.
+
+    ``arrays`` replaces ``name`` in the names of the arrays, for convolutions that share them.
+    """
+    arrays = arrays or name
+    weight = b.take(f"{arrays}.weight", (channels, x.shape[0] // groups, kernel, kernel))
+    shift = b.take(f"{arrays}.bias", (channels,)) if bias else None
     return b.add(name, Convolution(weight, shift, stride, padding, groups=groups, dilation=dilation), x)
 
 
@@ -91,7 +101,14 @@ def squeeze_excite(b: Builder, x: Tensor, name: str, reduction: int = 16) -> Ten
 
 
 def gate_channels(
-    b: Builder, x: Tensor, name: str, hidden: int, names: tuple[str, str], inner: Activation, outer: Activation
+    b: Builder,
+    x: Tensor,
+    name: str,
+    hidden: int,
+    names: tuple[str, str],
+    inner: Activation,
+    outer: Activation,
+    arrays: tuple[str, str] | None = None,
 ) -> Tensor:
     """Scales each channel by ``outer(second(inner(first(means of the channels))))``, two 1x1 convolutions with bias.
 
@@ -103,16 +120,41 @@ def gate_channels(
         names: full names of the two convolutions.
         inner: activation after the first convolution.
         outer: activation after the second.
+        arrays: full names of the convolutions' arrays, if several gates share them.
     """
     first, second = names
-    y = convolve(b, b.add(f"{name}.mean", ReduceMean(), x), first, hidden, 1, bias=True)
-    y = convolve(b, inner(b, y, f"{first}.activated"), second, x.shape[0], 1, bias=True)
+    of_first, of_second = arrays or names
+    y = convolve(b, b.add(f"{name}.mean", ReduceMean(), x), first, hidden, 1, bias=True, arrays=of_first)
+    y = convolve(b, inner(b, y, f"{first}.activated"), second, x.shape[0], 1, bias=True, arrays=of_second)
     return b.add(name, Multiply(), x, outer(b, y, f"{second}.activated"))
 
 
 def _linear(b: Builder, name: str, inputs: int, outputs: int) -> Convolution:
     """Make a linear layer on a ``(C, 1, 1)`` tensor, as a 1x1 convolution."""
     return Convolution(b.take(f"{name}.weight", (outputs, inputs))[:, :, None, None])
+
+
+def deinterleave(b: Builder, x: Tensor, name: str) -> tuple[Tensor, Tensor]:
+    """The even and the odd channels of a feature map ``(C, h, w)``, ``(C / 2, h, w)`` each: a channel shuffle.
+
+    Source: fastreid/modeling/backbones/shufflenet.py, ShuffleV2Block.channel_shuffle.
+    """
+    channels, *size = x.shape
+    half = channels // 2
+    pairs = b.add(f"{name}.pairs", Reshape((half, 2, *size)), x)
+    halves = b.add(f"{name}.halves", Transpose((1, 0, 2, 3)), pairs)
+    both = b.add(name, Reshape((channels, *size)), halves)
+    even = b.add(f"{name}.even", Slice(0, 0, half), both)
+    return even, b.add(f"{name}.odd", Slice(0, half, channels), both)
+
+
+def round_channels(channels: float, divisor: int) -> int:
+    """The nearest multiple of ``divisor``, at least one, and the next one where that takes away over a tenth.
+
+    Source: fastreid/modeling/backbones/mobilenet.py, _make_divisible.
+    """
+    rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < 0.9 * channels else rounded
 
 
 def non_local(b: Builder, x: Tensor, name: str) -> Tensor:
@@ -141,3 +183,24 @@ def non_local(b: Builder, x: Tensor, name: str) -> Tensor:
         y = b.add(f"{name}.y", Reshape((width, *size)), y, exact=True)
     expanded = batch_norm(b, convolve(b, y, f"{name}.W.0", channels, 1, bias=True), f"{name}.W.1")
     return b.add(name, Add(), expanded, x)
+
+
+def stack_blocks(
+    b: Builder, x: Tensor, blocks: Sequence[int], non_locals: Sequence[int], build_block: BlockBuilder
+) -> Tensor:
+    """Layers of residual blocks, ``backbone.layer1.0`` and on; non-local blocks follow the last blocks of a layer.
+
+    Args:
+        b: the builder.
+        x: the feature map ``(C, h, w)``.
+        blocks: number of blocks of each layer.
+        non_locals: number of non-local blocks of each layer.
+        build_block: builds a block.
+    """
+    for layer, count in enumerate(blocks, 1):
+        for i in range(count):
+            x = build_block(b, x, f"backbone.layer{layer}.{i}", layer, i)
+            nth = i - (count - non_locals[layer - 1])
+            if nth >= 0:
+                x = non_local(b, x, f"backbone.NL_{layer}.{nth}")
+    return x

@@ -56,7 +56,8 @@ def load_model(
         config: FastReID's YAML, or a preset's name. If None, the spec in the checkpoint is used, or the one that
             fastrt wrote beside it.
         overrides: ``[key, value, key, value, ...]``, applied last.
-        guess: without a config and a spec, assume FastReID's usual values of the settings that names do not show.
+        guess: without a config and a spec, assume FastReID's usual values of the settings that names do not show. For
+            torchreid's models they are assumed without it, and logged.
         key: the entry of a ``.pth`` that holds the state dict; see `fastrt.load_weights`.
 
     Raises:
@@ -84,7 +85,7 @@ def describe_weights(
         spec, name = found
         return Model(spec, weights, (f"without a config, the spec in {name} is used: {spec.title}",))
     guessed = guess_spec(weights).without([str(key) for key in overrides[::2]])
-    if guessed.assumed and not guess:
+    if not (guessed.determined or guess):
         raise _need_spec(checkpoint, guessed)
     spec = load_spec(guessed.spec.model_dump(), overrides) if overrides else guessed.spec
     return Model(spec, weights, guessed.notes)

@@ -52,9 +52,10 @@ class ModelSpec(BaseModel):
         meta_architecture: the combination of backbone and head.
         backbone: the backbone's settings: an instance, a mapping or a name; its class is the family's in
             `fastrt.models.backbones.table`.
-        head: the head; the last three names are from before 2020-09-10.
+        head: the head: EmbeddingHead; BNneckHead, LinearHead or ReductionHead, from before 2020-09-10; TorchreidHead,
+            the default with torchreid's models.
         pool_layer: the pooling of the feature map to a vector.
-        embedding_dim: width of the head's reducing convolution; 0 for none.
+        embedding_dim: width of the head's reducing convolution, 0 for none; or of the linear layer of a TorchreidHead.
         with_bnneck: True for a batch norm at the end of the head; None: inferred from the checkpoint.
         image_size: ``(H, W)`` of the network's input, in pixels.
         pixel_mean: subtracted from the pixels, 0 to 255, R, G, B.
@@ -90,7 +91,7 @@ class ModelSpec(BaseModel):
             errors.append(_describe(error))
             own["backbone"] = BACKBONES[DEFAULT](name=DEFAULT)  # to find the errors of all other fields too
         try:
-            super().__init__(**own)
+            super().__init__(**{**own["backbone"].DEFAULTS, **own})
         except ValidationError as error:
             errors.append(_describe(error))
         if errors:

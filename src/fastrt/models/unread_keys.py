@@ -64,6 +64,7 @@ _UNREAD = {
     "TEST.PRECISE_BN": "DATASET ENABLED NUM_ITER",
     "TEST.RERANK": "ENABLED K1 K2 LAMBDA",
     "TEST.ROC": "ENABLED",
+    "torchreid": "num_classes",
 }
 
 UNREAD_KEYS = {f"{group}.{leaf}".lstrip(".") for group, leaves in _UNREAD.items() for leaf in leaves.split()}

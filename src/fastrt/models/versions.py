@@ -28,7 +28,7 @@ from fastrt.models.spec import ModelSpec
 logger = logging.getLogger("fastrt")
 
 UNUSED = re.compile(
-    r"heads\.(weight|classifier\..+)"  # the classifier
+    r"heads\.(weight|classifier\..+)|classifier\.(weight|bias)"  # the classifier, FastReID's or torchreid's
     r"|.+\.num_batches_tracked|pixel_(mean|std)"  # training counters; values that the config has too
     r"|memory\..+|connectors_\d+\..+|margin\d+_\d+"  # MoCo's queue; overhaul distillation's adapters
 )
@@ -61,13 +61,15 @@ def migrate(spec: ModelSpec, arrays: Mapping[str, Array]) -> tuple[ModelSpec, di
     head = _find_head(spec, arrays)
     values = head | _find_pool(spec, arrays) | _find_pixels(spec, arrays)
     values["backbone"], renamed = spec.backbone.migrate(arrays, recognise_version(spec, arrays))
-    if head["head"] == "EmbeddingHead" and "heads.bnneck.weight" in arrays:
+    if head.get("head") == "EmbeddingHead" and "heads.bnneck.weight" in arrays:
         logger.warning("the checkpoint is older than 2020-09-10: heads.bnneck is read as heads.bottleneck.0")
         renamed = {name.replace("heads.bnneck.", "heads.bottleneck.0."): array for name, array in renamed.items()}
     return spec.replace(**values), dict(renamed)
 
 
 def _find_head(spec: ModelSpec, arrays: Mapping[str, Array]) -> dict[str, object]:
+    if spec.head == "TorchreidHead":
+        return {}
     if "heads.bnneck.weight" in arrays and "heads.bottleneck.0.weight" in arrays:
         logger.warning(
             "the checkpoint has the ReductionHead from before 2020-08-20: convolution, norm, leaky ReLU, norm"

@@ -1,4 +1,4 @@
-"""The passes: plain functions from network to network, and `prepare`, which orders them."""
+"""The passes: plain functions from network to network, and their order, in `simplify` and `prepare`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from fastrt.ir.network import Network
+from fastrt.passes.branches import merge_branches
 from fastrt.passes.fold import fold_scales
 from fastrt.passes.half import compute_in_half, shrink_products
 from fastrt.passes.instance_norm import split_before_slices
@@ -32,6 +33,11 @@ class EngineTraits(Protocol):
         """True if the engine's embeddings have unit length."""
 
 
+def simplify(network: Network) -> Network:
+    """Return the network with all scales folded and branches merged: the tensors that int8 and every engine know."""
+    return merge_branches(fold_scales(network))
+
+
 def prepare(
     network: Network,
     info: EngineTraits,
@@ -49,7 +55,7 @@ def prepare(
         split: use one convolution for each half of an IBN-a.
         quantized: converts the network to int8.
     """
-    network = fold_scales(network)
+    network = simplify(network)
     if quantized is not None:
         network = quantized(network)
     if split:

@@ -78,7 +78,7 @@ def quantize(
     that read it as their shortcut. The pair precedes a max pooling, which changes no value.
 
     Args:
-        network: the network, with its scales folded.
+        network: the network; see `fastrt.passes.simplify`.
         ranges: by tensor name, for all of `list_sites`.
         placement: the runtime's placement.
         excluded: names of the convolutions excluded from int8.

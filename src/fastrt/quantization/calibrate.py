@@ -10,7 +10,7 @@ from itertools import islice
 import numpy as np
 
 from fastrt.arrays import Array, Image
-from fastrt.engine.build import EngineConfig, write_engine
+from fastrt.engine.build import EngineConfig, default_resampler, write_engine
 from fastrt.engine.calibration_table import CalibrationTable, Method, TensorRange
 from fastrt.engine.load import open_runner
 from fastrt.engine.session import Session
@@ -18,7 +18,7 @@ from fastrt.errors import CalibrationError
 from fastrt.files import scratch_folder
 from fastrt.images.sample import ImageSample
 from fastrt.ir.network import Network
-from fastrt.passes.fold import fold_scales
+from fastrt.passes import simplify
 from fastrt.passes.quantize import list_inputs, list_sites
 from fastrt.quantization.histogram import Histogram
 from fastrt.quantization.methods import METHODS
@@ -34,7 +34,7 @@ def calibrate(
     images: Iterable[Image],
     method: Method = "entropy",
     *,
-    resampler: Resampler = "pil-bicubic",
+    resampler: Resampler | None = None,
     correct_bias: bool = True,
     advance: Callable[[int], None] = lambda _: None,
 ) -> CalibrationTable:
@@ -46,7 +46,7 @@ def calibrate(
         network: the result of `fastrt.build_network`.
         images: ``(h, w, 3)`` uint8 BGR arrays of any size, or one ``(n, H, W, 3)`` array; an `ImageSample` names them.
         method: ``minmax``, ``percentile``, ``entropy`` or ``mse``: chooses the largest magnitude to represent.
-        resampler: the method that resizes images; use the engine's.
+        resampler: the method that resizes images; use the engine's. None: as `fastrt.build`.
         correct_bias: store channel means, so that biases can correct the output error caused by weight rounding.
         advance: called with the number of images done since the last call.
 
@@ -56,6 +56,7 @@ def calibrate(
     """
     if method not in METHODS:
         raise CalibrationError(f"calibration method: {method}; expected {', '.join(METHODS)}.")
+    resampler = resampler or default_resampler(network)
     statistics, count, digest = _Statistics(network), 0, hashlib.sha256()
     with scratch_folder() as folder, ThreadPoolExecutor() as workers:
         path = folder / "fp32.xml"
@@ -93,9 +94,9 @@ class _Statistics:
     """Histograms of tensors, and channel sums of the inputs of convolutions."""
 
     def __init__(self, network: Network) -> None:
-        folded = fold_scales(network)
-        self.histograms = {name: Histogram() for name in list_sites(folded)}
-        self.sums = {name: np.zeros(folded[name].shape[0]) for name in list_inputs(folded)}
+        simplified = simplify(network)
+        self.histograms = {name: Histogram() for name in list_sites(simplified)}
+        self.sums = {name: np.zeros(simplified[name].shape[0]) for name in list_inputs(simplified)}
         self.names = list(dict.fromkeys([*self.histograms, *self.sums]))
 
     def add(self, name: str, values: Array) -> None:

@@ -19,7 +19,7 @@ from fastrt.engine.load import load, open_runner
 from fastrt.files import scratch_folder
 from fastrt.ir.network import Network
 from fastrt.ir.ops import Slice
-from fastrt.passes.fold import fold_scales
+from fastrt.passes import simplify
 from fastrt.passes.quantize import list_convolutions
 from fastrt.targets.engine_info import EngineInfo, Precision
 from fastrt.targets.registry import find_target
@@ -98,7 +98,7 @@ def exclude_slower(
             choices[MIXED] = (*kept, *slower)
             paths[MIXED] = folder / f"mixed{suffix}"
             build(paths[MIXED], "int8", choices[MIXED])
-        choices[HALF] = tuple(list_convolutions(fold_scales(network)))
+        choices[HALF] = tuple(list_convolutions(simplify(network)))
         advance("measuring layers", 3, 3)
         sessions = {name: stack.enter_context(load(path)) for name, path in paths.items()}
         images = np.random.default_rng(0).integers(0, 256, (1, *network.input.shape[1:], 3)).astype(np.uint8)
@@ -114,10 +114,10 @@ def own_names(network: Network) -> dict[str, str]:
     If an engine has one convolution for each half of an IBN-a (`fastrt.passes.instance_norm`), each has the name of its
     slice.
     """
-    folded = fold_scales(network)
-    consumers = folded.consumers()
+    simplified = simplify(network)
+    consumers = simplified.consumers()
     names = {}
-    for name in list_convolutions(folded):
+    for name in list_convolutions(simplified):
         names[name] = name
         slices = [other.name for other in consumers[name] if isinstance(other.operation, Slice)]
         names.update(dict.fromkeys(slices, name))

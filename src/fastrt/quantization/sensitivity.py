@@ -17,8 +17,7 @@ from fastrt.engine.load import load
 from fastrt.errors import CalibrationError
 from fastrt.files import scratch_folder
 from fastrt.ir.network import Network
-from fastrt.passes import prepare
-from fastrt.passes.fold import fold_scales
+from fastrt.passes import prepare, simplify
 from fastrt.passes.quantize import list_convolutions
 from fastrt.similarity import centred_cosines
 from fastrt.targets.base import BuildOptions
@@ -70,7 +69,7 @@ def find_mix(
     table.check(network)
     if len(images) < 2:
         raise CalibrationError(f"images: {len(images)}; expected at least 2 to compare embeddings on. Give more.")
-    convolutions = list_convolutions(fold_scales(network))
+    convolutions = list_convolutions(simplify(network))
     with scratch_folder() as folder:
         trial = _Trial(network, table, target, images, folder / "trial.xml")
         pure = trial.measure(())
@@ -113,7 +112,7 @@ class _Trial:
         """Compute the least mean-centred cosine over the first ``count`` images."""
         info = self._info.model_copy(update={"precision": "int8"})
         network = prepare(
-            self._network, info, quantized=lambda folded: self._table.quantize(folded, self._placement, kept)
+            self._network, info, quantized=lambda simplified: self._table.quantize(simplified, self._placement, kept)
         )
         find_target("openvino").build(network, self._path, info, BuildOptions())
         with load(self._path) as session:

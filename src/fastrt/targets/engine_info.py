@@ -13,7 +13,7 @@ KEY = "fastrt"
 """Name of the metadata slot."""
 
 Io = Literal["u8_nhwc_bgr", "f32_nchw_rgb"]
-Resampler = Literal["pil-bicubic", "cv2-cubic", "cv2-linear"]
+Resampler = Literal["pil-bicubic", "pil-bilinear", "cv2-cubic", "cv2-linear"]
 Precision = Literal["fp32", "tf32", "fp16", "bf16", "int8"]
 
 

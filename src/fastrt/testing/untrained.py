@@ -63,9 +63,7 @@ def draw_weights(spec: ModelSpec, seed: int = 0) -> dict[str, Array]:
     Returns:
         FastReID's float32 arrays by name, including the classifier and the norms' counters.
     """
-    spec = spec.replace(backbone=spec.backbone.settle(), with_bnneck=spec.with_bnneck is not False)
-    drawn = _Drawn({}, rng=np.random.default_rng(seed))
-    network = assemble(Builder(drawn), spec)
+    drawn, network = _draw(spec, seed)
     _measure_norms(network, drawn.made)
     arrays: dict[str, Array] = {}
     for name, array in drawn.made.items():
@@ -74,6 +72,17 @@ def draw_weights(spec: ModelSpec, seed: int = 0) -> dict[str, Array]:
             arrays[name.replace("running_var", "num_batches_tracked")] = np.array(1, np.int64)
     arrays["heads.weight"] = drawn.rng.normal(0, 0.01, (CLASSES, network.output.shape[0])).astype(np.float32)
     return arrays
+
+
+def draw_arrays(spec: ModelSpec, seed: int = 0) -> dict[str, Array]:
+    """Make the arrays of ``spec`` as `draw_weights` does, with batch norms that change nothing, for training."""
+    return _draw(spec, seed)[0].made
+
+
+def _draw(spec: ModelSpec, seed: int) -> tuple[_Drawn, Network]:
+    spec = spec.replace(backbone=spec.backbone.settle(), with_bnneck=spec.with_bnneck is not False)
+    drawn = _Drawn({}, rng=np.random.default_rng(seed))
+    return drawn, assemble(Builder(drawn), spec)
 
 
 def _measure_norms(network: Network, arrays: dict[str, Array]) -> None:

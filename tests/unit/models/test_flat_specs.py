@@ -75,7 +75,7 @@ def test_all_errors_of_a_spec_are_named() -> None:
         " 'GeneralizedMeanPooling', 'GeneralizedMeanPoolingP', 'AdaptiveAvgMaxPool' or 'ClipGlobalAvgPool'. Correct the"
         " config."
     )
-    with pytest.raises(fastrt.SpecError, match="^spec: backbone is 3, expected 'build_resnet_backbone' or"):
+    with pytest.raises(fastrt.SpecError, match="^spec: backbone is 3, expected 'build_resnet_backbone', "):
         fastrt.ModelSpec(backbone=3)
 
 

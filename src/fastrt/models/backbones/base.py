@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 
 from fastrt.arrays import Array
 from fastrt.errors import SpecError
@@ -68,8 +68,27 @@ class Backbone(BaseModel, ABC):
     INFERRED: ClassVar[tuple[str, ...]] = ()
     """The `KEYS` whose values `recognise` infers from names: ``DEPTH``. All others are asked for."""
 
+    DEFAULTS: ClassVar[Mapping[str, object]] = {}
+    """Fields of `fastrt.ModelSpec` whose defaults differ from FastReID's: the head of another library."""
+
+    STANDARD_INPUT: ClassVar[str | None] = None
+    """The family's library, if its models share one image size, mean and standard deviation: the spec's defaults.
+
+    Without a config these are used and logged. Those of FastReID vary, so they are asked for.
+    """
+
+    RESAMPLER: ClassVar[Literal["pil-bicubic", "pil-bilinear"]] = "pil-bicubic"
+    """The method that resizes images where the family is trained and evaluated."""
+
     name: str
     norm: Norm = "BN"
+
+    @field_validator("depth", mode="before", check_fields=False)
+    @classmethod
+    def _name_depth(cls, depth: object) -> object:
+        """Convert the integer 50, as in configs before 2020-07-30, to ``50x``."""
+        whole = (isinstance(depth, int) and not isinstance(depth, bool)) or (isinstance(depth, str) and depth.isdigit())
+        return f"{depth}x" if whole else depth
 
     @property
     @abstractmethod

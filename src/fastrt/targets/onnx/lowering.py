@@ -69,8 +69,11 @@ class OnnxLowering(Lowering[str]):
 
     def scale_shift(self, op: ops.ScaleShift, x: str) -> str:
         shape = (1, *op.scale.shape, *(1,) * (self.ranks[x] - 1 - op.scale.ndim))
-        scale, shift = (array.astype(np.float32).reshape(shape) for array in (op.scale, op.shift))
-        return self._node("Add", self._node("Mul", x, self._constant(scale)), self._constant(shift))
+        if (op.scale != 1).any() or (op.shift == 0).all():
+            x = self._node("Mul", x, self._constant(op.scale.astype(np.float32).reshape(shape)))
+        if (op.shift == 0).all():
+            return x
+        return self._node("Add", x, self._constant(op.shift.astype(np.float32).reshape(shape)))
 
     def convolution(self, op: ops.Convolution, x: str) -> str:
         weight = self._constant(op.weight)

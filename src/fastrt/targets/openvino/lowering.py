@@ -49,7 +49,10 @@ class OpenVinoLowering(Lowering[Node]):
         return op14.concat(list(xs), 1)
 
     def scale_shift(self, op: ops.ScaleShift, x: Node) -> Node:
-        return op14.add(op14.multiply(x, _per_channel(op.scale, x)), _per_channel(op.shift, x))
+        scale, shift = (_per_channel(_shrink(array), x) for array in (op.scale, op.shift))
+        if (op.shift == 0).all():
+            return op14.multiply(x, scale)
+        return op14.add(x if (op.scale == 1).all() else op14.multiply(x, scale), shift)
 
     def convolution(self, op: ops.Convolution, x: Node) -> Node:
         convolve = op14.convolution if op.groups == 1 else op14.group_convolution
@@ -129,6 +132,12 @@ def _integers(*values: int) -> Node:
 def _per_channel(array: Array, x: Node) -> Node:
     rank = x.get_output_partial_shape(0).rank.get_length()
     return op14.constant(array.astype(np.float32).reshape(1, *array.shape, *(1,) * (rank - 1 - array.ndim)))
+
+
+def _shrink(array: Array) -> Array:
+    """Return one number, with as many axes, if all are equal: OpenVINO's fusions look for scalars."""
+    first = array[(slice(1),) * array.ndim]
+    return first if (array == first).all() else array
 
 
 def _weight(weight: Array, scale: Array | None, by_group: tuple[int, ...] = ()) -> Node:
