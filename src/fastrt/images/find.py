@@ -55,7 +55,9 @@ class Found:
 
 
 def find_images(paths: Iterable[str | os.PathLike[str]]) -> Found:
-    """Find image files. Files that are left out are logged as a warning; hidden files and folders are not searched.
+    """Find image files. Files that are left out are logged as a warning.
+
+    Links to folders are followed; hidden files and folders are not searched.
 
     Args:
         paths: files, with any suffix; folders, searched recursively in order of name; patterns with ``*``, ``?``,
