@@ -8,12 +8,14 @@ import sys
 import warnings
 from pathlib import Path
 
+import numpy as np
 import PIL.Image
 import pytest
 
 import fastrt
 from colour_engine import open_session, paint
 from conftest import Run
+from fastrt.cli import main
 
 CALL = """
 import sys
@@ -84,3 +86,16 @@ def test_too_many_pixels_are_said_once(run: Run, place: Path) -> None:
     done = run("embed", "e.npz", "crops")
     assert done.code == 1
     assert done.err.count("pixels") == done.err.count("too many pixels; expected at most") >= 1
+
+
+def test_libtiff_prints_nothing_of_its_own(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = place / "crops" / "3.tif"
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
+    PIL.Image.fromarray(pixels).save(path, compression="tiff_lzw")
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2] + bytes(200) + content[len(content) // 2 + 200 :])
+    with pytest.raises(SystemExit):
+        main(["embed", "e.npz", "crops"])
+    printed = capfd.readouterr().err
+    assert "3.tif: cannot be decoded" in printed
+    assert "LZWDecode" not in printed

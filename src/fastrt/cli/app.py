@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import io
 import logging
 import os
@@ -11,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Annotated, Any
 
+import PIL.Image
 import typer
 
 from fastrt.cli import (
@@ -89,7 +91,7 @@ def run(arguments: Sequence[str]) -> int:
         Exception: the reason why it failed, with ``--debug``.
     """
     words, flags = _take_flags(arguments)
-    with _prints_notes(is_strict="--strict" in flags), _escapes_names():
+    with _prints_notes(is_strict="--strict" in flags), _quiets_libtiff(), _escapes_names():
         try:
             _refuse_empty(words)
             code = app(join_pairs(words) or ["--help"], prog_name="fastrt", standalone_mode=False)
@@ -148,6 +150,22 @@ def _note_warning(message: Warning | str, category: type[Warning], *_: object, *
     """Log a warning of Python; images of too many pixels are refused, so Pillow need not warn of them."""
     if category.__name__ != "DecompressionBombWarning":
         say_note(" ".join(str(message).split()))
+
+
+@contextmanager
+def _quiets_libtiff() -> Iterator[None]:
+    """Let libtiff print nothing, in the block only: Pillow raises an error for each of its messages."""
+    try:
+        set_handler = ctypes.CDLL(PIL.Image.core.__file__).TIFFSetErrorHandler  # type: ignore[attr-defined]
+    except (OSError, AttributeError):  # a Pillow without libtiff, or with one that is hidden
+        yield
+        return
+    set_handler.restype, set_handler.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+    handler = set_handler(None)
+    try:
+        yield
+    finally:
+        set_handler(handler)
 
 
 @contextmanager
