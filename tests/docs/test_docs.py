@@ -35,6 +35,8 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     arrays = draw_weights(spec)
     fastrt.save_weights(arrays, folder / "model_best.pth")
     fastrt.build(fastrt.build_network(spec, arrays), folder / "r50.xml")
+    osnet = {"torchreid.model": "osnet_x0_25"}
+    fastrt.save_weights(draw_weights(fastrt.load_spec(osnet)), folder / "osnet_x0_25_msmt17.pth")
     (folder / "sbs_R50-ibn.yml").write_text(
         "MODEL: {BACKBONE: {DEPTH: 50x, WITH_IBN: True, WITH_NL: True}, HEADS: {POOL_LAYER: GeneralizedMeanPoolingP}}\n"
         "INPUT: {SIZE_TEST: [64, 32]}\n"

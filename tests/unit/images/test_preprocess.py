@@ -11,7 +11,7 @@ import pytest
 import fastrt
 from fastrt.images import preprocess
 from fastrt.images.drawing import draw_person
-from fastrt.images.preprocess import find_resampler
+from fastrt.images.preprocess import find_resampler, read_resized
 
 PERSON = draw_person(3, 0, 120, 50)
 
@@ -39,13 +39,14 @@ def test_the_exif_orientation_is_applied(tmp_path: Path) -> None:
     np.testing.assert_array_equal(fastrt.read_image(path), PERSON)
 
 
-@pytest.mark.parametrize("name", ["pil-bicubic", "cv2-cubic", "cv2-linear"])
-def test_resamplers_equal_the_libraries_they_are_named_after(name: str) -> None:
+@pytest.mark.parametrize("name", ["pil-bicubic", "pil-bilinear", "cv2-cubic", "cv2-linear"])
+def test_resamplers_equal_the_libraries_they_are_named_after(name: str, tmp_path: Path) -> None:
     resized = find_resampler(name)(PERSON, (64, 32))
-    if name == "pil-bicubic":
-        want = np.asarray(PIL.Image.fromarray(PERSON[..., ::-1]).resize((32, 64), PIL.Image.Resampling.BICUBIC))[
-            ..., ::-1
-        ]
+    PIL.Image.fromarray(PERSON[..., ::-1]).save(tmp_path / "person.png")
+    np.testing.assert_array_equal(read_resized(tmp_path / "person.png", (64, 32), name), resized)
+    if name.startswith("pil-"):
+        method = PIL.Image.Resampling.BICUBIC if name == "pil-bicubic" else PIL.Image.Resampling.BILINEAR
+        want = np.asarray(PIL.Image.fromarray(PERSON[..., ::-1]).resize((32, 64), method))[..., ::-1]
     else:
         want = cv2.resize(PERSON, (32, 64), interpolation=cv2.INTER_CUBIC if name == "cv2-cubic" else cv2.INTER_LINEAR)
     np.testing.assert_array_equal(resized, want)

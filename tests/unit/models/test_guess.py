@@ -36,6 +36,6 @@ def test_names_show_these_settings(spec: fastrt.ModelSpec, flat: bool) -> None:
 def test_other_names_are_refused(arrays: dict[str, Array]) -> None:
     with pytest.raises(
         fastrt.SpecError,
-        match=r"^checkpoint: .*; expected the names of FastReID's ResNet, .* or \w+\. (Give its config|Use one of FastReID)\.",
+        match=r"^checkpoint: .*; expected the names of FastReID's ResNet, .* or .*\. (Give its|Use one)",
     ):
         fastrt.guess_spec(arrays)

@@ -38,13 +38,9 @@ BlockNorm = Literal["", "sum", "branch"]
 
 @dataclass(frozen=True)
 class Variant:
-    """Norms and names that differ between OSNets.
+    """The norm of conv1, the instance norms of the two blocks of conv2, conv3 and conv4, and the names.
 
-    Attributes:
-        stem: the norm of conv1.
-        norms: instance norms of the two blocks of conv2, conv3 and conv4.
-        nested: names are those of OSNet-AIN: streams ``conv2.1.layers.0`` instead of ``conv2b.0``, ``pool2`` instead
-            of ``conv2.2``.
+    ``nested`` names are OSNet-AIN's: ``conv2.1.layers.0`` and ``pool2`` instead of ``conv2b.0`` and ``conv2.2``.
     """
 
     stem: Callable[[Builder, Tensor, str], Tensor]
@@ -53,9 +49,8 @@ class Variant:
 
     def name_layer(self, stream: int, layer: int) -> str:
         """Return the name of a stream's layer within its block, by position."""
-        if self.nested:
-            return f"conv2.{stream}.layers.{layer}"
-        return f"conv2{'abcd'[stream]}" + (f".{layer}" if stream else "")
+        plain = f"conv2{'abcd'[stream]}" + (f".{layer}" if stream else "")
+        return f"conv2.{stream}.layers.{layer}" if self.nested else plain
 
 
 PLAIN = Variant(batch_norm, (("", ""), ("", ""), ("", "")))
@@ -63,12 +58,7 @@ IBN = Variant(instance_norm, (("sum", "sum"), ("", ""), ("", "")))
 
 
 class OSNet(Backbone):
-    """A FastReID OSNet.
-
-    Attributes:
-        depth: the width, ``x1_0`` to ``x0_25``. Without it, FastReID cannot build an OSNet either.
-        with_ibn: instance norms in conv1 and conv2.
-    """
+    """A FastReID OSNet: ``depth`` is its width, and ``with_ibn`` adds instance norms to conv1 and conv2."""
 
     FAMILY: ClassVar[str] = "OSNet"
     KEYS: ClassVar[Mapping[str, str]] = {"DEPTH": "depth", "WITH_IBN": "with_ibn"}

@@ -23,7 +23,6 @@ BACKBONES: dict[str, type[Backbone]] = {
     "build_resnet_backbone": ResNet,
     "build_resnet_backbone_distill": ResNet,
     "build_osnet_backbone": OSNet,
-    **dict.fromkeys(TORCHREID, TorchreidOSNet),
     "build_resnext_backbone": ResNeXt,
     "build_resnest_backbone": ResNeSt,
     "build_vit_backbone": ViT,
@@ -33,6 +32,7 @@ BACKBONES: dict[str, type[Backbone]] = {
     "build_mobilenetv2_backbone": MobileNetV2,
     "build_mobilenetv3_backbone": MobileNetV3,
     "build_shufflenetv2_backbone": ShuffleNetV2,
+    **dict.fromkeys(TORCHREID, TorchreidOSNet),
 }
 """Families by ``MODEL.BACKBONE.NAME``, or by torchreid's name of the model. The first is FastReID's default."""
 
