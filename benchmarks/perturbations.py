@@ -41,7 +41,7 @@ from fastrt.ir.network import Network, Tensor, make_tensor
 from fastrt.ir.ops import Cast, Convolution, Power, QuantizeDequantize
 from fastrt.passes import prepare, simplify
 from fastrt.passes.half import compute_in_half
-from fastrt.passes.quantize import list_convolutions
+from fastrt.passes.quantize import list_layers
 from fastrt.quantization.sensitivity import find_mix
 from fastrt.similarity import centred_cosines, nearest_agreement
 from fastrt.targets.base import BuildOptions
@@ -183,7 +183,7 @@ def perturb_to_int8(case: Case) -> Row:
         "int8_mean": round(float(pure.mean()), 4),
         "mix_least": round(mix.similarity, 4),
         "excluded": len(mix.kept),
-        "convolutions": len(list_convolutions(simplified)),
+        "convolutions": len(list_layers(simplified)),
     }
 
 

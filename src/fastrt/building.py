@@ -95,9 +95,9 @@ def build(
             targets that auto-tune kernels (tensorrt).
         checker: the comparison to make instead of fastrt's own, unless ``check`` is False.
         table: for int8, the result of `fastrt.calibrate`.
-        kept: for int8, names of convolutions to exclude from int8.
+        kept: for int8, names of layers to exclude from int8.
         min_similarity: for int8, the least mean-centred cosine to fp32 of each of ``images``. The smallest set of
-            convolutions that reaches it is excluded from int8. On TensorRT, convolutions that are slower in int8 are
+            layers that reaches it is excluded from int8. On TensorRT, layers that are slower in int8 are
             excluded too, if the engine gets faster. The bound is stored in the file, and `fastrt.verify` checks it.
         images: for int8, at least 8 images to compare with fp32 on: files, folders or patterns, or ``(h, w, 3)`` uint8
             BGR arrays. None: images that calibration did not use, or else drawn images.
@@ -209,7 +209,7 @@ def _exclude_slower(
     kept: tuple[str, ...],
     advance: Callable[[str, int, int], None],
 ) -> tuple[str, ...]:
-    """Add the convolutions that are slower in int8 to ``kept``, on targets that time their layers (tensorrt)."""
+    """Add the layers that are slower in int8 to ``kept``, on targets that time their layers (tensorrt)."""
 
     def build_trial(path: Path, precision: Precision, kept: Collection[str]) -> EngineInfo:
         table = config.table if precision == "int8" else None

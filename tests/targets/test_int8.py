@@ -21,8 +21,8 @@ from fastrt.images.drawing import draw_person
 from fastrt.ir.network import INPUT, OUTPUT, Network, make_tensor
 from fastrt.ir.ops import Convolution, Input, QuantizeDequantize, Reshape
 from fastrt.passes.fold import fold_scales
-from fastrt.passes.instance_norm import split_before_slices
-from fastrt.passes.quantize import list_convolutions, quantize_weights
+from fastrt.passes.quantize import list_layers, quantize_weights
+from fastrt.passes.slices import split_before_slices
 from fastrt.similarity import centred_cosines, normalize_rows
 from fastrt.targets.base import BuildOptions
 from fastrt.targets.engine_info import EngineInfo
@@ -30,6 +30,7 @@ from fastrt.targets.openvino.target import OpenVinoTarget
 from fastrt.targets.reference import run_reference
 from fastrt.targets.registry import SUFFIXES, find_target
 from fastrt.testing.untrained import draw_weights
+from presets import EXAMPLES
 
 IMAGES = [draw_person(i, 0, 64, 32) for i in range(4)]
 
@@ -45,7 +46,7 @@ def _table(preset: str) -> fastrt.CalibrationTable:
     return fastrt.calibrate(_network(preset), IMAGES, "minmax")
 
 
-@pytest.mark.parametrize("preset", fastrt.preset_names())
+@pytest.mark.parametrize("preset", EXAMPLES)
 def test_every_convolution_of_the_backbone_runs_in_int8_on_openvino(preset: str, tmp_path: Path) -> None:
     network = _network(preset)
     table = _table(preset)
@@ -60,7 +61,7 @@ def test_every_convolution_of_the_backbone_runs_in_int8_on_openvino(preset: str,
                 1  # _i8 with AMX, which multiplies signed int8
             )
     built = split_before_slices(fold_scales(network))
-    chosen = list_convolutions(built)
+    chosen = list_layers(built)
     others = sum(tensor.operation.kind == "convolution" for tensor in built) - len(chosen)
     assert kinds[True] == len(chosen)
     assert kinds[False] <= others  # convolutions of non-local blocks
@@ -93,7 +94,7 @@ def test_onnxruntime_convolves_integers(tmp_path: Path) -> None:
     import onnx
 
     kinds = Counter(node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node)
-    chosen = list_convolutions(fold_scales(network))
+    chosen = list_layers(fold_scales(network))
     # Convolutions before an instance norm return floating point; onnxruntime has no such integer convolution.
     assert kinds["QLinearConv"] >= len(chosen) - sum(name.endswith(".folded") for name in chosen) - 1, kinds
 

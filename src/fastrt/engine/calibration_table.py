@@ -74,7 +74,8 @@ class CalibrationTable(BaseModel):
         held_out: absolute paths of images in the same folder that calibration did not use.
         images_hash: SHA-256 of their pixels, as read.
         ranges: by tensor name.
-        means: channel means of the inputs of convolutions, by tensor name; empty for no bias correction.
+        means: channel means of the inputs of convolutions and linear layers, by tensor name; empty for no bias
+            correction.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -112,7 +113,7 @@ class CalibrationTable(BaseModel):
             )
 
     def quantize(self, simplified: Network, placement: Placement, kept: Collection[str] = ()) -> Network:
-        """Quantize the network's convolutions to int8; see `fastrt.passes.quantize.quantize`."""
+        """Quantize the network's convolutions and linear layers to int8; see `fastrt.passes.quantize.quantize`."""
         means = {name: np.asarray(mean) for name, mean in self.means.items()}
         return quantize(simplified, self.ranges, placement, kept, means)
 

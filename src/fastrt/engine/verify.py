@@ -38,7 +38,7 @@ ROUNDED_LIKE = {"tf32": "float16", "fp16": "float16", "bf16": "bfloat16"}
 """The type in which the reference emulates a precision; tf32 has as many mantissa bits as float16."""
 
 SUMS_IN_HALF = {("tensorrt", "fp16"), ("tensorrt-rtx", "fp16")}
-"""Targets and precisions whose convolutions accumulate in FP16: ADR 9."""
+"""Targets and precisions whose convolutions and linear layers accumulate in FP16: ADR 9."""
 
 IMAGES = 4
 RANKED_IMAGES = 8

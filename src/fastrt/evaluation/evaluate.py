@@ -100,7 +100,7 @@ def evaluate(
         blocks = iter([(0, rerank(*expanded, reranking, metric))])
     extras = [f"re-ranking {reranking}"] * bool(reranking) + [name for name in asked if asked[name] and name != metric]
     title = ", ".join([data_set.name, metric, *extras])
-    pairs = Pairs(partial(distance_blocks, queries, gallery), *labels)
+    pairs = Pairs(partial(distance_blocks, queries, gallery), *labels, flip=flip)
     return Scores(**vars(rank(blocks, *labels)), title=title, queries=queries, gallery=gallery, pairs=pairs)
 
 

@@ -1,6 +1,6 @@
 """A re-identification model: pixels, standardisation, meta-architecture.
 
-Source: fastreid/modeling/meta_arch/baseline.py, modeling/heads/embedding_head.py.
+Source: fastreid/modeling/meta_arch, fastreid/modeling/heads.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from fastrt.ir.network import INPUT, OUTPUT, Network
 from fastrt.ir.ops import Reshape, ScaleShift
 from fastrt.ir.parameters import Parameters
 from fastrt.models.heads import Head
-from fastrt.models.meta_architectures import META_ARCHITECTURES
+from fastrt.models.meta_architectures.table import META_ARCHITECTURES
 from fastrt.models.spec import ModelSpec
 from fastrt.models.versions import is_unused, migrate
 from fastrt.signatures import checked
@@ -55,7 +55,7 @@ def assemble(b: Builder, spec: ModelSpec) -> Network:
     x = b.input(INPUT, (3, *spec.image_size))
     x = b.add("images.standardised", standardise(spec.pixel_mean, spec.pixel_std), x)
     head = Head(spec.head, spec.pool_layer, spec.embedding_dim, bool(spec.with_bnneck))
-    x = META_ARCHITECTURES[spec.meta_architecture](b, x, spec.backbone, head)
+    x = META_ARCHITECTURES[spec.meta_architecture].build(b, x, spec.backbone, head)
     b.add(OUTPUT, Reshape((x.shape[0],)), x)
     network = b.network(spec.model_dump(mode="json"))
     largest = max(network, key=lambda tensor: math.prod(tensor.shape))

@@ -203,7 +203,7 @@ class Target(ABC):
         row: the target's properties that are known without its runtime.
         name, strongly_typed, batches, device: as in the row.
         suffix: the first of the row's suffixes.
-        whole_up_to: largest batch for which one convolution before an IBN-a is faster than one per half.
+        whole_up_to: largest batch for which one convolution before slices of its channels is faster than one per slice.
         placement: the Q/DQ pairs that the runtime requires.
         measures: whether the runtime auto-tunes kernels, so that two builds may differ.
         builds_elsewhere: whether a host that cannot run the engine can build it.
