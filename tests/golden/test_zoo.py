@@ -15,19 +15,15 @@ TOLERANCE = 1e-4
 
 
 @pytest.mark.parametrize("name", ZOO)
-def test_the_reference_differs_by_the_rounding_of_the_case(name: str) -> None:
+def test_every_target_gives_upstreams_embeddings(name: str, tmp_path: Path) -> None:
+    """One test for all targets, as drawing the weights takes longer than building an engine."""
     case = load_zoo(name)
-    *_, (_, embeddings) = Reference(case.planes[:1]).lower(case.network)
-    assert distance(embeddings, case.embeddings[:1]) <= 2 * case.gap
-
-
-@pytest.mark.parametrize("name", ZOO)
-@pytest.mark.parametrize("suffix", [".xml", ".onnx"])
-def test_engines_give_upstreams_embeddings(name: str, suffix: str, tmp_path: Path) -> None:
-    case = load_zoo(name)
-    path = tmp_path / f"engine{suffix}"
-    io: Io = "f32_nchw_rgb" if suffix == ".onnx" else "u8_nhwc_bgr"
-    fastrt.build(case.network, path, normalize=False, io=io)
-    with fastrt.load(path) as session:
-        embeddings = session(case.images)
-    assert distance(embeddings, case.embeddings) <= TOLERANCE
+    *_, (_, exact) = Reference(case.planes[:1]).lower(case.network)
+    assert distance(exact, case.embeddings[:1]) <= 2 * case.gap
+    io: Io
+    for suffix, io in ((".xml", "u8_nhwc_bgr"), (".onnx", "f32_nchw_rgb")):
+        path = tmp_path / f"engine{suffix}"
+        fastrt.build(case.network, path, normalize=False, io=io, check=False)
+        with fastrt.load(path) as session:
+            embeddings = session(case.images)
+        assert distance(embeddings, case.embeddings) <= TOLERANCE, suffix
