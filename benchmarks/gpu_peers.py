@@ -30,7 +30,7 @@ from benchmarks.torch_module import make_module
 from fastrt.arrays import Array
 from fastrt.images.sample import draw_held_out
 from fastrt.ir.network import Network
-from fastrt.passes.fold import fold_scales
+from fastrt.passes import simplify
 from fastrt.similarity import centred_cosines
 from fastrt.timing.clock import time_in_turn, timed, warm_up
 from fastrt.timing.host import describe_host
@@ -64,7 +64,7 @@ def time_torch(title: str, batch: int) -> None:
     """Time PyTorch, eager and compiled."""
     import torch
 
-    network = fold_scales(describe(title))  # same folding as in every engine
+    network = simplify(describe(title))  # as in every engine
     images = draw(network)
     torch.backends.cudnn.benchmark = True
     half = make_module(network, torch.float16).half().cuda()
@@ -85,7 +85,7 @@ def export(title: str, folder: Path) -> None:
     """Write PyTorch's ONNX export, in an opset that TensorRT 8.6 reads, and the embeddings to compare with."""
     import torch
 
-    network = fold_scales(describe(title))
+    network = simplify(describe(title))
     images = draw(network)
     module = make_module(network, torch.float32, written_out=True)
 

@@ -20,9 +20,8 @@ import fastrt
 from benchmarks.models import TRAINED, describe
 from benchmarks.results import Row, run_command, write_result
 from fastrt.images.drawing import draw_person
-from fastrt.passes import prepare
-from fastrt.passes.fold import fold_scales
-from fastrt.passes.quantize import Placement, list_convolutions
+from fastrt.passes import prepare, simplify
+from fastrt.passes.quantize import Placement, list_layers
 from fastrt.similarity import centred_cosines, normalize_rows
 from fastrt.targets.base import BuildOptions
 from fastrt.targets.openvino.target import OpenVinoTarget
@@ -53,7 +52,7 @@ def compare(name: str, network: fastrt.Network, folder: Path) -> Iterator[Row]:
     with fastrt.load(path) as session:
         exact = session(images)
     info = info.model_copy(update={"precision": "int8"})
-    stem = list_convolutions(fold_scales(network))[0]
+    stem = list_layers(simplify(network))[0]
     for weights, placement, kept in (
         ("8 bits", PLAIN, ()),
         ("8 bits, stem excluded", PLAIN, (stem,)),

@@ -39,10 +39,9 @@ from fastrt.arrays import Array
 from fastrt.images.sample import draw_held_out
 from fastrt.ir.network import Network, Tensor, make_tensor
 from fastrt.ir.ops import Cast, Convolution, Power, QuantizeDequantize
-from fastrt.passes import prepare
-from fastrt.passes.fold import fold_scales
+from fastrt.passes import prepare, simplify
 from fastrt.passes.half import compute_in_half
-from fastrt.passes.quantize import list_convolutions
+from fastrt.passes.quantize import list_layers
 from fastrt.quantization.sensitivity import find_mix
 from fastrt.similarity import centred_cosines, nearest_agreement
 from fastrt.targets.base import BuildOptions
@@ -150,7 +149,7 @@ def without_casts(tensor: Tensor) -> Tensor:
 
 
 def perturb_to_half(case: Case) -> Row:
-    half = compute_in_half(fold_scales(case.network), "float16")
+    half = compute_in_half(simplify(case.network), "float16")
 
     def widen(stages: int) -> Network:
         """Keep the network's first stages in float32."""
@@ -176,21 +175,21 @@ def perturb_to_int8(case: Case) -> Row:
     table = fastrt.calibrate(case.network, case.others)
     mix = find_mix(case.network, table, "openvino", BOUND, case.images)
     pure = centred_cosines(run_engine(case, ".xml", table), case.exact)
-    folded = fold_scales(case.network)
-    half = round_weights(edit(folded, lambda tensor: replace(tensor, dtype="float16")))
+    simplified = simplify(case.network)
+    half = round_weights(edit(simplified, lambda tensor: replace(tensor, dtype="float16")))
     return {
         "fp16_weights_alone": least(compute(Reference(case.planes), half), case.exact),
         "int8_least": round(float(pure.min()), 4),
         "int8_mean": round(float(pure.mean()), 4),
         "mix_least": round(mix.similarity, 4),
         "excluded": len(mix.kept),
-        "convolutions": len(list_convolutions(folded)),
+        "convolutions": len(list_layers(simplified)),
     }
 
 
 def perturb_int8(case: Case) -> Row:
     table = fastrt.calibrate(case.network, case.others)
-    network = fold_scales(case.network)
+    network = simplify(case.network)
     quantized = table.quantize(network, OpenVinoTarget.placement)
     noisy = case.planes + np.random.default_rng(0).normal(0, NOISE, case.planes.shape).astype(np.float32)
     exact, wanted = (run_reference(one, case.planes) for one in (network, quantized))
@@ -225,15 +224,15 @@ def measure_raw_cosine() -> None:
     images = draw_held_out(spec.image_size, 64)
     table = fastrt.calibrate(network, [image[:, ::-1] for image in images])
 
-    def quantize(folded: Network) -> Network:
-        return table.quantize(folded, OpenVinoTarget.placement)
+    def quantize(simplified: Network) -> Network:
+        return table.quantize(simplified, OpenVinoTarget.placement)
 
     changes: dict[str, Change] = {
-        "fp32": lambda folded: folded,
+        "fp32": lambda simplified: simplified,
         "int8": quantize,
-        "int8, and GeM's powers too": lambda folded: quantize_powers(quantize(folded)),
-        "every tenth weight off by a fifth": lambda folded: edit(folded, disturb),
-        "the last stage's channels shuffled": lambda folded: edit(folded, shuffle),
+        "int8, and GeM's powers too": lambda simplified: quantize_powers(quantize(simplified)),
+        "every tenth weight off by a fifth": lambda simplified: edit(simplified, disturb),
+        "the last stage's channels shuffled": lambda simplified: edit(simplified, shuffle),
     }
     want = embed(network, changes["fp32"], images)
     rows: list[Row] = []

@@ -11,6 +11,7 @@ import fastrt
 from fastrt.arrays import Array, Shape
 from fastrt.ir.builder import Builder
 from fastrt.ir.parameters import Parameters
+from fastrt.models.meta_architectures.table import META_ARCHITECTURES
 from fastrt.models.reid import assemble
 
 
@@ -32,7 +33,9 @@ def make_shapes(spec: fastrt.ModelSpec) -> dict[str, Array]:
     shapes = _Shapes({})
     spec = spec.replace(backbone=spec.backbone.settle(), with_bnneck=spec.with_bnneck is not False)
     network = assemble(Builder(shapes), spec)
-    return {**shapes.made, "heads.weight": _fill("heads.weight", (2, network.output.shape[0]))}
+    heads = META_ARCHITECTURES[spec.meta_architecture].heads
+    classifier = (2, network.output.shape[0] // len(heads))
+    return {**shapes.made, **{f"{head}.weight": _fill(f"{head}.weight", classifier) for head in heads}}
 
 
 def _fill(name: str, shape: Shape) -> Array:

@@ -43,9 +43,10 @@ if TYPE_CHECKING:
     from fastrt.evaluation.match import Matches, match
     from fastrt.images.preprocess import read_image
     from fastrt.ir.network import Network
-    from fastrt.models.config import load_spec, preset_names
+    from fastrt.models.config import load_spec
     from fastrt.models.guess import Guess, guess_spec
     from fastrt.models.load import Model, load_model
+    from fastrt.models.presets import preset_names
     from fastrt.models.reid import build_network
     from fastrt.models.spec import ModelSpec
     from fastrt.models.spec_file import save_weights
@@ -114,9 +115,10 @@ _HOMES = {
     "evaluation.match": "Matches match",
     "images.preprocess": "read_image",
     "ir.network": "Network",
-    "models.config": "load_spec preset_names",
+    "models.config": "load_spec",
     "models.guess": "Guess guess_spec",
     "models.load": "Model load_model",
+    "models.presets": "preset_names",
     "models.reid": "build_network",
     "models.spec": "ModelSpec",
     "models.spec_file": "save_weights",

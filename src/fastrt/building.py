@@ -22,6 +22,7 @@ from fastrt.quantization.evaluation_images import GivenImages, choose_images
 from fastrt.quantization.layer_timing import exclude_slower
 from fastrt.quantization.report import QuantizationReport, compare_int8, is_report, report_paths
 from fastrt.quantization.sensitivity import find_mix
+from fastrt.signatures import checked
 from fastrt.targets.base import BuildOptions, Target
 from fastrt.targets.engine_info import EngineInfo, Io, Precision, Resampler
 from fastrt.targets.registry import choose_target
@@ -54,6 +55,11 @@ class BuildReport:
         return "\n".join(lines)
 
 
+@checked(
+    TargetError,
+    *("network", "path", "target", "normalize", "io", "resampler", "options", "check", "checker", "table", "kept"),
+    *("min_similarity", "images", "compare"),
+)
 def build(
     network: Network,
     path: str | os.PathLike[str],
@@ -89,9 +95,9 @@ def build(
             targets that auto-tune kernels (tensorrt).
         checker: the comparison to make instead of fastrt's own, unless ``check`` is False.
         table: for int8, the result of `fastrt.calibrate`.
-        kept: for int8, names of convolutions to exclude from int8.
+        kept: for int8, names of layers to exclude from int8.
         min_similarity: for int8, the least mean-centred cosine to fp32 of each of ``images``. The smallest set of
-            convolutions that reaches it is excluded from int8. On TensorRT, convolutions that are slower in int8 are
+            layers that reaches it is excluded from int8. On TensorRT, layers that are slower in int8 are
             excluded too, if the engine gets faster. The bound is stored in the file, and `fastrt.verify` checks it.
         images: for int8, at least 8 images to compare with fp32 on: files, folders or patterns, or ``(h, w, 3)`` uint8
             BGR arrays. None: images that calibration did not use, or else drawn images.
@@ -99,8 +105,8 @@ def build(
             ``.report.json`` and ``.report.md``. Implied by ``min_similarity`` or ``images``.
 
     Raises:
-        TargetError: the target is unknown, its runtime is not installed, or the host lacks the precision, an option or,
-            to compare int8, the resampler.
+        TargetError: an argument has another type; the target is unknown, its runtime is not installed, or the host
+            lacks the precision, an option or, to compare int8, the resampler.
         EngineError: the runtime cannot build the network, or the engine failed its checks.
         CalibrationError: int8 without a table, or with another network's; an int8 argument with another precision;
             a bound that cannot be reached; too few images.
@@ -131,10 +137,14 @@ def _refuse_foreign(path: Path, target: str, with_report: bool) -> list[Path]:
         OutputError: such a file is in the place of a companion, or of the report that the build writes.
     """
     finish_interrupted(path)
-    companions = [file for file in map(path.with_suffix, ROWS[target].companions) if file.is_file()]
     with writing(path):
-        foreign = [file for file in companions if is_recognised(read_head(file))]
-    reports = [file for file in report_paths(path) if file.is_file()]
+        companions = [file for file in map(path.with_suffix, ROWS[target].companions) if file.is_file()]
+        rebuilt = path.is_file() and b"<net" in read_head(path)
+        foreign = [file for file in companions if not rebuilt or is_recognised(read_head(file))]
+    reports = list(filter(os.path.isfile, report_paths(path)))  # os.path takes names that are too long for a file
+    if with_report:
+        with writing(report_paths(path)[0]):
+            report_paths(path)[0].exists()  # raises for such a name
     others = [file for file in reports if not is_report(file)]
     if refused := [*foreign, *(others if with_report else ())]:
         raise OutputError(
@@ -187,8 +197,8 @@ def _build_and_compare(
 
 def _remove_reports(path: Path, foreign: Collection[Path] = ()) -> None:
     """Delete the report of an earlier int8 engine of this name; ``foreign`` files stay."""
-    for report in report_paths(path):
-        if report.is_file() and report not in foreign:
+    for report in filter(os.path.isfile, report_paths(path)):
+        if report not in foreign:
             report.unlink()
             logger.warning("%s: deleted, because it was of the engine that stood here before", report)
 
@@ -200,7 +210,7 @@ def _exclude_slower(
     kept: tuple[str, ...],
     advance: Callable[[str, int, int], None],
 ) -> tuple[str, ...]:
-    """Add the convolutions that are slower in int8 to ``kept``, on targets that time their layers (tensorrt)."""
+    """Add the layers that are slower in int8 to ``kept``, on targets that time their layers (tensorrt)."""
 
     def build_trial(path: Path, precision: Precision, kept: Collection[str]) -> EngineInfo:
         table = config.table if precision == "int8" else None

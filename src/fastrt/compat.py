@@ -22,6 +22,7 @@ from fastrt.arrays import Image
 from fastrt.engine.load import load
 from fastrt.engine.session import Session
 from fastrt.errors import EngineError
+from fastrt.signatures import checked
 from fastrt.targets.registry import SUFFIXES
 
 
@@ -38,6 +39,7 @@ class ReID:
         self.gpu_id = gpu_id
         self._session: Session | None = None
 
+    @checked(EngineError)
     def build(self, engine_file: str | os.PathLike[str]) -> int:
         """Load an engine file (FastRT calls this ``build``). A previously loaded engine is closed.
 

@@ -13,6 +13,7 @@ import glob
 import hashlib
 import logging
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -32,6 +33,9 @@ ESCAPED = "backslashreplace"
 
 PART, WHOLE = ".fastrt-part", ".fastrt-whole"
 """Suffixes of a temporary folder: being written, and complete."""
+
+TEMPORARY = re.compile(r"\..+\.[a-z0-9_]+(\.fastrt-part|\.fastrt-whole)", re.DOTALL)
+"""Name of a temporary folder. Others are not deleted."""
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 """Errors of a file system that takes no more data."""
@@ -53,19 +57,19 @@ def check_suffix(path: Path, *suffixes: str) -> None:
 def check_place(path: Path) -> None:
     """Raise `OutputError` if ``path`` cannot be created. Call it before work whose result would be lost."""
     _check_folders(path)
-    with writing(path), _temporary_folder(path.parent, path.name):
+    with writing(path), temporary_folder(path.parent, path.name):
         pass  # permissions do not tell whether a folder is writable: it may be read-only for other reasons
 
 
 def _check_folders(path: Path) -> None:
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):  # noqa: PTH112 (takes names that are too long for a file)
         raise OutputError(f"{path}: folder {path.parent} does not exist; expected an existing folder. Create it first.")
     _refuse_folder(path)
 
 
 def _refuse_folder(path: Path) -> None:
     """Refuse a folder as an output, also one without a name: ``.`` and ``/``."""
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112
         raise OutputError(f"{path}: is a folder; expected a file. Name a file in it.")
 
 
@@ -120,8 +124,8 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     path = Path(path)
     _check_folders(path)
     with writing(path):
-        _clear_leftovers(path.parent)
-        with _temporary_folder(path.parent, path.name) as folder:
+        clear_leftovers(path.parent)
+        with temporary_folder(path.parent, path.name) as folder:
             temporary = folder / path.name
             with _naming(temporary, path):
                 yield temporary
@@ -144,8 +148,8 @@ def scratch_folder() -> Iterator[Path]:
     folder = None
     try:
         root = Path(tempfile.gettempdir())
-        _clear_leftovers(root)
-        with _temporary_folder(root, "scratch") as folder:
+        clear_leftovers(root)
+        with temporary_folder(root, "scratch") as folder:
             yield folder
     except OSError as error:
         ours = folder is None or str(error.filename or "").startswith(str(folder))
@@ -171,7 +175,7 @@ def _naming(temporary: Path, path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _temporary_folder(parent: Path, name: str) -> Iterator[Path]:
+def temporary_folder(parent: Path, name: str) -> Iterator[Path]:
     """Make a folder that this process holds a lock on; delete it at the end."""
     folder, lock = None, None
     try:
@@ -187,6 +191,26 @@ def _temporary_folder(parent: Path, name: str) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
             with suppress(OSError):  # not empty after an interruption between the moves: the next run completes them
                 folder.with_suffix(WHOLE).rmdir()
+        if lock is not None:
+            os.close(lock)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder.
+
+    Raises:
+        OutputError: another process holds it.
+    """
+    try:
+        lock = _lock(folder, wait=False)
+    except BlockingIOError:
+        raise OutputError(
+            f"{folder}: in use by another process; expected one process. Wait until it ends, or name another folder."
+        ) from None
+    try:
+        yield
+    finally:
         if lock is not None:
             os.close(lock)
 
@@ -236,10 +260,10 @@ def _move(folder: Path, last: str) -> None:
         file.replace(folder.parent / file.name)
 
 
-def _clear_leftovers(parent: Path) -> None:
+def clear_leftovers(parent: Path) -> None:
     """Delete the temporary folders of killed runs in a folder, after moving the files of those that were complete."""
     with os.scandir(parent) as entries:
-        folders = [Path(entry.path) for entry in entries if entry.name.endswith((PART, WHOLE)) and entry.is_dir()]
+        folders = [Path(entry.path) for entry in entries if TEMPORARY.fullmatch(entry.name) and entry.is_dir()]
     for folder in folders:
         _clear_leftover(folder)
 

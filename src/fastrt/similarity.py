@@ -10,6 +10,9 @@ import numpy as np
 
 from fastrt.arrays import Array
 
+DECIMALS = 6
+"""Similarities that are equal to this many decimals are tied: engines differ by more between batch sizes."""
+
 
 def centred_cosines(got: Array, want: Array, centre: Array | None = None) -> Array:
     """Compute the mean-centred cosine of each row of ``got`` with the same row of ``want``: ``(n,)``.

@@ -20,6 +20,7 @@ import pytest
 import fastrt
 from conftest import Run, Small
 from fastrt.arrays import Array
+from fastrt.weights import write_weights
 
 NAMES = ("backbone.conv1.weight", "backbone.bn1.bias", "heads.weight")
 
@@ -100,7 +101,7 @@ def test_weights_that_are_no_mapping_are_refused(small: Small) -> None:
 
 
 def test_an_empty_spec_in_a_file_is_not_taken_for_the_defaults(tmp_path: Path) -> None:
-    fastrt.save_weights(state(), tmp_path / "m.safetensors", spec={})
+    write_weights(state(), tmp_path / "m.safetensors", {})
     with pytest.raises(fastrt.CheckpointError, match=r"fastrt\.spec"):
         fastrt.load_weights(tmp_path / "m.safetensors")
 

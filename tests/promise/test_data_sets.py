@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from fastrt import datasets
-from fastrt.datasets import DataSet
-from fastrt.errors import EvaluationError
+from fastrt import datasets, read_image
+from fastrt.datasets import DataSet, LabelledImage
+from fastrt.errors import EvaluationError, FastrtError, ImageError
 from fastrt.evaluation.labels import number_labels
+from fastrt.extraction import find_images
 
 HEADER = "path,identity,camera,role\n"
 GOOD = "a.jpg,ann,1,query\nb.jpg,ann,2,gallery\n"
@@ -23,7 +26,28 @@ def _read(folder: Path, text: str) -> DataSet:
     return datasets.read_data_set(table)
 
 
-@pytest.mark.parametrize("value", ["", "  ", "\t", '""', '"  "', "nan", "NaN", "None", "null", "N/A", "<NA>"])
+MISSING = [
+    "",
+    "  ",
+    "\t",
+    '""',
+    '"  "',
+    "nan",
+    "NaN",
+    "None",
+    "null",
+    "N/A",
+    "<NA>",
+    "NA",
+    "#N/A",
+    "NaT",
+    "?",
+    "-",
+    "Unknown",
+]
+
+
+@pytest.mark.parametrize("value", MISSING)
 @pytest.mark.parametrize("column", ["path", "identity", "camera", "role"])
 def test_a_missing_value_in_a_table_is_no_value(column: str, value: str, tmp_path: Path) -> None:
     cells = {"path": "c.jpg", "identity": "bob", "camera": "1", "role": "gallery", column: value}
@@ -41,12 +65,66 @@ def test_a_missing_value_in_a_table_is_no_value(column: str, value: str, tmp_pat
         ("path,identity,camera,role, role\n", "2 columns role"),
         ("path;identity;camera;role\n", "no column path"),
         (HEADER + GOOD + "c.jpg,bob,1,Query\n", "line 4: role is 'Query'; expected query or gallery"),
-        (HEADER + '"a.jpg,ann,1,query\n', "line 2: 1 cells"),
+        (HEADER + '"a.jpg,ann,1,query\n', "line 2: unexpected end of data; expected cells of one line"),
     ],
 )
 def test_a_table_whose_cells_do_not_fit_its_columns_is_refused(text: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(EvaluationError, match=message):
         _read(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("note", "later", "reason"),
+    [
+        ('"5 inch', "plain", "unexpected end of data"),
+        ('"5 inch', '7 inch"', "a cell of several lines"),
+        ('"5" inch', "plain", "',' expected after '\"'"),
+    ],
+)
+def test_a_quote_never_hides_the_lines_after_it(note: str, later: str, reason: str, tmp_path: Path) -> None:
+    lines = [f"a.jpg,ann,1,query,{note}", "b.jpg,ann,2,gallery,x", f"c.jpg,bob,2,gallery,{later}"]
+    with pytest.raises(EvaluationError, match=f"shop.csv, line 2: {reason}; expected cells of one line"):
+        _read(tmp_path, "\n".join(["path,identity,camera,role,note", *lines, ""]))
+
+
+@pytest.mark.parametrize("cells", ["-1.0,2", "-01,2", "-2,2", "-inf,2", "-nan,2", "bob,-1", "bob,-1.0"])
+def test_a_number_below_zero_is_no_person_and_no_camera(cells: str, tmp_path: Path) -> None:
+    with pytest.raises(EvaluationError, match="line 4: (identity|camera) is '.*'; expected a"):
+        _read(tmp_path, f"{HEADER}{GOOD}c.jpg,{cells},gallery\n")
+
+
+def test_a_table_of_junk_names_the_table(tmp_path: Path) -> None:
+    with pytest.raises(EvaluationError, match=r"expected some of both. Check the roles and identities in .*shop\.csv"):
+        _read(tmp_path, f"{HEADER}a.jpg,-1,1,query\nb.jpg,-1,2,gallery\n")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
+def test_a_pipe_is_no_file(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.jpg"
+    os.mkfifo(pipe)
+    with pytest.raises(EvaluationError, match=r"pipe\.jpg: is not a regular file; expected a UTF-8 text file"):
+        datasets.read_data_set(pipe)
+    _lists(tmp_path, "image", {"train_test_split/other.txt": ""})
+    os.mkfifo(tmp_path / "train_test_split" / "test_list_800.txt")
+    with pytest.raises(EvaluationError, match=r"test_list_800\.txt: is not a regular file"):
+        datasets.VehicleID(tmp_path)
+    with pytest.raises(ImageError, match=r"pipe\.jpg: is not a regular file; expected an image"):
+        read_image(pipe)
+    with pytest.raises(ImageError, match=r"pipe\.jpg: is neither a file nor a folder"):
+        find_images([pipe])
+
+
+READERS: list[Callable[[Any], object]] = [
+    datasets.Market1501, datasets.MSMT17, datasets.VeRi, datasets.VehicleID, datasets.read_data_set, read_image,
+    lambda path: find_images([path]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", [None, 5, "a\0b", 5000 * "x", b"a.jpg", "/".join(50 * [99 * "x"])])
+@pytest.mark.parametrize("read", READERS)
+def test_what_no_file_can_be_called_is_refused(read: Callable[[Any], object], path: object) -> None:
+    with pytest.raises(FastrtError, match="expected"):
+        read(path)
 
 
 def test_spaces_and_empty_lines_of_a_table_do_not_matter(tmp_path: Path) -> None:
@@ -149,7 +227,7 @@ def test_underscores_are_no_digits(tmp_path: Path) -> None:
     [
         ("bob,2", ("gallery", "query"), "identity bob; expected ann"),
         ("-1,2", ("gallery", "query"), "identity -1; expected ann"),
-        ("ann,3", ("gallery",), "camera 3; expected 2"),
+        ("ann,3", ("gallery", "query"), "camera 3; expected 2"),
     ],
 )
 def test_a_file_has_one_identity_and_in_its_role_one_camera(
@@ -161,6 +239,23 @@ def test_a_file_has_one_identity_and_in_its_role_one_camera(
         message = str(caught.value)
         assert message.startswith(f"{tmp_path / 'shop.csv'}, line 5: ")
         assert f" has {reason}, as the same file in line 3. Correct one of the two lines." in message
+
+
+@pytest.mark.skipif(not hasattr(os, "symlink"), reason="needs links")
+def test_a_link_is_the_same_file_so_no_image_is_its_own_match(tmp_path: Path) -> None:
+    image = tmp_path / "real" / "a.jpg"
+    image.parent.mkdir()
+    image.touch()
+    (tmp_path / "linked").symlink_to("real")
+    (tmp_path / "link.jpg").symlink_to(image)
+    (tmp_path / "hard.jpg").hardlink_to(image)
+    for name in ("linked/a.jpg", "link.jpg", "hard.jpg", "real/a.jpg"):
+        for labels, reason in (("bob,1", "identity bob; expected ann"), ("ann,2", "camera 2; expected 1")):
+            with pytest.raises(EvaluationError, match=f"has {reason}, as the same file in line 2"):
+                _read(tmp_path, f"{HEADER}real/a.jpg,ann,1,query\n{name},{labels},gallery\n")
+        query, gallery = LabelledImage(image, 1, 0), LabelledImage(tmp_path / name, 1, 1)
+        with pytest.raises(EvaluationError, match="identity 1, camera 1; expected 1 and 0, as of .* the same file"):
+            number_labels([query], [gallery])
 
 
 def test_a_repeated_line_counts_once_with_a_note(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

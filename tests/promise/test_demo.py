@@ -91,7 +91,7 @@ def test_it_can_be_repeated_after_ctrl_c(run: Run, tmp_path: Path, monkeypatch: 
 
 def test_what_a_killed_run_left_is_no_obstacle_but_what_a_user_left_is(tmp_path: Path) -> None:
     with filled_whole(tmp_path) as folder:
-        leftover = tmp_path / f"{folder.name}x"
+        leftover = folder.with_name(f"{folder.name.removesuffix('.fastrt-part')}x.fastrt-part")
         shutil.copytree(folder, leftover)
     assert leftover.exists()
     with filled_whole(tmp_path) as folder:
@@ -103,6 +103,28 @@ def test_what_a_killed_run_left_is_no_obstacle_but_what_a_user_left_is(tmp_path:
     ):
         pass
     assert (tmp_path / "result.txt").read_text() == "whole"
+
+
+@pytest.mark.parametrize("name", [".unfinished.thesis", "thesis.fastrt-part", ".hidden", ".fastrt-part"])
+def test_a_folder_that_it_did_not_make_is_never_deleted(name: str, run: Run, tmp_path: Path) -> None:
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "chapter.txt").write_text("mine")
+    done = run("demo", "-o", tmp_path)
+    assert done.code == 2
+    assert done.err == f"error: {tmp_path}: is not empty; expected an empty or a new folder. Name another one.\n"
+    assert (tmp_path / name / "chapter.txt").read_text() == "mine"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="folders have no locks there")
+def test_two_at_once_do_not_fill_one_folder(tmp_path: Path) -> None:
+    with filled_whole(tmp_path / "demo") as first:
+        (first / "result.txt").write_text("first")
+        with (
+            pytest.raises(fastrt.OutputError, match="demo: in use by another process"),
+            filled_whole(tmp_path / "demo"),
+        ):
+            pass
+    assert [path.name for path in (tmp_path / "demo").iterdir()] == ["result.txt"]
 
 
 def test_an_error_names_the_folder_that_was_asked_for(tmp_path: Path) -> None:

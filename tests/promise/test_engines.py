@@ -114,6 +114,36 @@ def test_changed_weights_are_refused(small: Small, tmp_path: Path) -> None:
         fastrt.load(tmp_path / "a.xml")
 
 
+@pytest.mark.parametrize("suffix", [".xml", ".onnx", ".npz"])
+def test_a_changed_bit_anywhere_is_refused(suffix: str, small: Small, tmp_path: Path) -> None:
+    path = tmp_path / f"a{suffix}"
+    fastrt.build(small.network, path)
+    content = path.read_bytes()
+    rng = np.random.default_rng(0)
+    for at in (*rng.integers(0, len(content), 20), *rng.integers(len(content) - 2000, len(content), 10)):
+        changed = bytearray(content)
+        changed[at] ^= 1 << int(rng.integers(8))
+        path.write_bytes(changed)
+        try:
+            with fastrt.load(path) as session, fastrt.load(small.engine) as right:
+                np.testing.assert_allclose(session(CROPS[:2]), right(CROPS[:2]), atol=1e-4)  # of no effect
+        except fastrt.EngineError as error:
+            assert str(error).startswith(f"{path}: "), error  # noqa: PT017
+
+
+@pytest.mark.parametrize("suffix", [".xml", ".onnx"])
+def test_a_changed_network_is_refused_by_its_checksum(suffix: str, small: Small, tmp_path: Path) -> None:
+    path = tmp_path / f"a{suffix}"
+    fastrt.build(small.network, path)
+    for old, new in ((b"heads.pool_layer.", b"heads.pool_laver."), (b"normalized", b"normalised")):
+        assert old in path.read_bytes()
+        path.write_bytes(path.read_bytes().replace(old, new))
+        for read in (fastrt.load, fastrt.describe, list_layers):
+            with pytest.raises(fastrt.EngineError, match=r"a\.\w+: damaged, or changed by another tool: .* Copy it"):
+                read(path)
+        fastrt.build(small.network, path)
+
+
 def test_engines_of_earlier_versions_have_no_checksum_and_load(small: Small, tmp_path: Path) -> None:
     tree = ET.parse(small.engine)
     info = tree.find("rt_info")

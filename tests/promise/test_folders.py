@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import logging
 import os
 from pathlib import Path
@@ -89,3 +90,51 @@ def test_every_photograph_that_pillow_decodes_here_is_found(tmp_path: Path) -> N
     PIL.Image.fromarray(PERSON[..., ::-1]).save(tmp_path / "person.avif")
     (path,) = find_images([tmp_path]).images
     assert fastrt.read_image(path).shape == PERSON.shape
+
+
+def test_a_link_to_a_folder_is_followed_once(tmp_path: Path) -> None:
+    _market(tmp_path / "real")
+    tree = tmp_path / "tree"
+    (tree / "inner").mkdir(parents=True)
+    (tree / "linked").symlink_to(tmp_path / "real" / "query")
+    (tree / "inner" / "again").symlink_to(tree)
+    (tree / "self.png").symlink_to("self.png")
+    for place in (tree, tree / "**", tree / "**" / "*.png", tmp_path / "t*", tmp_path / "**" / "tree" / "*"):
+        found = find_images([place]).images
+        assert {path.name for path in found} == {"0001_c1s1_01.png", "self.png"}
+
+
+def test_a_pattern_that_meets_an_unreadable_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _market(tmp_path)
+    scan = os.scandir
+
+    def refuse(path: str) -> object:
+        if str(path).endswith("query"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    for pattern in ("*", "*/*.png", "**/*.png", "**", "q*/0*"):
+        with pytest.raises(fastrt.ImageError, match=r"query: cannot be searched \(Permission denied\)"):
+            find_images([tmp_path / pattern])
+
+
+def test_patterns_match_as_those_of_python(tmp_path: Path) -> None:
+    for name in ("a/1.png", "a/b/2.png", "a/.c/3.png", ".d/4.png", "a/b/e/5.PNG", "[x]/6.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    for pattern in ("*/*.png", "**/*.png", "a/**/?.png", "a/b/*", "*/b/../1.*", "a/[!.]*/*", "[[]x]/*", "./a/*.png"):
+        want = {Path(path) for path in glob.glob(str(tmp_path / pattern), recursive=True)}  # noqa: PTH207
+        files = {path for place in want for path in (place.iterdir() if place.is_dir() else [place])}
+        assert set(find_images([tmp_path / pattern]).images) == {path for path in files if path.is_file()}
+
+
+def test_a_data_set_says_what_it_leaves_out_of_its_folders(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    _market(tmp_path)
+    (tmp_path / "bounding_box_test" / "0001_c3s1_02").touch()
+    Market1501(tmp_path)
+    assert "bounding_box_test: left out 3 files or folders that are no images, first 0001_c3s1_02" in caplog.text
+    assert "query: left out 2 files or folders that are no images, first 0009_c1s1.png" in caplog.text
+    (tmp_path / "images").mkdir()
+    with pytest.raises(fastrt.EvaluationError, match="images: no images; expected those of Market-1501"):
+        Market1501(tmp_path, distractors=True)

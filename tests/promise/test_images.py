@@ -187,6 +187,28 @@ def test_damaged_exif_data_do_not_hide_the_pixels(exif: bytes, tmp_path: Path) -
     np.testing.assert_array_equal(fastrt.read_image(webp), PERSON)
 
 
+@pytest.mark.parametrize(
+    ("mode", "progressive"), [("RGB", False), ("RGB", True), ("L", False), ("L", True), ("CMYK", False)]
+)
+@pytest.mark.parametrize("restart", [0, 8])
+def test_a_jpeg_that_was_cut_and_closed_is_refused(mode: str, progressive: bool, restart: int, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (90, 50, 3)).astype(np.uint8)
+    pixels[60:, 30:] = 128  # grey as libjpeg's filling
+    whole = io.BytesIO()
+    image = PIL.Image.fromarray(pixels).convert(mode)
+    image.save(whole, "jpeg", progressive=progressive, restart_marker_blocks=restart, exif=_broken_exif()[2])
+    path, content = tmp_path / "cut.jpg", whole.getvalue()
+    path.write_bytes(content + b"\0\xff\xd9 a trailer")
+    fastrt.read_image(path)
+    start = content.rfind(b"\xff\xda")
+    for part in (0.3, 0.5, 0.7):
+        path.write_bytes(content[: start + int(part * (len(content) - start))] + b"\xff\xd9")
+        with pytest.raises(
+            fastrt.ImageError, match=r"cannot be decoded \(its pixels end too early\); expected a complete"
+        ):
+            fastrt.read_image(path)
+
+
 @pytest.mark.parametrize("value", range(1, 10))
 def test_every_orientation_is_applied_and_unknown_ones_are_ignored(value: int, tmp_path: Path) -> None:
     exif = PIL.Image.Exif()

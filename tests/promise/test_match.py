@@ -17,7 +17,8 @@ import fastrt
 from colour_engine import INFO, ColourRunner, open_session, paint
 from conftest import Run
 from fastrt.arrays import Array, Embeddings
-from fastrt.evaluation.threshold import Threshold, read_threshold
+from fastrt.evaluation.pairs import Pairs
+from fastrt.evaluation.threshold import Threshold, find_threshold, read_threshold
 
 RED, ORANGE, GREEN, BLUE, BLACK = (200, 20, 20), (200, 90, 20), (20, 200, 20), (20, 20, 200), (0, 0, 0)
 
@@ -111,9 +112,38 @@ def test_a_damaged_threshold_is_refused(text: str, place: Path) -> None:
         read_threshold("e.npz")
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("similarity", 7), ("similarity", -2), ("false_matches", -3), ("false_matches", 1.5), ("found", 2),
+        ("interval", [-1, 0.5]), ("pairs", [0, 10]), ("pairs", [-5, 10]), ("flip", "perhaps"),
+    ],
+)  # fmt: skip
+def test_a_threshold_with_figures_that_cannot_be_is_refused(key: str, value: Any, place: Path) -> None:
+    store_threshold(0.9)
+    path = Path("e.threshold.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+    with pytest.raises(fastrt.EvaluationError, match=r"^e\.threshold\.json: cannot be read; expected a threshold of"):
+        read_threshold("e.npz")
+
+
+def test_a_threshold_of_mirrored_images_is_not_used(run: Run, place: Path) -> None:
+    for flip in (True, False):
+        distances = np.linspace(0.2, 0.9, 8)[None]
+        who = np.array([7]), np.repeat([7, 8], 4), np.array([0]), np.ones(8, int)
+        threshold = find_threshold(Pairs(lambda d=distances: [(0, d)], *who, flip=flip), 0.25)  # type: ignore[misc]
+        assert threshold.flip == flip
+        threshold.save("e.npz", "Market-1501")
+        done = run("match", "query", "gallery", "--engine", "e.npz", "--json")
+        note = "note: e.threshold.json: the threshold of evaluate --flip is not used; find it again without --flip"
+        assert (note in done.err) == flip
+        assert (json.loads(done.out)["threshold"] is None) == flip
+
+
 @pytest.mark.skipif(not hasattr(os, "symlink"), reason="needs links")
 def test_the_own_file_of_a_query_is_left_out_by_whatever_name(run: Run, place: Path) -> None:
     (place / "gallery" / "0.png").symlink_to("../query/red.png")
+    (place / "gallery" / "00.png").hardlink_to(place / "query" / "red.png")
     (place / "gallery" / "9.png").write_bytes((place / "query" / "red.png").read_bytes())  # a copy is another image
     words = ("match", place / "query" / "red.png", "gallery", "--engine", "e.npz", "--top", 3)
     result = json.loads(run(*words, "--json").out)["queries"][0]
@@ -121,7 +151,7 @@ def test_the_own_file_of_a_query_is_left_out_by_whatever_name(run: Run, place: P
     assert result["own_file_left_out"]
     assert "left out: the query's own file, for 1 of 1 queries; --own-files ranks it" in run(*words).out
     result = json.loads(run(*words, "--json", "--own-files").out)["queries"][0]
-    assert [hit["image"] for hit in result["matches"]] == [f"gallery/{name}.png" for name in (0, 3, 5)]
+    assert [hit["image"] for hit in result["matches"]] == [f"gallery/{name}.png" for name in ("0", "00", "3")]
     assert not result["own_file_left_out"]
     alone = run("match", "query/red.png", "query/red.png", "--engine", "e.npz")
     assert alone.code == 0

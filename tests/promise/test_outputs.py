@@ -160,16 +160,19 @@ def test_a_companion_that_is_a_folder_is_refused_before_anything_is_moved(small:
 
 
 @pytest.mark.parametrize("beside", [True, False])
-@pytest.mark.parametrize("content", ["checkpoint", "safetensors", "pickle", "text"])
+@pytest.mark.parametrize("content", ["checkpoint", "safetensors", "pickle", "text", "numbers"])
 def test_a_file_in_the_place_of_the_weights_is_not_overwritten(
     content: str, beside: bool, small: Small, tmp_path: Path
 ) -> None:
+    if content == "numbers" and beside:
+        return  # the weights of the engine
     fastrt.save_weights(small.arrays, tmp_path / "m.safetensors")
     data = {
         "checkpoint": small.checkpoint.read_bytes(),
         "safetensors": (tmp_path / "m.safetensors").read_bytes(),
         "pickle": pickle.dumps({"a": 1}),
         "text": b"my notes",
+        "numbers": np.random.default_rng(0).bytes(4096),
     }[content]
     (tmp_path / "m.bin").write_bytes(data)
     if beside:
@@ -188,9 +191,6 @@ def test_an_engine_is_rebuilt_in_its_place(small: Small, tmp_path: Path) -> None
         weights.write_bytes(found)
         fastrt.build(small.network, engine)
         assert weights.read_bytes() == before
-    engine.unlink()  # and where only the weights are left of it
-    fastrt.build(small.network, engine)
-    assert weights.read_bytes() == before
 
 
 @pytest.mark.parametrize("name", ["m.report.json", "m.report.md"])
@@ -271,3 +271,25 @@ def test_openvino_finds_weights_that_were_cut_short(small: Small, tmp_path: Path
     os.truncate(tmp_path / "e.bin", (tmp_path / "e.bin").stat().st_size - 100)
     with pytest.raises(RuntimeError, match="the weights were cut short"):
         target._complete(tmp_path / "e.xml", ())
+
+
+@pytest.mark.parametrize("name", ["up.XML", "up.ONNX", "up.NPZ", f"{'a' * 251}.xml", f"{'a' * 251}.npz"])
+def test_a_name_in_capitals_or_as_long_as_files_may_have_serves(name: str, small: Small, tmp_path: Path) -> None:
+    path = tmp_path / name
+    for _ in range(2):
+        fastrt.build(small.network, path)
+    with fastrt.load(path) as session, fastrt.load(small.engine) as right:
+        np.testing.assert_allclose(session(CROPS[:2]), right(CROPS[:2]), atol=1e-4)
+
+
+def test_a_name_that_is_too_long_is_refused_in_one_sentence(small: Small, tmp_path: Path) -> None:
+    for suffix in (".xml", ".onnx", ".npz"):
+        with pytest.raises(fastrt.OutputError, match=rf"a{suffix}: cannot be written \(file name too long\)"):
+            fastrt.build(small.network, tmp_path / f"{'a' * 252}{suffix}")
+    for suffix in (".safetensors", ".wts"):
+        with pytest.raises(fastrt.OutputError, match=rf"a{suffix}: cannot be written \(file name too long\)"):
+            fastrt.save_weights(small.arrays, tmp_path / f"{'a' * 252}{suffix}", spec=fastrt.load_spec(small.config))
+    for read in (fastrt.load, fastrt.load_weights, fastrt.load_spec, fastrt.read_table):
+        with pytest.raises(fastrt.FastrtError, match=f"{'a' * 100}.xml: "):
+            read(tmp_path / f"{'a' * 252}.xml")
+    assert not list(tmp_path.iterdir())

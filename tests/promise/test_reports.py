@@ -19,6 +19,8 @@ from conftest import Run, Small
 from fastrt.engine import stream
 from fastrt.errors import OutputError
 from fastrt.evaluation.report import plots
+from fastrt.evaluation.report.ranks import list_ranks
+from fastrt.evaluation.rerank import Reranking, rerank
 from fastrt.evaluation.threshold import Threshold
 from fastrt.files import check_place
 from fastrt.images.drawing import draw_person
@@ -74,6 +76,33 @@ def test_a_file_in_the_place_of_a_threshold_is_refused_before_the_evaluation(
     with pytest.raises(OutputError, match="is not a threshold"):
         Threshold(0.5, 0.1, (0, 1), 1, (1, 1)).save(engine, "x")
     assert _files(engine.parent) == before
+
+
+def test_the_threshold_of_another_engine_beside_it_is_not_replaced(engine: Path, table: Path, run: Run) -> None:
+    place, other = engine.with_name("small.threshold.json"), engine.with_name("small.onnx")
+    other.write_bytes(b"another engine")
+    Threshold(0.5, 0.1, (0, 1), 1, (1, 1)).save(other, "x")
+    before = _files(engine.parent)
+    words = ("evaluate", engine, "--dataset", "csv", "--root", table, "--false-matches", "0.1")
+    result = run(*words)
+    assert (result.code, result.out) == (2, "")
+    assert f"error: {place}: is the threshold of {other}; expected that of {engine}. Rename one" in result.err
+    assert _files(engine.parent) == before
+    other.unlink()
+    assert run(*words).code == 0
+    assert json.loads(place.read_text())["similarity"] != 0.5
+
+
+@pytest.mark.parametrize("reranking", ["fastreid", "zhong"])
+def test_rank_lists_are_in_the_order_that_was_scored(reranking: Reranking, small: Small, table: Path) -> None:
+    data_set = fastrt.datasets.read_data_set(table)
+    with fastrt.load(small.engine) as session:
+        scores = fastrt.evaluate(session, data_set, reranking=reranking)
+    order = np.argsort(rerank(scores.queries, scores.gallery, reranking), axis=1, kind="stable")[:, :10]
+    for i, ranked in enumerate(list_ranks(data_set, scores, range(6))):
+        assert list(ranked.found) == [data_set.gallery[j] for j in order[i]]
+        cosines = scores.gallery[order[i]] @ scores.queries[i]
+        np.testing.assert_allclose(ranked.similarities, cosines, atol=1e-6)
 
 
 UNWRITABLE = "/proc/report"

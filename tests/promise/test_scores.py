@@ -212,3 +212,16 @@ def test_evaluate_names_the_images_whose_embeddings_are_not_finite(
     result = run("evaluate", small.engine, "--dataset", "csv", "--root", table)
     assert (result.code, result.out) == (2, "")
     assert f"{tmp_path / 'query3.png'}, {tmp_path / 'query4.png'}" in result.err
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_rounding_does_not_decide_whom_a_threshold_accepts(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    people = np.arange(40)
+    rows = [rng.normal(0, 1, (n, 8)).astype(np.float32) for n in (40, 200)]
+    who = people, np.arange(200) % 40, np.zeros(40, int), np.ones(200, int)
+    threshold = find_threshold(Pairs(lambda: distance_blocks(rows[0], rows[1]), *who), 0.05)
+    queries, gallery = (part / np.linalg.norm(part, axis=1, keepdims=True) for part in (r.astype(float) for r in rows))
+    cosines = (queries @ gallery.T)[who[0][:, None] != who[1]]
+    for noise in (0, 2e-7, -2e-7):
+        assert (cosines + noise >= threshold.similarity).mean() == pytest.approx(threshold.false_matches, abs=1e-12)

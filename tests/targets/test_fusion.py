@@ -1,4 +1,4 @@
-"""OpenVINO fuses the composites of the mobile networks, as its own graph shows."""
+"""OpenVINO fuses the composites of the light networks, as its own graph shows."""
 
 from __future__ import annotations
 
@@ -23,6 +23,10 @@ LAYERS = {
         "Convolution": 56, "Eltwise": 1, "Reduce": 1, "Pooling": 1, "Concatenation": 16, "ShuffleChannels": 13,
         "Split": 13,
     },
+    # 16 and 13 blocks, all with a gate
+    ("effnet", "b0"): {"Convolution": 81, "Eltwise": 1 + 16, "Reduce": 1 + 16},
+    ("regnet", "200y"): {"Convolution": 70, "Eltwise": 1 + 13, "Reduce": 1 + 13},
+    ("repvgg", "A0"): {"Convolution": 22, "Eltwise": 1, "Reduce": 1},
 }  # fmt: skip
 """All layers that compute. Eltwise is the standardisation of pixels: no activation and no batch norm has its own."""
 

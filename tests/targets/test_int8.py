@@ -21,8 +21,8 @@ from fastrt.images.drawing import draw_person
 from fastrt.ir.network import INPUT, OUTPUT, Network, make_tensor
 from fastrt.ir.ops import Convolution, Input, QuantizeDequantize, Reshape
 from fastrt.passes.fold import fold_scales
-from fastrt.passes.instance_norm import split_before_slices
-from fastrt.passes.quantize import list_convolutions, quantize_weights
+from fastrt.passes.quantize import list_layers, quantize_weights
+from fastrt.passes.slices import split_before_slices
 from fastrt.similarity import centred_cosines, normalize_rows
 from fastrt.targets.base import BuildOptions
 from fastrt.targets.engine_info import EngineInfo
@@ -30,6 +30,7 @@ from fastrt.targets.openvino.target import OpenVinoTarget
 from fastrt.targets.reference import run_reference
 from fastrt.targets.registry import SUFFIXES, find_target
 from fastrt.testing.untrained import draw_weights
+from presets import EXAMPLES
 
 IMAGES = [draw_person(i, 0, 64, 32) for i in range(4)]
 
@@ -45,7 +46,7 @@ def _table(preset: str) -> fastrt.CalibrationTable:
     return fastrt.calibrate(_network(preset), IMAGES, "minmax")
 
 
-@pytest.mark.parametrize("preset", fastrt.preset_names())
+@pytest.mark.parametrize("preset", EXAMPLES)
 def test_every_convolution_of_the_backbone_runs_in_int8_on_openvino(preset: str, tmp_path: Path) -> None:
     network = _network(preset)
     table = _table(preset)
@@ -60,7 +61,7 @@ def test_every_convolution_of_the_backbone_runs_in_int8_on_openvino(preset: str,
                 1  # _i8 with AMX, which multiplies signed int8
             )
     built = split_before_slices(fold_scales(network))
-    chosen = list_convolutions(built)
+    chosen = list_layers(built)
     others = sum(tensor.operation.kind == "convolution" for tensor in built) - len(chosen)
     assert kinds[True] == len(chosen)
     assert kinds[False] <= others  # convolutions of non-local blocks
@@ -93,7 +94,7 @@ def test_onnxruntime_convolves_integers(tmp_path: Path) -> None:
     import onnx
 
     kinds = Counter(node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node)
-    chosen = list_convolutions(fold_scales(network))
+    chosen = list_layers(fold_scales(network))
     # Convolutions before an instance norm return floating point; onnxruntime has no such integer convolution.
     assert kinds["QLinearConv"] >= len(chosen) - sum(name.endswith(".folded") for name in chosen) - 1, kinds
 
@@ -127,20 +128,25 @@ def test_the_reference_target_computes_the_grid_of_openvino(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("target", ["openvino", "onnx"])
-@pytest.mark.parametrize(("inputs", "kernel"), [(3, 7), (8, 3), (64, 1), (64, 3)])
-def test_the_largest_sums_do_not_saturate(target: str, inputs: int, kernel: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("inputs", "kernel", "groups"),
+    [(3, 7, 1), (8, 3, 1), (64, 1, 1), (64, 3, 1), (16, 3, 4), (48, 3, 16), (8, 3, 8), (16, 3, 16), (16, 5, 16)],
+)
+def test_the_largest_sums_do_not_saturate(target: str, inputs: int, kernel: int, groups: int, tmp_path: Path) -> None:
     """The largest input and the largest weights: any 16-bit sum would overflow."""
     chosen = find_target(target)
-    weight = np.ones((16, inputs, kernel, kernel), np.float32)
+    weight = np.ones((16, inputs // groups, kernel, kernel), np.float32)
     weight[8:] *= -1
     image = make_tensor(INPUT, Input((3, 16, 16)), [])
     wide = make_tensor("wide", Convolution(np.ones((inputs, 3, 1, 1), np.float32)), [image])
     grid = QuantizeDequantize(3.0, 0, "uint8")
     pair = make_tensor("pair", grid, [wide if inputs > 3 else image])
-    quantized = quantize_weights(Convolution(weight, None, 1, kernel // 2), None, grid.scale, chosen.placement)
+    convolution = Convolution(weight, None, 1, kernel // 2, groups=groups)
+    quantized = quantize_weights(convolution, None, grid.scale, chosen.placement)
     plain = make_tensor("convolution", quantized, [pair])
     # onnxruntime multiplies integers only if the result is also quantized.
-    out = make_tensor("out", QuantizeDequantize(765.0 * inputs * kernel**2 / 127, 128, "uint8"), [plain])
+    step = 765.0 * (inputs // groups) * kernel**2 / 127
+    out = make_tensor("out", QuantizeDequantize(step, 128, "uint8"), [plain])
     flat = make_tensor(OUTPUT, Reshape((16 * 16 * 16,)), [out])
     network = Network((image, *((wide,) if inputs > 3 else ()), pair, plain, out, flat))
     path = tmp_path / f"engine{chosen.suffix}"
@@ -151,7 +157,6 @@ def test_the_largest_sums_do_not_saturate(target: str, inputs: int, kernel: int,
     got, want = runner.run(batch), run_reference(network, batch)
     runner.close()
     assert np.abs(got).max() > 0
-    step = 765.0 * inputs * kernel**2 / 127
     assert np.abs(got - want).max() <= 1.01 * step
 
 

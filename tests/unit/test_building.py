@@ -17,7 +17,7 @@ from fastrt import building
 from fastrt.arrays import Image
 from fastrt.images.drawing import draw_person
 from fastrt.passes.fold import fold_scales
-from fastrt.passes.quantize import list_convolutions
+from fastrt.passes.quantize import list_layers
 from fastrt.quantization import report
 from fastrt.quantization.layer_timing import SpeedSelection
 from fastrt.quantization.sensitivity import Mix
@@ -36,7 +36,7 @@ def table(small: Small) -> fastrt.CalibrationTable:
 @pytest.fixture
 def convolutions(small: Small, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The network's convolutions; a search finds the first, and no engine is timed."""
-    names = list_convolutions(fold_scales(small.network))
+    names = list_layers(fold_scales(small.network))
 
     def search(_: object, __: object, target: str, bound: float, images: list[Image], advance: object) -> Mix:
         assert (target, bound, images[: len(UNUSED)]) == ("openvino", 0.9, UNUSED)

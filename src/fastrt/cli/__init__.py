@@ -52,6 +52,7 @@ def main(arguments: list[str] | None = None) -> None:
     Raises:
         Exception: the reason why the command failed, if ``arguments`` are given with ``--debug``.
     """
+    _open_closed_streams()
     if arguments is None and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, interrupts)
     try:
@@ -71,3 +72,10 @@ def main(arguments: list[str] | None = None) -> None:
     interrupts.is_running = False
     # An interrupted import may end with another exception than KeyboardInterrupt.
     sys.exit(INTERRUPTED if interrupts.count else code)
+
+
+def _open_closed_streams() -> None:
+    """Open standard streams that were closed before the start: else the next file that is opened has their number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123  # to the end

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
 import io
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Annotated, Any
 
+import PIL.Image
 import typer
 
 from fastrt.cli import (
@@ -28,7 +31,7 @@ from fastrt.cli import (
 )
 from fastrt.cli.arguments import join_pairs
 from fastrt.cli.explain import explain
-from fastrt.cli.output import Notes, say_error
+from fastrt.cli.output import Notes, say_error, say_note
 from fastrt.errors import FastrtError
 from fastrt.version import __version__
 
@@ -88,7 +91,7 @@ def run(arguments: Sequence[str]) -> int:
         Exception: the reason why it failed, with ``--debug``.
     """
     words, flags = _take_flags(arguments)
-    with _prints_notes(is_strict="--strict" in flags), _escapes_names():
+    with _prints_notes(is_strict="--strict" in flags), _quiets_libtiff(), _escapes_names():
         try:
             _refuse_empty(words)
             code = app(join_pairs(words) or ["--help"], prog_name="fastrt", standalone_mode=False)
@@ -129,16 +132,40 @@ def _refuse_empty(words: Sequence[str]) -> None:
 
 @contextmanager
 def _prints_notes(*, is_strict: bool) -> Iterator[None]:
-    """Print warnings of the logger ``fastrt`` as notes, in the block only."""
+    """Print warnings of the logger ``fastrt``, and those of Python, as notes, in the block only."""
     logger = logging.getLogger("fastrt")
     before = logger.handlers, logger.propagate, logger.level, logger.disabled
     logger.handlers, logger.propagate, logger.disabled = [Notes(is_strict=is_strict)], False, False
     logger.setLevel(logging.WARNING)
+    show, warnings.showwarning = warnings.showwarning, _note_warning
     try:
         yield
     finally:
+        warnings.showwarning = show
         logger.handlers, logger.propagate, _, logger.disabled = before
         logger.setLevel(before[2])
+
+
+def _note_warning(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
+    """Log a warning of Python; images of too many pixels are refused, so Pillow need not warn of them."""
+    if category.__name__ != "DecompressionBombWarning":
+        say_note(" ".join(str(message).split()))
+
+
+@contextmanager
+def _quiets_libtiff() -> Iterator[None]:
+    """Let libtiff print nothing, in the block only: Pillow raises an error for each of its messages."""
+    try:
+        set_handler = ctypes.CDLL(PIL.Image.core.__file__).TIFFSetErrorHandler  # type: ignore[attr-defined]
+    except (OSError, AttributeError):  # a Pillow without libtiff, or with one that is hidden
+        yield
+        return
+    set_handler.restype, set_handler.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+    handler = set_handler(None)
+    try:
+        yield
+    finally:
+        set_handler(handler)
 
 
 @contextmanager

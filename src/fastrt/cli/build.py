@@ -53,7 +53,7 @@ MinSimilarity = Annotated[
     typer.Option(
         min=0,
         max=1,
-        help="int8: the least mean-centred cosine to fp32; convolutions are excluded from int8 until it holds.",
+        help="int8: the least mean-centred cosine to fp32; layers are excluded from int8 until it holds.",
         show_default=False,
     ),
 ]

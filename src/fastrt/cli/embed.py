@@ -11,7 +11,11 @@ from fastrt.cli.progress import progress_bar
 from fastrt.cli.unreadable import say_unreadable
 from fastrt.engine.load import load
 from fastrt.extraction import Store, find_images, stream_embeddings
+from fastrt.extraction.outputs import check_default
 from fastrt.targets.base import Mode
+
+DEFAULT = "embeddings.npy"
+"""Output if none is named."""
 
 
 def run(
@@ -19,9 +23,10 @@ def run(
     paths: Annotated[
         list[str], typer.Argument(metavar="PATH...", help="Images, folders, or patterns.", show_default=False)
     ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Output: a .npy of embeddings.")] = Path(
-        "embeddings.npy"
-    ),
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help=f"Output: a .npy of embeddings. Default: {DEFAULT}.", show_default=False),
+    ] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Batch size.", show_default=False)] = None,
     mode: Annotated[
         Mode, typer.Option(help="Optimise images per second (throughput) or the time of one call (latency).")
@@ -34,6 +39,9 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Embed images: writes a .npy of embeddings, and their names as .json and .csv."""
+    if output is None:
+        output = Path(DEFAULT)
+        check_default(output)
     images = find_images(paths).images
     with (
         load(engine, device, batch=batch, mode=mode) as session,

@@ -11,11 +11,12 @@ from fastrt.cli.output import result_console, say, say_json
 from fastrt.cli.progress import progress_bar
 from fastrt.cli.unreadable import say_unreadable
 from fastrt.engine.load import load
-from fastrt.evaluation.match import DECIMALS, Matches, match
+from fastrt.evaluation.match import Matches, match
 from fastrt.evaluation.match_page import VERDICTS, check_page, write_page
 from fastrt.evaluation.threshold import place_threshold, read_threshold
 from fastrt.extraction import find_images
 from fastrt.files import refuse_inputs
+from fastrt.similarity import DECIMALS
 
 
 def run(

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from fastrt.errors import EvaluationError
-from fastrt.images.find import is_image
+from fastrt.images.find import is_hidden, is_image
+from fastrt.paths import as_path, identify
 
 logger = logging.getLogger("fastrt")
 
@@ -47,16 +48,27 @@ class DataSet:
 
 
 def make_data_set(
-    name: str, query: Sequence[LabelledImage], gallery: Sequence[LabelledImage], published: tuple[int, int] | None
+    name: str,
+    query: Sequence[LabelledImage],
+    gallery: Sequence[LabelledImage],
+    published: tuple[int, int] | None,
+    advice: str = "Check the folder.",
 ) -> DataSet:
     """Make a data set, and log a difference from the published image counts as a warning.
+
+    Args:
+        name: the common name.
+        query: the query images.
+        gallery: the gallery images.
+        published: numbers of published query and gallery images.
+        advice: what to do if there are none.
 
     Raises:
         EvaluationError: there is no query, or no gallery image.
     """
     found = f"{name}: {len(query)} queries and {len(gallery)} gallery images"
     if not query or not gallery:
-        raise EvaluationError(f"{found}; expected some of both. Check the folder.")
+        raise EvaluationError(f"{found}; expected some of both. {advice}")
     notes = []
     if published is not None and (len(query), len(gallery)) != published:
         notes.append(
@@ -77,19 +89,21 @@ def read_layout(
     gallery: Sequence[str] = ("bounding_box_test",),
 ) -> DataSet:
     """Read a data set with a folder of queries and one or more gallery folders, as `find_root` and `read_folder` do."""
-    folder = find_root(name, Path(root), folders, [query, *gallery])
+    folder = find_root(name, root, folders, [query, *gallery])
     images = [image for part in gallery for image in read_folder(name, folder / part)]
     return make_data_set(name, read_folder(name, folder / query), images, published)
 
 
-def find_root(name: str, root: Path, folders: Sequence[str], wanted: Sequence[str]) -> Path:
+def find_root(name: str, root: Root, folders: Sequence[str], wanted: Sequence[str]) -> Path:
     """Find the folder that contains all of ``wanted``: one of ``folders`` in ``root``, or ``root`` itself.
 
     Raises:
-        EvaluationError: no folder contains them; the message shows the layout.
+        EvaluationError: no folder contains them; the message shows the layout. Or ``root`` is no path.
     """
+    root = as_path(root, f"{name}: folder", EvaluationError)
     candidates = [root / folder for folder in folders] + [root]
-    missing = {folder: [part for part in wanted if not (folder / part).exists()] for folder in candidates}
+    # os.path takes names that are too long for a file.
+    missing = {folder: [part for part in wanted if not os.path.exists(folder / part)] for folder in candidates}  # noqa: PTH110
     nearest = min(candidates, key=lambda folder: len(missing[folder]))
     if not missing[nearest]:
         return nearest
@@ -101,18 +115,29 @@ def find_root(name: str, root: Path, folders: Sequence[str], wanted: Sequence[st
 def read_folder(name: str, folder: Path) -> list[LabelledImage]:
     """Read the images of a folder; their names contain identity and camera.
 
-    Images of identity -1 are junk (detections that do not count) and are left out.
+    Images of identity -1 are junk (detections that do not count) and are left out. Other files and folders in it are
+    left out with a warning, unless they are hidden, or the ``Thumbs.db`` of published data sets.
 
     Raises:
-        EvaluationError: the folder cannot be read, or the whole name of an image does not match `NAME`.
+        EvaluationError: the folder cannot be read, has no image, or the whole name of an image does not match `NAME`.
     """
     images = []
     try:
-        paths = sorted(path for path in folder.iterdir() if is_image(path, folder))
+        entries = sorted(folder.iterdir())
     except OSError as error:
         raise EvaluationError(
             f"{folder}: cannot be read ({error.strerror}); expected a folder of images. Check it."
         ) from None
+    paths = {path: None for path in entries if is_image(path, folder)}
+    others = [
+        path for path in entries if path not in paths and not is_hidden(path, folder) and path.name != "Thumbs.db"
+    ]
+    if others:
+        logger.warning(
+            "%s: left out %d files or folders that are no images, first %s", folder, len(others), others[0].name
+        )
+    if not paths:
+        raise EvaluationError(f"{folder}: no images; expected those of {name}. Check the folder.")
     for path in paths:
         match = NAME.fullmatch(path.stem)
         if match is None:
@@ -127,31 +152,31 @@ def read_folder(name: str, folder: Path) -> list[LabelledImage]:
 
 
 class Listing:
-    """The image files of a list: each has one identity, and stands once in each role, with one camera."""
+    """The image files of a list: each has one identity and one camera, and stands once in each role."""
 
     def __init__(self, source: Path) -> None:
         self._source = source
-        self._identities: dict[str, tuple[str, object]] = {}
-        self._cameras: dict[tuple[str, str], tuple[str, object]] = {}
+        self._labels: dict[Hashable, tuple[str, dict[str, object]]] = {}
+        self._seen: set[tuple[Hashable, str]] = set()
         self._repeated = 0
 
     def is_new(self, path: Path, identity: object, camera: object, where: str, role: str = "") -> bool:
-        """Return whether the file, in any spelling, has not yet stood in this role; ``where`` is its line.
+        """Return whether the file, by any of its names, has not yet stood in this role; ``where`` is its line.
 
         Raises:
-            EvaluationError: it has another identity in an earlier line, or another camera in this role.
+            EvaluationError: it has another identity or another camera in an earlier line.
         """
-        key = os.path.abspath(path)  # noqa: PTH100  # also resolves a/../b
-        is_new = (key, role) not in self._cameras
-        for label, value, (first, expected) in (
-            ("identity", identity, self._identities.setdefault(key, (where, identity))),
-            ("camera", camera, self._cameras.setdefault((key, role), (where, camera))),
-        ):
-            if value != expected:
+        key = identify(path)
+        labels: dict[str, object] = {"identity": identity, "camera": camera}
+        first, expected = self._labels.setdefault(key, (where, labels))
+        for label, value in labels.items():
+            if value != expected[label]:
                 raise EvaluationError(
-                    f"{self._source}, {where}: {path} has {label} {value}; expected {expected}, as the same file in"
-                    f" {first}. Correct one of the two lines."
+                    f"{self._source}, {where}: {path} has {label} {value}; expected {expected[label]}, as the same file"
+                    f" in {first}. Correct one of the two lines."
                 )
+        is_new = (key, role) not in self._seen
+        self._seen.add((key, role))
         self._repeated += not is_new
         return is_new
 
@@ -168,18 +193,28 @@ def whole_number(text: str) -> int:
     return int(text)
 
 
-def read_lines(path: Path) -> list[str]:
-    """Read the non-empty lines of a text file.
+def read_text(path: Path) -> str:
+    """Read a text file.
 
     Raises:
-        EvaluationError: the file cannot be read.
+        EvaluationError: the file is no regular file (a pipe may never end), cannot be read, or is not UTF-8 text.
     """
     try:
-        return [line.strip() for line in path.read_text("utf-8-sig").splitlines() if line.strip()]
+        if path.is_file() or not path.exists():
+            text = path.read_text("utf-8-sig")
+            found = "has a null character" if "\0" in text else ""
+        else:
+            found = "is not a regular file"
     except (OSError, UnicodeDecodeError) as error:
-        raise EvaluationError(
-            f"{path}: cannot be read ({error}); expected a UTF-8 text file. Check the file."
-        ) from None
+        found = f"cannot be read ({error})"
+    if found:
+        raise EvaluationError(f"{path}: {found}; expected a UTF-8 text file. Check the file.")
+    return text
+
+
+def read_lines(path: Path) -> list[str]:
+    """Read the non-empty lines of a text file. Raises as `read_text` does."""
+    return [line.strip() for line in read_text(path).splitlines() if line.strip()]
 
 
 def read_list(path: Path, parse: Callable[[str], LabelledImage], expected: str) -> list[LabelledImage]:

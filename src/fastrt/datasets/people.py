@@ -5,7 +5,7 @@ Source: fastreid/data/datasets.
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 
 from fastrt.datasets.base import (
     DataSet,
@@ -17,6 +17,8 @@ from fastrt.datasets.base import (
     read_list,
     whole_number,
 )
+from fastrt.errors import EvaluationError
+from fastrt.paths import as_path
 
 
 def Market1501(root: Root, *, distractors: bool = False) -> DataSet:  # noqa: N802  # the common name
@@ -44,9 +46,10 @@ def MSMT17(root: Root) -> DataSet:  # noqa: N802
     """MSMT17, version 1 or 2: 11,659 queries, 82,161 gallery images. Arguments and errors as in `Market1501`."""
     lists = ["list_query.txt", "list_gallery.txt"]
     versions = ["MSMT17_V2", "MSMT17_V1", "MSMT17"]
-    is_second = any((Path(root) / version / "mask_test_v2").is_dir() for version in (*versions, "."))
+    root = as_path(root, "MSMT17: folder", EvaluationError)
+    is_second = any(os.path.isdir(root / version / "mask_test_v2") for version in (*versions, "."))  # noqa: PTH112
     images = "mask_test_v2" if is_second else "test"
-    folder = find_root("MSMT17", Path(root), versions, [*lists, images])
+    folder = find_root("MSMT17", root, versions, [*lists, images])
 
     def parse(line: str) -> LabelledImage:
         path, pid = line.split(" ")

@@ -6,7 +6,6 @@ Source: fastreid/data/datasets.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 
@@ -53,7 +52,7 @@ def VehicleID(root: Root, size: str = "small", *, seed: int = 0) -> DataSet:  # 
     vehicles, image_count = VEHICLE_ID[size]
     name = f"VehicleID {size}"
     source = f"train_test_split/test_list_{vehicles}.txt"
-    folder = find_root(name, Path(root), ["VehicleID_V1.0", "vehicleid"], ["image", source])
+    folder = find_root(name, root, ["VehicleID_V1.0", "vehicleid"], ["image", source])
 
     def parse(line: str) -> LabelledImage:
         image, vehicle = line.split()
@@ -76,7 +75,7 @@ def VERIWild(root: Root, size: str = "small") -> DataSet:  # noqa: N802
     name = f"VERI-Wild {size}"
     lists = [f"train_test_split/test_{vehicles}{part}.txt" for part in ("_query", "")]
     info = "train_test_split/vehicle_info.txt"
-    folder = find_root(name, Path(root), ["VERI-Wild"], ["images", info, *lists])
+    folder = find_root(name, root, ["VERI-Wild"], ["images", info, *lists])
     rows = (line.split(";") for line in read_lines(folder / info)[1:])  # after the column names: id/image;camera;...
     cameras = {row[0]: row[1] for row in rows if len(row) > 1}
 

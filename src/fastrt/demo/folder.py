@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from fastrt.errors import FastrtError, OutputError
-from fastrt.files import writing
-
-UNFINISHED = ".unfinished."
-"""Prefix of a temporary folder in the folder that is being filled."""
+from fastrt.files import clear_leftovers, locked, temporary_folder, writing
 
 
 @contextmanager
@@ -23,7 +18,8 @@ def filled_whole(folder: Path) -> Iterator[Path]:
     what an ended process left of an earlier call. Errors of the block name ``folder``, not the temporary one.
 
     Raises:
-        OutputError: the folder is not empty or no folder, or a file cannot be written or moved.
+        OutputError: the folder is not empty, is no folder or is in use by another process, or a file cannot be
+            written or moved.
     """
     with writing(folder), ExitStack() as undo:
         if folder.exists() and not folder.is_dir():
@@ -31,15 +27,14 @@ def filled_whole(folder: Path) -> Iterator[Path]:
         if not folder.exists():
             undo.callback(_remove_empty, folder)
             folder.mkdir(parents=True)
-        leftovers = list(folder.iterdir())
-        if not all(entry.name.startswith(UNFINISHED) for entry in leftovers):
+        undo.enter_context(locked(folder))
+        clear_leftovers(folder)
+        if any(folder.iterdir()):
             raise OutputError(f"{folder}: is not empty; expected an empty or a new folder. Name another one.")
-        for leftover in leftovers:
-            shutil.rmtree(leftover)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=UNFINISHED) as temporary:
-            with _naming(folder, temporary):
-                yield Path(temporary)
-            for entry in list(Path(temporary).iterdir()):
+        with temporary_folder(folder, folder.name) as temporary:
+            with _naming(folder, str(temporary)):
+                yield temporary
+            for entry in list(temporary.iterdir()):
                 entry.replace(folder / entry.name)
 
 

@@ -35,6 +35,8 @@ Checker = Callable[[Session], Report]
 class EngineConfig:
     """The engine to build. `fastrt.build` documents the attributes; ``min_similarity`` is only stored here.
 
+    ``whole`` keeps all tensors of the network, also where convolutions in parts are faster: calibration reads them.
+
     Raises:
         CalibrationError: int8 without a table, or a table or excluded layers with another precision.
     """
@@ -49,15 +51,20 @@ class EngineConfig:
     table: CalibrationTable | None = None
     kept: Collection[str] = ()
     min_similarity: float | None = None
+    whole: bool = False
 
     def __post_init__(self) -> None:
         if self.precision == "int8" and self.table is None:
             raise CalibrationError(
                 "precision int8: no calibration table; expected the network's. Calibrate first: fastrt calibrate."
             )
+        if self.min_similarity is not None and not -1 <= self.min_similarity <= 1:
+            raise CalibrationError(
+                f"min_similarity: {self.min_similarity}; expected a number from -1 to 1, a cosine. Lower it."
+            )
         if self.precision != "int8" and (self.table is not None or self.kept):
             raise CalibrationError(
-                f"precision {self.precision}: a calibration table or excluded convolutions are given; expected them for"
+                f"precision {self.precision}: a calibration table or excluded layers are given; expected them for"
                 " int8 only. Leave them out, or build int8."
             )
 
@@ -107,7 +114,7 @@ def write_engine(network: Network, path: Path, config: EngineConfig) -> EngineIn
         min_similarity=config.min_similarity,
         spec=network.spec,
     )
-    split = max(options.batches or (1,)) > target.whole_up_to
+    split = not config.whole and max(options.batches or (1,)) > target.whole_up_to
     prepared = prepare(network, info, strongly_typed=target.strongly_typed, split=split, quantized=quantized)
     target.build(prepared, path, info, options)
     return info

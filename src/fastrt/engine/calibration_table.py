@@ -10,16 +10,21 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
-from fastrt.errors import CalibrationError
+from fastrt.errors import CalibrationError, OutputError
 from fastrt.files import ESCAPED, check_suffix, written_whole
 from fastrt.ir.network import Network
 from fastrt.passes.quantize import Placement, quantize
+from fastrt.signatures import checked
 from fastrt.targets.engine_info import Resampler
 
 Method = Literal["minmax", "percentile", "entropy", "mse"]
 """Methods to choose the largest magnitude to represent; see `fastrt.quantization.methods`."""
+
+ROUNDING = 1e-6
+"""Largest relative difference of equal values in a table."""
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -32,6 +37,8 @@ class TensorRange(BaseModel):
         high: maximum.
         amax: the largest magnitude to represent, chosen by the table's method.
         saturated: fraction of the values beyond ``amax``, 0 to 1.
+
+    ``low`` is at most ``high``, ``amax`` is at most their magnitude, and it is 0 only if both are.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -40,6 +47,16 @@ class TensorRange(BaseModel):
     high: Finite
     amax: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     saturated: Annotated[float, Field(ge=0, le=1)]
+
+    @model_validator(mode="after")
+    def _check(self) -> TensorRange:
+        if self.low > self.high:
+            raise PydanticCustomError("range", "low is above high")
+        if self.amax == 0 and (self.low, self.high) != (0, 0):
+            raise PydanticCustomError("range", "amax is 0, and the values are not")
+        if self.amax > (1 + ROUNDING) * max(abs(self.low), abs(self.high)):
+            raise PydanticCustomError("range", "amax is above all values")
+        return self
 
 
 class CalibrationTable(BaseModel):
@@ -57,7 +74,8 @@ class CalibrationTable(BaseModel):
         held_out: absolute paths of images in the same folder that calibration did not use.
         images_hash: SHA-256 of their pixels, as read.
         ranges: by tensor name.
-        means: channel means of the inputs of convolutions, by tensor name; empty for no bias correction.
+        means: channel means of the inputs of convolutions and linear layers, by tensor name; empty for no bias
+            correction.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -95,7 +113,7 @@ class CalibrationTable(BaseModel):
             )
 
     def quantize(self, simplified: Network, placement: Placement, kept: Collection[str] = ()) -> Network:
-        """Quantize the network's convolutions to int8; see `fastrt.passes.quantize.quantize`."""
+        """Quantize the network's convolutions and linear layers to int8; see `fastrt.passes.quantize.quantize`."""
         means = {name: np.asarray(mean) for name, mean in self.means.items()}
         return quantize(simplified, self.ranges, placement, kept, means)
 
@@ -106,6 +124,7 @@ class CalibrationTable(BaseModel):
         images, held_out = (tuple(map(move, names)) for names in (self.images, self.held_out))
         return self.model_copy(update={"images": images, "held_out": held_out})
 
+    @checked(OutputError, "path")
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the table; the file is complete or absent.
 
@@ -119,6 +138,7 @@ class CalibrationTable(BaseModel):
             temporary.write_text("{\n" + ",\n".join(lines) + "\n}\n", "utf-8", ESCAPED)
 
 
+@checked(CalibrationError)
 def read_table(path: str | os.PathLike[str]) -> CalibrationTable:
     """Read a table.
 

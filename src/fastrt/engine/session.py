@@ -12,6 +12,7 @@ from fastrt.engine.numbers import check_count
 from fastrt.engine.stream import Embedded, Paths, embed_files
 from fastrt.errors import EngineError, ImageError
 from fastrt.images.preprocess import check_image, find_resampler, type_hint
+from fastrt.signatures import checked
 from fastrt.targets.base import Runner
 from fastrt.targets.engine_info import EngineInfo
 
@@ -76,23 +77,24 @@ class Session:
             embeddings[start : start + len(rows)] = rows
         return embeddings
 
+    @checked(ImageError)
     def embed_batches(self, batches: Iterable[Images]) -> Iterator[Embeddings]:
         """Yield the embeddings of ready batches ``(n, H, W, 3)``, ``n`` up to `batch`, one by one.
 
-        The next batch is requested while one is computed, so its preparation overlaps with the engine. Unlike a call,
-        this does not check that embeddings are finite.
+        The next batch is requested while one is computed, so its preparation overlaps with the engine. Batches may
+        share memory: one array, filled anew each time, serves for all. Unlike a call, this does not check that
+        embeddings are finite.
 
         Raises:
-            ImageError: a batch does not fit the engine.
+            ImageError: there are no batches, or one is empty or does not fit the engine.
             EngineError: the session is closed, or the runtime failed.
         """
 
         def ready() -> Iterator[Array]:
             for batch in batches:
-                self._check_batch(batch)
                 yield self.prepare(batch)
 
-        return self._runner.run_all(ready())
+        return self._runner.run_all(ready(), reused=True)
 
     def embed_files(
         self, paths: Paths, advance: Callable[[int], None] = lambda _: None, *, mirrored: bool = False
@@ -190,7 +192,8 @@ class Session:
         return batch
 
     def prepare(self, batch: Images) -> Array:
-        """Convert a ready batch to the engine's input profile, C-contiguous."""
+        """Convert a ready batch to the engine's input profile, C-contiguous. Raises `ImageError` for anything else."""
+        self._check_batch(batch)
         if self.info.io == "f32_nchw_rgb":
             return batch[..., ::-1].transpose(0, 3, 1, 2).astype(np.float32, order="C")
         return np.ascontiguousarray(batch)
@@ -202,10 +205,10 @@ class Session:
                 f"images: {type(images).__name__}; expected a list of (h, w, 3) uint8 BGR arrays, or one array of"
                 f" (n, {height}, {width}, 3). {type_hint(images)}"
             )
-        if isinstance(images, np.ndarray) and images.shape[:1] != (0,):
+        if isinstance(images, np.ndarray):
             self._check_batch(images)
         elif len(images) == 0:
-            raise ImageError("images: none; expected at least one. Skip empty batches.")
+            raise _no_images()
         else:
             for i, image in enumerate(images):
                 check_image(image, f"image {i}")
@@ -217,6 +220,8 @@ class Session:
                 f"images: {type(images).__name__}; expected an array (n, {height}, {width}, 3) uint8 BGR."
                 f" {type_hint(images)}"
             )
+        if images.shape[:1] == (0,):
+            raise _no_images()
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (height, width, 3):
             hint = (
                 "For a single image, give [image]."
@@ -226,6 +231,10 @@ class Session:
             raise ImageError(
                 f"images: shape {images.shape} {images.dtype}; expected (n, {height}, {width}, 3) uint8 BGR. {hint}"
             )
+
+
+def _no_images() -> ImageError:
+    return ImageError("images: none; expected at least one. Skip empty batches.")
 
 
 def _check_finite(embeddings: Embeddings) -> None:

@@ -19,6 +19,7 @@ from fastrt.images.drawing import draw_person
 from fastrt.ir.network import Network, Tensor
 from fastrt.passes import simplify
 from fastrt.passes.half import compute_in_half
+from fastrt.signatures import checked
 from fastrt.similarity import nearest_agreement, normalize_rows, rank_agreement
 from fastrt.targets.engine_info import EngineInfo
 from fastrt.targets.reference import HalfSumsReference, Reference, RoundingReference
@@ -37,13 +38,17 @@ ROUNDED_LIKE = {"tf32": "float16", "fp16": "float16", "bf16": "bfloat16"}
 """The type in which the reference emulates a precision; tf32 has as many mantissa bits as float16."""
 
 SUMS_IN_HALF = {("tensorrt", "fp16"), ("tensorrt-rtx", "fp16")}
-"""Targets and precisions whose convolutions accumulate in FP16: ADR 9."""
+"""Targets and precisions whose convolutions and linear layers accumulate in FP16: ADR 9."""
 
 IMAGES = 4
 RANKED_IMAGES = 8
 """Numbers of drawn images: by default, and for int8, where ranks are compared too."""
 
+FEWEST_RANKED = 3
+"""Smallest number of images whose neighbours have an order."""
 
+
+@checked(EngineError)
 @np.errstate(over="ignore", invalid="ignore", divide="ignore")  # checked instead
 def verify(
     session: Session,
@@ -64,7 +69,8 @@ def verify(
         table: the table that an int8 engine was built with, if available.
 
     Raises:
-        EngineError: the engine's input or output shapes differ from the network's, so nothing can be compared.
+        EngineError: an argument of another type; or the engine's input or output shapes differ from the network's, so
+            nothing can be compared.
         CalibrationError: the table belongs to another network, or the engine is not in int8.
     """
     info = session.info
@@ -89,9 +95,7 @@ def verify(
         _check_places(session, batch, got, noise),
     ]
     if info.precision == "int8":
-        same, tau = nearest_agreement(got, want), rank_agreement(got, want)
-        figures = f"same image nearest {same:.0%}, Kendall's tau of neighbours {tau:.3f}, of {len(batch)} images"
-        checks.append(Check("ranks", True, figures))
+        checks.append(_compare_ranks(got, want))
     if table is not None:
         checks.append(check_int8(info, network, table, batch[:IMAGES], got[:IMAGES]))
     return Report(tuple(checks))
@@ -152,7 +156,13 @@ def _prepare_images(session: Session, network: Network, images: Sequence[Image] 
         return np.stack(draw_checked(network, RANKED_IMAGES if info.precision == "int8" else IMAGES))
     if len(images) < 2:
         raise EngineError(f"images: {len(images)}; expected at least 2 to verify with. Give more.")
-    return session.resize(images)
+    batch = session.resize(images)
+    if not compares_values(info) and (batch == batch[0]).all():
+        raise EngineError(
+            f"images: {len(batch)} equal ones at {size[0]}x{size[1]}; expected different ones, as {info.precision} is"
+            " compared after the mean embedding is subtracted. Give other images."
+        )
+    return batch
 
 
 def draw_checked(network: Network, count: int = RANKED_IMAGES) -> list[Image]:
@@ -186,6 +196,14 @@ def _check_fingerprint(info: EngineInfo, network: Network) -> Check:
     same = info.fingerprint == network.fingerprint()
     figures = "built from this network" if same else "built from another checkpoint, config or version of fastrt"
     return Check("fingerprint", same, figures)
+
+
+def _compare_ranks(got: Array, want: Array) -> Check:
+    if len(got) < FEWEST_RANKED:
+        return Check("ranks", True, f"not compared: {len(got)} images; {FEWEST_RANKED} or more have an order")
+    same, tau = nearest_agreement(got, want), rank_agreement(got, want)
+    figures = f"same image nearest {same:.0%}, Kendall's tau of neighbours {tau:.3f}, of {len(got)} images"
+    return Check("ranks", True, figures)
 
 
 def _check_places(session: Session, batch: Array, got: Array, noise: float) -> Check:

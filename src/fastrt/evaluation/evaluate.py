@@ -21,6 +21,7 @@ from fastrt.evaluation.ranking import Ranking, rank
 from fastrt.evaluation.rerank import RERANKINGS, Reranking, rerank
 from fastrt.evaluation.roc import RATES, true_positive_rates
 from fastrt.extraction import embed_files
+from fastrt.signatures import checked
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +50,7 @@ class Scores(Ranking):
         return f"{self.title}: {figures} ({self.valid} queries)"
 
 
+@checked(EvaluationError, "session", "data_set", "expand", "flip", "advance")
 def evaluate(
     session: Session,
     data_set: DataSet,
@@ -98,7 +100,7 @@ def evaluate(
         blocks = iter([(0, rerank(*expanded, reranking, metric))])
     extras = [f"re-ranking {reranking}"] * bool(reranking) + [name for name in asked if asked[name] and name != metric]
     title = ", ".join([data_set.name, metric, *extras])
-    pairs = Pairs(partial(distance_blocks, queries, gallery), *labels)
+    pairs = Pairs(partial(distance_blocks, queries, gallery), *labels, flip=flip)
     return Scores(**vars(rank(blocks, *labels)), title=title, queries=queries, gallery=gallery, pairs=pairs)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from numbers import Integral
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ from fastrt.datasets.base import LabelledImage
 from fastrt.errors import EvaluationError
 from fastrt.evaluation.arguments import check_numbers
 from fastrt.evaluation.finite import check_some
+from fastrt.paths import identify
 
 
 class Labels(NamedTuple):
@@ -28,13 +29,21 @@ def number_labels(query: Sequence[LabelledImage], gallery: Sequence[LabelledImag
     """Number the identities and the cameras of a data set from 0, so that any whole number fits an array.
 
     Raises:
-        EvaluationError: an identity or a camera is not a whole number.
+        EvaluationError: an identity or a camera is not a whole number, or a file, by whatever name, has two of them: it
+            would be its own true match.
     """
+    files: dict[Hashable, LabelledImage] = {}
     for image in (*query, *gallery):
         labels_of_image: tuple[object, ...] = (image.pid, image.camid)
         if not all(isinstance(label, Integral) for label in labels_of_image):
             raise EvaluationError(
                 f"{image.path}: identity {image.pid!r}, camera {image.camid!r}; expected whole numbers. Number them."
+            )
+        first = files.setdefault(identify(image.path), image)
+        if labels_of_image != (first.pid, first.camid):
+            raise EvaluationError(
+                f"{image.path}: identity {image.pid}, camera {image.camid}; expected {first.pid} and {first.camid}, as"
+                f" of {first.path}, which is the same file. Correct one of them."
             )
     labels = []
     for key in ("pid", "camid"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,10 +13,8 @@ from fastrt.arrays import Array
 from fastrt.engine.session import Session
 from fastrt.engine.stream import check_any, list_paths, stream_embeddings
 from fastrt.evaluation.arguments import check_real, check_whole
-from fastrt.similarity import normalize_rows
-
-DECIMALS = 6
-"""Similarities that are equal to this many decimals are tied: engines differ by more between batch sizes."""
+from fastrt.paths import identify
+from fastrt.similarity import DECIMALS, normalize_rows
 
 
 @dataclass(frozen=True)
@@ -127,15 +125,15 @@ class _Nearest:
         self._places = np.empty((len(rows), 0), np.intp)
         self._top = top
         self.own: set[int] = set()
-        self._files: dict[str, list[int]] = {}
+        self._files: dict[Hashable, list[int]] = {}
         for i, path in enumerate(() if own_files else paths):
-            self._files.setdefault(os.path.realpath(path), []).append(i)
+            self._files.setdefault(identify(path), []).append(i)
 
     def add(self, rows: Array, paths: Sequence[Path], start: int) -> None:
         """Compare the next gallery rows; ``start`` is the place of the first."""
         similarities = np.clip(self._rows @ normalize_rows(rows.astype(np.float64)).T, -1, 1)
         for column, path in enumerate(paths):
-            own = self._files.get(os.path.realpath(path), []) if self._files else []
+            own = self._files.get(identify(path), []) if self._files else []
             similarities[own, column] = -np.inf
             self.own.update(own)
         places = np.broadcast_to(np.arange(start, start + len(rows)), similarities.shape)

@@ -41,6 +41,8 @@ class Pairs:
         gallery_pids: Array,
         query_camids: Array,
         gallery_camids: Array,
+        *,
+        flip: bool = False,
     ) -> None:
         """Make the pairs of a data set.
 
@@ -50,6 +52,7 @@ class Pairs:
             gallery_pids: identities of the gallery, ``(g,)`` integers.
             query_camids: cameras of the queries, ``(q,)`` integers.
             gallery_camids: cameras of the gallery, ``(g,)`` integers.
+            flip: the embeddings are averaged with those of mirror images.
 
         Raises:
             EvaluationError: identities or cameras are not whole numbers, one per image, or ``blocks`` is no function.
@@ -60,6 +63,7 @@ class Pairs:
                 f"pairs: blocks are {type(blocks).__name__}; expected a function that starts a pass over them."
                 " Give lambda: distance_blocks(queries, gallery)."
             )
+        self.flip = flip
         self._blocks = blocks
         self._query = labels.query_pids, labels.query_camids
         self._gallery = labels.gallery_pids, labels.gallery_camids

@@ -20,6 +20,9 @@ from fastrt.evaluation.labels import Labels, check_labels, group_images
 
 MAX_RANK = 50
 
+NEAREST = 10
+"""Number of nearest gallery images that a ranking names."""
+
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
@@ -31,6 +34,8 @@ class Ranking:
         mINP: mean inverse negative penalty: number of matches divided by the rank of the last one.
         average_precision: of each query, ``(q,)``; NaN if the gallery has no true match.
         valid: number of queries with a true match; the others are ignored.
+        nearest: indices of the nearest gallery images of each query without junk, nearest first, ``(q, 10)``; -1 behind
+            the last.
     """
 
     cmc: Array
@@ -38,6 +43,7 @@ class Ranking:
     mINP: float  # noqa: N815
     average_precision: Array
     valid: int
+    nearest: Array
 
     @property
     def rank1(self) -> float:
@@ -79,11 +85,14 @@ def rank(
     groups = group_images(gallery_pids)
     precision = np.full(len(query_pids), np.nan)
     penalty = np.full(len(query_pids), np.nan)
+    nearest = np.full((len(query_pids), NEAREST), -1)
     firsts = []
     for start, distances in check_distances(blocks, len(query_pids), len(gallery_pids)):
         for i, row in enumerate(distances, start):
             same = groups.get(int(query_pids[i]), np.empty(0, np.intp))
             junk = gallery_camids[same] == query_camids[i]
+            near = _nearest(row, same[junk])
+            nearest[i, : len(near)] = near
             if junk.all():
                 continue
             places = _places(row, same[~junk], same[junk])
@@ -92,7 +101,16 @@ def rank(
             penalty[i] = len(places) / places[-1]
     found = np.bincount(np.minimum(firsts, max_rank + 1), minlength=max_rank + 2)
     cmc = np.cumsum(found[1 : max_rank + 1]) / len(firsts)
-    return Ranking(cmc, float(np.nanmean(precision)), float(np.nanmean(penalty)), precision, len(firsts))
+    return Ranking(cmc, float(np.nanmean(precision)), float(np.nanmean(penalty)), precision, len(firsts), nearest)
+
+
+def _nearest(row: Array, junk: Array) -> Array:
+    """Return the indices of the nearest gallery images without junk, nearest first."""
+    row = row.copy()
+    row[junk] = np.inf
+    bound = np.partition(row, NEAREST)[NEAREST] if len(row) > NEAREST else np.inf
+    near = np.flatnonzero((row <= bound) & np.isfinite(row))
+    return np.asarray(near[np.argsort(row[near], kind="stable")][:NEAREST])
 
 
 def _places(row: Array, matches: Array, junk: Array) -> Array:

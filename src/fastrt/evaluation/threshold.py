@@ -7,20 +7,26 @@ import logging
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
-from pydantic import FiniteFloat, TypeAdapter
+from pydantic import Field, PositiveInt, TypeAdapter
 
 from fastrt.arrays import Array
 from fastrt.errors import EvaluationError, OutputError
 from fastrt.evaluation.arguments import check_real, check_whole
 from fastrt.evaluation.pairs import Pairs
 from fastrt.files import check_place, hash_file, written_whole
+from fastrt.similarity import DECIMALS
+from fastrt.targets.registry import SUFFIXES
 
 logger = logging.getLogger("fastrt")
 
 SIGMAS = 1.96
 """Half width of the 95 % interval of a normal distribution, in standard deviations."""
+
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 @dataclass(frozen=True)
@@ -33,13 +39,15 @@ class Threshold:
         interval: 95 % confidence interval of that fraction, by Wilson's score.
         found: fraction of accepted pairs among the pairs of one person.
         pairs: numbers of pairs of different people and of one person.
+        flip: whether the embeddings were averaged with those of mirror images.
     """
 
-    similarity: FiniteFloat
-    false_matches: FiniteFloat
-    interval: tuple[FiniteFloat, FiniteFloat]
-    found: FiniteFloat
-    pairs: tuple[int, int]
+    similarity: Annotated[float, Field(ge=-1.001, le=1.001)]  # with what rounding adds
+    false_matches: Fraction
+    interval: tuple[Fraction, Fraction]
+    found: Fraction
+    pairs: tuple[PositiveInt, PositiveInt]
+    flip: bool = False
 
     def __str__(self) -> str:
         low, high = self.interval
@@ -71,18 +79,23 @@ def check_stored(engine: str | os.PathLike[str]) -> Path:
     """Return the path of an engine's stored threshold, if one can be written there.
 
     Raises:
-        OutputError: it cannot be written, or a file of that name is not a threshold: nobody asked to replace it.
+        OutputError: it cannot be written, or a file of that name is not a threshold, or that of another engine beside
+            this one: nobody asked to replace it.
     """
     path = place_threshold(engine)
     check_place(path)
     try:
-        _parse(path)
+        _, owner = _parse(path)
     except FileNotFoundError:
-        pass
+        return path
     except UNREADABLE:
         raise OutputError(
             f"{path}: is not a threshold of fastrt evaluate; expected no other file of that name. Move it."
         ) from None
+    others = (path.with_suffix("").with_suffix(suffix) for suffix in SUFFIXES)
+    for other in others:
+        if other != Path(engine) and other.is_file() and hash_file(other) == owner:
+            raise OutputError(f"{path}: is the threshold of {other}; expected that of {engine}. Rename one engine.")
     return path
 
 
@@ -99,13 +112,14 @@ def _parse(path: Path) -> tuple[Threshold, object]:
 def read_threshold(engine: str | os.PathLike[str]) -> Threshold | None:
     """Read the threshold stored beside an engine.
 
-    A threshold of another engine, also of the same network in another precision, is logged as a warning.
+    A threshold of another engine, also of the same network in another precision, is logged as a warning; so is one of
+    embeddings that were averaged with those of mirror images, as `fastrt.match` does not average.
 
     Args:
         engine: the engine file.
 
     Returns:
-        The threshold, or None if there is none of this engine.
+        The threshold, or None if there is none of this engine as it is.
 
     Raises:
         EvaluationError: the file is damaged, or the engine cannot be read.
@@ -129,11 +143,16 @@ def read_threshold(engine: str | os.PathLike[str]) -> Threshold | None:
     if owner != mine:
         logger.warning("%s: the threshold of another engine is not used; find it again", path)
         return None
+    if threshold.flip:
+        logger.warning("%s: the threshold of evaluate --flip is not used; find it again without --flip", path)
+        return None
     return threshold
 
 
 def find_threshold(pairs: Pairs, false_matches: float = 1e-3) -> Threshold:
     """Find the lowest similarity at which at most ``false_matches`` of the pairs of different people are accepted.
+
+    It differs from that of each of these pairs by 1e-6 or more, so that rounding decides on none of them.
 
     Args:
         pairs: pairs of a data set, by cosine distance.
@@ -153,15 +172,16 @@ def find_threshold(pairs: Pairs, false_matches: float = 1e-3) -> Threshold:
     total = pairs.different
     check_pairs(false_matches, len(pairs.same), total)
     allowed = int(np.floor(total * false_matches + 1e-9))
-    ordered = 1 - pairs.nearest_different(allowed + 1)
-    _check_cosines(ordered, 1 - pairs.same)
-    # Pairs of equal similarity are all accepted or all rejected.
-    while allowed and ordered[allowed - 1] == ordered[min(allowed, len(ordered) - 1)]:
+    ordered, same = (1 - part.astype(np.float64) for part in (pairs.nearest_different(allowed + 1), pairs.same))
+    _check_cosines(ordered, same)
+    # Pairs of almost equal similarity are all accepted or all rejected.
+    margin = 10.0**-DECIMALS
+    while allowed and ordered[allowed - 1] - ordered[min(allowed, len(ordered) - 1)] < 2 * margin:
         allowed -= 1
-    similarity = float(ordered[allowed - 1]) if allowed else float(np.nextafter(ordered[0], np.inf))
-    found = float((1 - pairs.same >= similarity).mean())
+    similarity = float(ordered[allowed - 1] - margin if allowed else ordered[0] + margin)
+    found = float((same >= similarity).mean())
     interval = wilson_interval(allowed, total)
-    return Threshold(similarity, allowed / total, interval, found, (total, len(pairs.same)))
+    return Threshold(similarity, allowed / total, interval, found, (total, len(same)), pairs.flip)
 
 
 def _check_cosines(*parts: Array) -> None:

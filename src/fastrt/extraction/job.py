@@ -95,10 +95,16 @@ def describe_job(
     return Job(name, identity.hexdigest(), device, len(images), first, names.hexdigest(), contents.hexdigest())
 
 
+def is_job(content: object) -> bool:
+    """Return True if ``content`` is a job, of whatever version of fastrt; anything else is a file of someone else."""
+    job = content.get("job") if isinstance(content, Mapping) else None
+    return isinstance(job, dict) and {"engine", "identity", "files", "format"} <= job.keys()
+
+
 def parse_job(content: object) -> Job | None:
     """Read ``{"job": ...}``; None if it is not a job of this version of fastrt."""
-    job = content.get("job") if isinstance(content, Mapping) else None
-    if not isinstance(job, dict) or job.keys() != {field.name for field in fields(Job)} or job["format"] != FORMAT:
+    job = content["job"] if isinstance(content, Mapping) and is_job(content) else {}
+    if job.keys() != {field.name for field in fields(Job)} or job["format"] != FORMAT:
         return None
     return Job(**job)
 

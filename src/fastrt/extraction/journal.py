@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from fastrt.errors import OutputError
-from fastrt.extraction.job import Job, parse_job, parse_json
+from fastrt.extraction.job import Job, is_job, parse_job, parse_json
 
 if sys.platform != "win32":
     import fcntl
@@ -101,7 +101,7 @@ class Journal:
             raise _not_ours(self.path)  # a journal's first line is written before the first row
         if lines:
             content = parse_json(lines[0].decode("utf-8", "replace"))
-            if not isinstance(content, dict):
+            if not is_job(content):
                 raise _not_ours(self.path)
             found = parse_job(content)
             if not restart and not job.is_same(found):

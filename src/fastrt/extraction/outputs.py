@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -89,13 +89,34 @@ def check_outputs(path: Path) -> None:
     """
     check_suffix(path, ".npy")
     check_place(path)
-    names, table = path.with_suffix(".json"), path.with_suffix(".csv")
-    for file, is_ours in ((names, _is_names), (table, _is_table)):
-        if file.exists() and not is_ours(file):
-            raise OutputError(
-                f"{file}: exists, and was not written by fastrt embed; expected no other file of this name."
-                " Name another output, or move the file."
-            )
+    _refuse_foreign(path.with_suffix(".json"), _is_names)
+    _refuse_foreign(path.with_suffix(".csv"), _is_table)
+
+
+def check_default(path: Path) -> None:
+    """Raise `OutputError` if an output that the user did not name exists and was not written by `save_embeddings`."""
+    _refuse_foreign(path, _is_embeddings)
+
+
+def _refuse_foreign(file: Path, is_ours: Callable[[Path], bool]) -> None:
+    if file.exists() and not is_ours(file):
+        raise OutputError(
+            f"{file}: exists, and was not written by fastrt embed; expected no other file of this name."
+            " Name another output, or move the file."
+        )
+
+
+def _is_embeddings(path: Path) -> bool:
+    """Return True for embeddings as the names beside them describe."""
+    names = path.with_suffix(".json")
+    if not _is_names(names):
+        return False
+    content = parse_json(names.read_text("utf-8", "replace"))
+    try:
+        shape = np.load(path, mmap_mode="r").shape
+        return bool(shape == (len(content["images"]), content["engine"]["embedding_dim"]))
+    except (OSError, ValueError, EOFError, TypeError, KeyError, AttributeError):
+        return False
 
 
 def _is_names(path: Path) -> bool:

@@ -12,16 +12,18 @@ import os
 import zlib
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
-from fastrt.engine.stream import Embedded, check_any
+from fastrt.engine.stream import Embedded, check_any, was_read
 from fastrt.errors import ImageError
 from fastrt.extraction.job import describe_job
 from fastrt.extraction.journal import Batch, Journal
 from fastrt.extraction.outputs import check_outputs, describe_rows, write_outputs
 from fastrt.files import refuse_inputs, writing
+from fastrt.images.preprocess import read_image
 from fastrt.targets.engine_info import EngineInfo
 
 logger = logging.getLogger("fastrt")
@@ -137,8 +139,11 @@ class Store:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._rows_file.close()
-        self._journal.close()
+        with writing(self.path):  # closing writes what a full disk did not take before
+            try:
+                self._rows_file.close()
+            finally:
+                self._journal.close()
 
     @property
     def _end(self) -> int:
@@ -147,16 +152,19 @@ class Store:
 
     def _resume(self) -> None:
         """Count the batches of earlier runs whose rows are there, and cut what is behind them."""
-        kept, have = 0, os.fstat(self._rows_file.fileno()).st_size
+        kept, again, have = 0, None, os.fstat(self._rows_file.fileno()).st_size
         for batch in self._journal.batches:
             size = batch.rows * self._row_bytes
             if self.files + batch.files > len(self._images) or self._end + size > have:
                 break
             if zlib.crc32(self._rows_file.read(size)) != batch.checksum:
                 break
+            if again := self._find_readable(batch):
+                logger.warning("%s: can be read now; the images from here on are embedded again", again)
+                break
             self._count(batch)
             kept += 1
-        if self._journal.damaged or kept < len(self._journal.batches):
+        if not again and (self._journal.damaged or kept < len(self._journal.batches)):
             logger.warning(
                 "%s: damaged after %d of %d images; the others are embedded again",
                 self._journal.path,
@@ -166,6 +174,16 @@ class Store:
         self._journal.keep(kept)
         self._rows_file.truncate(self._end)
         self._rows_file.seek(0, os.SEEK_END)
+
+    def _find_readable(self, batch: Batch) -> Path | None:
+        """Return the first of the next files that could not be read when its row was due, and can be now."""
+        for place, reason in sorted(batch.unreadable.items()):
+            path = self._images[self.files + place]
+            if not was_read(reason):
+                with suppress(ImageError):
+                    read_image(path)
+                    return path
+        return None
 
     def _write_header(self) -> None:
         """Write the header of a ``.npy`` with the rows that are done."""

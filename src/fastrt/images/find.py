@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import fnmatch
 import glob
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import PIL.Image
 
 from fastrt.errors import ImageError
+from fastrt.paths import as_path, identify
 
 logger = logging.getLogger("fastrt")
 
@@ -31,7 +33,7 @@ def image_suffixes() -> tuple[str, ...]:
 
 def is_image(path: Path, folder: Path) -> bool:
     """Return whether a file of a searched folder is an image: a known suffix, and nothing hidden below ``folder``."""
-    return path.suffix.lower() in image_suffixes() and not _is_hidden(path, folder) and _is_file(path)
+    return path.suffix.lower() in image_suffixes() and not is_hidden(path, folder) and _is_file(path)
 
 
 def _is_file(path: Path) -> bool:
@@ -39,7 +41,8 @@ def _is_file(path: Path) -> bool:
     return path.is_file() or not path.exists()
 
 
-def _is_hidden(path: Path, folder: Path) -> bool:
+def is_hidden(path: Path, folder: Path) -> bool:
+    """Return whether a file of a searched folder is hidden below ``folder``."""
     return any(part.startswith(".") and part != ".." for part in path.relative_to(folder).parts)
 
 
@@ -52,7 +55,9 @@ class Found:
 
 
 def find_images(paths: Iterable[str | os.PathLike[str]]) -> Found:
-    """Find image files. Files that are left out are logged as a warning; hidden files and folders are not searched.
+    """Find image files. Files that are left out are logged as a warning.
+
+    Links to folders are followed; hidden files and folders are not searched.
 
     Args:
         paths: files, with any suffix; folders, searched recursively in order of name; patterns with ``*``, ``?``,
@@ -67,17 +72,17 @@ def find_images(paths: Iterable[str | os.PathLike[str]]) -> Found:
     """
     images: dict[tuple[str, str], Path] = {}
     passed_over: dict[tuple[str, str], Path] = {}
-    identify = _identifier()
-    named = list(map(Path, paths))
+    name = _namer()
+    named = [as_path(path, "images", ImageError) for path in paths]
     for path in named:
-        if path.is_file():
-            images.setdefault(identify(path), path)
+        if os.path.isfile(path):  # noqa: PTH113  # also takes names that are too long for a file
+            images.setdefault(name(path), path)
             continue
         for file, folder in _search(path):
             if is_image(file, folder):
-                images.setdefault(identify(file), file)
-            elif not _is_hidden(file, folder):
-                passed_over.setdefault(identify(file), file)
+                images.setdefault(name(file), file)
+            elif not is_hidden(file, folder):
+                passed_over.setdefault(name(file), file)
     if not images:
         count = f" ({len(passed_over)} other file{'s' * (len(passed_over) != 1)})" if passed_over else ""
         raise ImageError(
@@ -90,7 +95,7 @@ def find_images(paths: Iterable[str | os.PathLike[str]]) -> Found:
     return Found(tuple(images.values()), tuple(others))
 
 
-def _identifier() -> Callable[[Path], tuple[str, str]]:
+def _namer() -> Callable[[Path], tuple[str, str]]:
     """Return a function that maps each spelling of a file's path to the same folder, without links, and name."""
     resolve = cache(os.path.realpath)  # once a folder, not once a file
     return lambda path: (resolve(path.parent), path.name)
@@ -98,28 +103,72 @@ def _identifier() -> Callable[[Path], tuple[str, str]]:
 
 def _search(path: Path) -> Iterator[tuple[Path, Path]]:
     """Yield the files of a folder or a pattern, each with the folder that was named."""
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112
         yield from ((file, path) for file in sorted(_walk(path)))
         return
+    if os.path.exists(path):  # noqa: PTH110
+        raise ImageError(f"{path}: is neither a file nor a folder; expected one of them. Check the path.")
     if not glob.has_magic(str(path)):
         raise ImageError(f"{path}: does not exist; expected an image, a folder or a pattern. Check the path.")
-    # Path.glob rejects absolute patterns.
-    matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207
+    place = len(path.anchor and path.parts[:1])
+    start = Path(*path.parts[:place])
+    matches = sorted(_expand(start, path.parts[place:]))
     if not matches:
         raise ImageError(f"{path}: the pattern matches nothing; expected at least one file. Check the pattern.")
     named = next(parent for parent in path.parents if not glob.has_magic(str(parent)))
     for match in matches:
-        yield from ((file, named) for file, _ in _search(match)) if match.is_dir() else [(match, named)]
+        yield from ((file, named) for file in sorted(_walk(match))) if match.is_dir() else [(match, named)]
+
+
+def _expand(folder: Path, parts: Sequence[str]) -> Iterator[Path]:
+    """Yield what a pattern of these parts matches in a folder, as `glob.glob` does, which skips unreadable folders."""
+    if not parts:
+        yield folder
+    elif parts[0] == "**":
+        for inner in _folders(folder) if len(parts) > 1 else [folder]:
+            yield from _expand(inner, parts[1:])
+    elif not glob.has_magic(parts[0]):
+        if os.path.lexists(folder / parts[0]):
+            yield from _expand(folder / parts[0], parts[1:])
+    elif folder.is_dir():
+        shows_hidden = parts[0].startswith(".")
+        for entry in _list(folder):
+            if fnmatch.fnmatch(entry.name, parts[0]) and (shows_hidden or not entry.name.startswith(".")):
+                yield from _expand(folder / entry.name, parts[1:])
 
 
 def _walk(path: Path) -> Iterator[Path]:
-    """Yield the files of a folder and of the folders in it that are not hidden."""
+    """Yield the files of a folder and of the folders in it that are not hidden; links to folders are followed."""
+    for folder in _folders(path):
+        yield from (folder / entry.name for entry in _list(folder) if not _is_folder(entry))
 
-    def refuse(error: OSError) -> None:
+
+def _folders(path: Path) -> Iterator[Path]:
+    """Yield a folder and those in it that are not hidden, each once, also if a link leads to it again."""
+    seen: set[Hashable] = set()
+    coming = [path] if path.is_dir() else []
+    while coming:
+        folder = coming.pop()
+        key = identify(folder)
+        if key not in seen:
+            seen.add(key)
+            yield folder
+            names = [entry.name for entry in _list(folder) if entry.name[0] != "." and _is_folder(entry)]
+            coming += [folder / name for name in sorted(names, reverse=True)]
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself: an image that cannot be read
+        return False
+
+
+def _list(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError as error:
         raise ImageError(
-            f"{error.filename}: cannot be searched ({error.strerror}); expected a readable folder. Check it."
+            f"{folder}: cannot be searched ({error.strerror}); expected a readable folder. Check it."
         ) from None
-
-    for folder, folders, files in os.walk(path, onerror=refuse):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (file for file in (Path(folder) / name for name in files) if _is_file(file))

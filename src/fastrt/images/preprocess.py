@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -13,8 +14,10 @@ import PIL.ExifTags
 import PIL.Image
 
 from fastrt.arrays import Image
-from fastrt.errors import ImageError, TargetError
+from fastrt.errors import FastrtError, ImageError, TargetError
+from fastrt.images.jpeg import is_cut
 from fastrt.images.modes import to_rgb
+from fastrt.paths import as_path
 
 PIL_FILTERS = {"pil-bicubic": PIL.Image.Resampling.BICUBIC, "pil-bilinear": PIL.Image.Resampling.BILINEAR}
 """Pillow's resamplers, and their filters."""
@@ -76,11 +79,13 @@ def read_image(path: str | os.PathLike[str]) -> Image:
     scaled to 8. EXIF data that cannot be read are ignored.
 
     Raises:
-        ImageError: the file does not exist, is not an image, is damaged, or has pixels without a known range.
+        ImageError: the file does not exist, is not an image, has pixels without a known range, or is damaged so that it
+            cannot be decoded. Only PNG has checksums: a file of another format whose bytes changed, without any
+            missing, may be decoded to other pixels.
 
     Source: fastreid/data/data_utils.py, read_image.
     """
-    return _to_bgr(_decode(Path(path)))
+    return _to_bgr(_decode(as_path(path, "read_image", ImageError)))
 
 
 def read_resized(path: str | os.PathLike[str], size: tuple[int, int], resampler: str) -> Image:
@@ -88,7 +93,7 @@ def read_resized(path: str | os.PathLike[str], size: tuple[int, int], resampler:
 
     The result equals `read_image` followed by the resampler, with fewer copies. Raises as `read_image` does.
     """
-    image = _decode(Path(path))
+    image = _decode(as_path(path, "read_resized", ImageError))
     if resampler in PIL_FILTERS:
         return _to_bgr(image.resize(size[::-1], PIL_FILTERS[resampler]))
     return find_resampler(resampler)(_to_bgr(image), size)
@@ -100,6 +105,7 @@ def _decode(path: Path) -> PIL.Image.Image:
         with _File(path) as content, PIL.Image.open(content) as file:
             _check(file, path)
             file.load()
+            _check_whole(file, content, path)
             turn = _find_turn(file)
             image = to_rgb(file, path)
             return image if turn is None else image.transpose(turn)
@@ -113,7 +119,7 @@ def _decode(path: Path) -> PIL.Image.Image:
         if error.errno is None:  # of a decoder
             raise _undecodable(path, error) from None
         raise ImageError(f"{path}: cannot be read ({error.strerror}); expected a readable file. Check it.") from None
-    except (ImageError, MemoryError):  # the second is not an error of the file
+    except (FastrtError, MemoryError):  # the second is not an error of the file
         raise
     # Pillow's decoders raise many types of errors for damaged files, SyntaxError and struct.error among them.
     except Exception as error:
@@ -127,8 +133,11 @@ class _File(io.BufferedReader):
     """
 
     def __init__(self, path: Path) -> None:
+        status = path.stat()
+        if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):  # a pipe may never end
+            raise ImageError(f"{path}: is not a regular file; expected an image. Check the path.")
         super().__init__(io.FileIO(path))
-        self._size = path.stat().st_size
+        self._size = status.st_size
 
     def read(self, size: int | None = -1, /) -> bytes:
         return super().read(size if size is None else min(size, self._size))
@@ -141,11 +150,16 @@ def _check(file: PIL.Image.Image, path: Path) -> None:
         raise ImageError(f"{path}: PostScript, which is a program; expected pixels. Convert it to PNG.")
 
 
+def _check_whole(file: PIL.Image.Image, content: _File, path: Path) -> None:
+    if is_cut(file, content):
+        raise _undecodable(path, "its pixels end too early")
+
+
 def _too_many_pixels(path: Path) -> ImageError:
     return ImageError(f"{path}: too many pixels; expected at most {MOST_PIXELS}. Shrink the image.")
 
 
-def _undecodable(path: Path, error: Exception) -> ImageError:
+def _undecodable(path: Path, error: Exception | str) -> ImageError:
     reason = " ".join(str(error).split()) or type(error).__name__
     return ImageError(f"{path}: cannot be decoded ({reason}); expected a complete image. Copy it again.")
 
@@ -166,7 +180,7 @@ def _find_turn(file: PIL.Image.Image) -> PIL.Image.Transpose | None:
     """Read the EXIF orientation. It is ignored if the EXIF data are damaged: the pixels are not."""
     try:
         return _TURNS.get(file.getexif().get(PIL.ExifTags.Base.Orientation, 1))
-    except (MemoryError, Warning):  # warnings may be errors: not of every damage, so the tag may be there
+    except (FastrtError, MemoryError, Warning):  # warnings may be errors: not of every damage, so the tag may be there
         raise
     except Exception:  # the parser raises many types of errors, SyntaxError and struct.error among them
         return None

@@ -255,8 +255,10 @@ def dequantize(weight: Array, scale: Array | None) -> Array:
 class Linear(Operation):
     """Tokens ``(T, I)`` to ``(T, O)``: each row times ``weight`` ``(O, I)`` transposed, plus ``bias`` ``(O,)``.
 
-    An int8 ``weight`` has a ``scale`` ``(O,)`` float32, as in a `Convolution`.
+    An int8 ``weight`` has a ``scale`` ``(O,)`` float32, as in a `Convolution`. There is one group of features.
     """
+
+    groups: ClassVar[int] = 1
 
     weight: Array
     bias: Array | None = None
@@ -276,6 +278,10 @@ class Linear(Operation):
     def dequantized(self) -> Array:
         """Return the weight in floating point."""
         return dequantize(self.weight, self.scale)
+
+
+WEIGHTED = (Convolution, Linear)
+"""The operations that multiply by a ``weight``, which int8 can store."""
 
 
 @dataclass(frozen=True, eq=False)

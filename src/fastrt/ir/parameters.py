@@ -47,7 +47,7 @@ class Parameters:
         if array.shape != shape:
             self._misshapen.append(f"{name} {array.shape} instead of {shape}")
             return np.zeros(shape, np.float32)
-        if array.dtype.kind in "cb":
+        if array.dtype.kind in "cbiu":
             self.refuse(name, f"is {array.dtype}, expected real values")
             return np.zeros(shape, np.float32)
         with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinity, which is reported below

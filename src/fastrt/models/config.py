@@ -12,15 +12,15 @@ from typing import Any
 from fastrt.errors import SpecError
 from fastrt.models.backbones.base import GROUP, Backbone, unknown_key
 from fastrt.models.backbones.table import DEFAULT, find_family
-from fastrt.models.meta_architectures import META_ARCHITECTURES, TRAINING_ONLY
+from fastrt.models.meta_architectures.table import META_ARCHITECTURES, TRAINING_ONLY
 from fastrt.models.named import list_names
+from fastrt.models.presets import preset_names, read_preset
 from fastrt.models.spec import ModelSpec
 from fastrt.models.unread_keys import is_unread
 from fastrt.models.yaml_file import MAX_WORD, read_yaml
+from fastrt.signatures import checked
 
 logger = logging.getLogger("fastrt")
-
-PRESETS = Path(__file__).parent / "presets"
 
 FIELDS = {
     "MODEL.HEADS.NAME": "head",
@@ -57,6 +57,7 @@ OLD_HEADS = ("BNneckHead", "ReductionHead", "LinearHead")
 """Heads from before 2020-09-10."""
 
 
+@checked(SpecError)
 def load_spec(
     source: str | os.PathLike[str] | Mapping[str, Any] | None = None, overrides: Sequence[object] = ()
 ) -> ModelSpec:
@@ -80,7 +81,7 @@ def load_spec(
     elif isinstance(source, Mapping):
         config = dict(source)
     else:
-        config = read_yaml(_find(source))
+        config = _read(source)
     if len(overrides) % 2:
         raise SpecError(f"overrides: {len(overrides)} words; expected pairs of key and value. Add the missing value.")
     flat = dict(_flatten(config))
@@ -91,20 +92,15 @@ def load_spec(
     return _to_spec({key: _decode(value) for key, value in flat.items()}, given)
 
 
-def preset_names() -> list[str]:
-    """List fastrt's presets: the five examples of FastRT's README."""
-    return sorted(path.stem for path in PRESETS.glob("*.yml"))
-
-
-def _find(source: str | os.PathLike[str]) -> Path:
+def _read(source: str | os.PathLike[str]) -> dict[str, Any]:
     path = Path(source)
-    if path.is_file():
-        return path
-    if path.is_dir():
+    if os.path.isfile(path):  # noqa: PTH113 (takes names that are too long for a file)
+        return read_yaml(path)
+    if os.path.isdir(path):  # noqa: PTH112
         raise SpecError(f"{path}: is a folder; expected a YAML file of FastReID. Name the file in it.")
-    name = str(source).removesuffix(".yml")
+    name = path.as_posix().removesuffix(".yml")
     if name in preset_names():
-        return PRESETS / f"{name}.yml"
+        return read_preset(name)
     raise SpecError(
         f"{path}: does not exist; expected a YAML file of FastReID or a preset ({', '.join(preset_names())}). Check the"
         " path."

@@ -11,7 +11,10 @@ from fastrt.errors import SpecError
 from fastrt.models.backbones.base import GROUP, Backbone, count_blocks
 from fastrt.models.backbones.table import BACKBONES, list_families
 from fastrt.models.config import BACKBONE_NAMES, FIELDS
+from fastrt.models.meta_architectures.base import MetaArchitecture
+from fastrt.models.meta_architectures.table import META_ARCHITECTURES
 from fastrt.models.spec import ModelSpec
+from fastrt.signatures import checked
 
 
 @dataclass(frozen=True)
@@ -71,25 +74,30 @@ def format_value(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 
 
+@checked(SpecError)
 def guess_spec(arrays: Mapping[str, Array]) -> Guess:
     """Infer a checkpoint's model from its names.
 
-    Names show the backbone's depth and variants, a learned pooling exponent, the head's convolution and batch norm.
-    They do not show the image size, mean and standard deviation of the pixels, a pooling without parameters, or a
-    ResNet's last stride and distill. The usual values of FastReID, or of torchreid, are assumed for these.
+    Names show the meta-architecture, the backbone's depth and variants, a learned pooling exponent, the head's
+    convolution and batch norm. They do not show the image size, mean and standard deviation of the pixels, a pooling
+    without parameters, or a ResNet's last stride and distill. The usual values of FastReID, or of torchreid, are
+    assumed for these.
 
     Raises:
         SpecError: the names match no family of backbones.
     """
+    meta = next((name for name, row in META_ARCHITECTURES.items() if row.recognise(arrays)), "Baseline")
+    arrays = META_ARCHITECTURES[meta].view(arrays)
     backbone = _recognise(arrays)
     learned = "heads.pool_layer.p" in arrays
     non_local = any(name.startswith("backbone.NL_") for name in arrays)  # AGW has them, and uses this pooling
     pool = "GeneralizedMeanPoolingP" if learned else "GeneralizedMeanPooling" if non_local else "GlobalAvgPool"
     size = (384, 128) if learned else (256, 128)
     width = _find_embedding_dim(arrays, backbone)
-    values = {"embedding_dim": width} if width else {}
-    spec = ModelSpec(backbone=backbone, pool_layer=pool, image_size=size, **values)
-    assumed = _list_assumed(backbone)
+    values: dict[str, object] = {"embedding_dim": width} if width else {}
+    values = {**type(backbone).USUAL, **values}
+    spec = ModelSpec(meta_architecture=meta, backbone=backbone, pool_layer=pool, image_size=size, **values)
+    assumed = _list_assumed(META_ARCHITECTURES[meta], backbone)
     if not learned and spec.head != "TorchreidHead":  # torchreid's is always the mean
         assumed["MODEL.HEADS.POOL_LAYER"] = pool
     assumed["INPUT.SIZE_TEST"] = size
@@ -108,10 +116,12 @@ def _find_embedding_dim(arrays: Mapping[str, Array], backbone: Backbone) -> int:
     return 0
 
 
-def _list_assumed(backbone: Backbone) -> dict[str, object]:
+def _list_assumed(meta: MetaArchitecture, backbone: Backbone) -> dict[str, object]:
     """List the backbone's settings that its names do not show, by FastReID's keys."""
     family = type(backbone)
-    builders = [name for name, row in BACKBONES.items() if row is family]
+    builders = [
+        name for name, row in BACKBONES.items() if row is family and not meta.refuse(backbone.replace(name=name))
+    ]
     keys = {**({"NAME": "name"} if len(builders) > 1 else {}), **family.KEYS}
     values = {key: getattr(backbone, field) for key, field in keys.items() if key not in family.INFERRED}
     return {f"{GROUP}.{key}": value for key, value in values.items() if value != "auto"}  # auto: from the arrays

@@ -140,6 +140,12 @@ def build_reduction_head(b: Builder, x: Tensor, name: str, head: Head) -> Tensor
     return batch_norm(b, x, f"{name}.bnneck")
 
 
+def build_mgn_head(b: Builder, x: Tensor, name: str, head: Head) -> Tensor:
+    """MGNHead, of MGN until 2020-09-01: EmbeddingHead, then a ReLU and another batch norm."""
+    x = relu(b, build_embedding_head(b, x, name, head), f"{name}.bottleneck.2")
+    return batch_norm(b, x, f"{name}.bnneck")
+
+
 def build_torchreid_head(b: Builder, x: Tensor, name: str, head: Head) -> Tensor:
     """The end of torchreid's OSNet: pooling, a linear layer, a batch norm and a ReLU; its names have no prefix.
 
@@ -156,6 +162,10 @@ HEADS: dict[str, Callable[[Builder, Tensor, str, Head], Tensor]] = {
     "BNneckHead": build_embedding_head,
     "LinearHead": build_embedding_head,
     "ReductionHead": build_reduction_head,
+    "MGNHead": build_mgn_head,
     "TorchreidHead": build_torchreid_head,
 }
-"""Heads by FastReID's ``MODEL.HEADS.NAME``, the next three from before 2020-09-10; the last is torchreid's."""
+"""Heads by FastReID's ``MODEL.HEADS.NAME``, the next four from before 2020-09-10; the last is torchreid's.
+
+MGNHead is fastrt's own name.
+"""

@@ -33,6 +33,12 @@ BlockBuilder = Callable[[Builder, Tensor, str, int, int], Tensor]
 EPS = 1e-5
 """Epsilon of every batch and instance norm: PyTorch's default, never changed by FastReID."""
 
+LEAST_VARIANCE = EPS / 1000
+"""Least variance plus `EPS`.
+
+Below, float32 rounds ``variance`` by more than 5e-5 of the sum, and the channel's gain is over 10 000.
+"""
+
 
 def convolve(
     b: Builder,
@@ -64,9 +70,12 @@ def batch_norm(b: Builder, x: Tensor, name: str) -> Tensor:
         b.take(f"{name}.{leaf}", channels).astype(np.float64)
         for leaf in ("weight", "bias", "running_mean", "running_var")
     )
-    # The variance of a FrozenBN, read from an old file and saved again, may be as low as -eps.
-    if (variance + EPS <= 0).any():
-        raise WeightsError(f"{name}.running_var: a negative value; expected variances. Copy the checkpoint again.")
+    # A FrozenBN, read from an old file and saved again, has its variance less EPS, which float32 rounds by EPS / 2**25.
+    if (low := variance.min(initial=0)) + EPS < LEAST_VARIANCE:
+        raise WeightsError(
+            f"{name}.running_var: a variance of {low:.8g}; expected at least 0, or {LEAST_VARIANCE - EPS:.8g} in a"
+            " FrozenBN. Copy the checkpoint again."
+        )
     scale = weight / np.sqrt(variance + EPS)
     return b.add(name, ScaleShift(scale, bias - mean * scale), x)
 

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fastrt.errors import SpecNeededError
+from fastrt.errors import CheckpointError, SpecError, SpecNeededError
 from fastrt.ir.network import Network
 from fastrt.models.config import load_spec
 from fastrt.models.guess import Guess, format_value, guess_spec
 from fastrt.models.reid import build_network
 from fastrt.models.spec import ModelSpec
 from fastrt.models.spec_file import find_spec
+from fastrt.signatures import checked
 from fastrt.weights import Weights, load_weights
 
 logger = logging.getLogger("fastrt")
+
+OPEN = (None, "auto")
+"""Values of settings that are inferred from the checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,8 @@ class Model:
         return build_network(self.spec, self.weights)
 
 
+@checked(CheckpointError, "checkpoint", "key")
+@checked(SpecError, "config", "overrides", "guess")
 def load_model(
     checkpoint: str | os.PathLike[str],
     config: str | os.PathLike[str] | None = None,
@@ -54,7 +60,7 @@ def load_model(
     Args:
         checkpoint: ``.pth``, ``.wts`` or ``.safetensors``.
         config: FastReID's YAML, or a preset's name. If None, the spec in the checkpoint is used, or the one that
-            fastrt wrote beside it.
+            fastrt wrote beside it. With a config, that spec still fills open settings, and differences are noted.
         overrides: ``[key, value, key, value, ...]``, applied last.
         guess: without a config and a spec, assume FastReID's usual values of the settings that names do not show. For
             torchreid's models they are assumed without it, and logged.
@@ -79,7 +85,7 @@ def describe_weights(
 ) -> Model:
     """Find the description of weights that were read from ``checkpoint``; see `load_model`."""
     if config is not None:
-        return Model(load_spec(config, overrides), weights, ())
+        return Model(*_compare(load_spec(config, overrides), checkpoint, weights))
     found = find_spec(checkpoint, weights, overrides)
     if found is not None:
         spec, name = found
@@ -89,6 +95,40 @@ def describe_weights(
         raise _need_spec(checkpoint, guessed)
     spec = load_spec(guessed.spec.model_dump(), overrides) if overrides else guessed.spec
     return Model(spec, weights, guessed.notes)
+
+
+def _compare(spec: ModelSpec, checkpoint: Path, weights: Weights) -> tuple[ModelSpec, Weights, tuple[str, ...]]:
+    """Fill the open settings of a config's spec from the checkpoint's own; note the settings that differ."""
+    try:
+        found = find_spec(checkpoint, weights)
+    except SpecError:  # of other weights, or not valid: the config takes its place
+        found = None
+    if found is None:
+        return spec, weights, ()
+    stored, name = found
+    own, other = (dict(_list_settings(given)) for given in (spec, stored))
+    both = own.keys() & other.keys() - {"backbone.norm"}  # all norms are the same at inference
+    differing = [key for key in own if key in both and own[key] != other[key] and other[key] not in OPEN]
+    alike = type(spec.backbone) is type(stored.backbone)
+    filled = {key: other[key] for key in differing if own[key] in OPEN and alike}
+    notes = [
+        f"{key} is {own[key]} by the config and {other[key]} by the spec in {name}; the config's is used"
+        for key in differing
+        if own[key] not in OPEN
+    ]
+    notes += [f"{key} is {value}, by the spec in {name}" for key, value in filled.items()]
+    backbone = {key.removeprefix("backbone."): value for key, value in filled.items() if key.startswith("backbone.")}
+    top = {key: value for key, value in filled.items() if not key.startswith("backbone.")}
+    return spec.replace(**top, backbone=spec.backbone.replace(**backbone)), weights, tuple(notes)
+
+
+def _list_settings(spec: ModelSpec) -> Iterator[tuple[str, object]]:
+    """List a spec's settings, by the names of their fields."""
+    for key, value in spec.model_dump(mode="json").items():
+        if key == "backbone":
+            yield from ((f"backbone.{name}", setting) for name, setting in value.items())
+        else:
+            yield key, value
 
 
 def _need_spec(checkpoint: Path, guess: Guess) -> SpecNeededError:

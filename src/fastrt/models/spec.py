@@ -12,7 +12,7 @@ from fastrt.errors import SpecError
 from fastrt.models.backbones.base import Backbone
 from fastrt.models.backbones.table import BACKBONES, DEFAULT, find_family, list_families
 from fastrt.models.heads import HEADS, POOLS
-from fastrt.models.meta_architectures import META_ARCHITECTURES
+from fastrt.models.meta_architectures.table import META_ARCHITECTURES
 from fastrt.models.named import name_in
 
 Head = Annotated[str, name_in(HEADS)]
@@ -49,11 +49,11 @@ class ModelSpec(BaseModel):
     Older engines and ``.safetensors``, written before backbones were nested, have this form.
 
     Attributes:
-        meta_architecture: the combination of backbone and head.
+        meta_architecture: the combination of backbone and heads.
         backbone: the backbone's settings: an instance, a mapping or a name; its class is the family's in
             `fastrt.models.backbones.table`.
-        head: the head: EmbeddingHead; BNneckHead, LinearHead or ReductionHead, from before 2020-09-10; TorchreidHead,
-            the default with torchreid's models.
+        head: the head, or all heads of an MGN: EmbeddingHead; BNneckHead, LinearHead, ReductionHead or MGNHead, from
+            before 2020-09-10; TorchreidHead, the default with torchreid's models.
         pool_layer: the pooling of the feature map to a vector.
         embedding_dim: width of the head's reducing convolution, 0 for none; or of the linear layer of a TorchreidHead.
         with_bnneck: True for a batch norm at the end of the head; None: inferred from the checkpoint.
@@ -94,13 +94,16 @@ class ModelSpec(BaseModel):
             super().__init__(**{**own["backbone"].DEFAULTS, **own})
         except ValidationError as error:
             errors.append(_describe(error))
+        if not errors and (refusal := META_ARCHITECTURES[self.meta_architecture].refuse(self.backbone)):
+            errors.append(refusal)
         if errors:
             raise SpecError(f"spec: {'; '.join(errors)}. Correct the config.") from None
 
     @property
     def title(self) -> str:
-        """A name for messages: ``resnet 50 distill ibn nl``."""
-        return self.backbone.title
+        """A name for messages: ``resnet 50 distill ibn nl``, ``mgn resnet 50 ibn``."""
+        meta = "" if self.meta_architecture == "Baseline" else f"{self.meta_architecture.lower()} "
+        return f"{meta}{self.backbone.title}"
 
     def replace(self, **values: Any) -> ModelSpec:
         """Return the spec with some values changed, validated again; a backbone's name alone keeps its settings."""

@@ -10,17 +10,19 @@ import logging
 import os
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from fastrt.arrays import Array
-from fastrt.errors import OutputError, SpecError
+from fastrt.errors import CheckpointError, OutputError, SpecError
 from fastrt.files import refuse_inputs, written_whole
 from fastrt.models.backbones.base import GROUP
 from fastrt.models.config import FIELDS, load_spec
 from fastrt.models.spec import ModelSpec
+from fastrt.signatures import checked
 from fastrt.weights import READERS, Weights, check_arrays, load_weights, write_weights
 
 logger = logging.getLogger("fastrt")
@@ -28,6 +30,8 @@ logger = logging.getLogger("fastrt")
 FIRST_LINE = re.compile(rb"# Spec by fastrt of the weights ([0-9a-f]{64})\r?\n")
 
 
+@checked(OutputError, "path")
+@checked(SpecError, "spec")
 def save_weights(
     weights: Mapping[str, Array],
     path: str | os.PathLike[str],
@@ -47,19 +51,22 @@ def save_weights(
         WeightsError: not arrays of numbers by name.
         OutputError: another suffix, a name or dtype that the format does not support, a file that cannot be written,
             or a ``.yml`` of that name with other content. Then nothing is written.
-        SpecError: the spec is not valid, and has to be written as ``.yml``.
+        SpecError: the spec is not valid.
     """
     path = Path(path)
     check_arrays(weights)
     if spec is None and isinstance(weights, Weights):
         spec = weights.spec
+    if spec == {}:  # it would mean FastReID's defaults
+        raise SpecError("spec: empty; expected settings. Give a ModelSpec, or None for no spec.")
+    if spec is not None and not isinstance(spec, ModelSpec):
+        spec = load_spec(spec)
     if spec is None or READERS.get(path.suffix.lower()) in (".safetensors", None):
-        stored = spec.model_dump(mode="json") if isinstance(spec, ModelSpec) else spec
-        write_weights(weights, path, stored)
+        write_weights(weights, path, None if spec is None else spec.model_dump(mode="json"))
         return
     beside = path.with_suffix(".yml")
-    text = _write(spec if isinstance(spec, ModelSpec) else load_spec(spec), Weights(dict(weights)).digest())
-    _check_free(beside, text)
+    text = _write(spec, Weights(dict(weights)).digest())
+    _check_free(beside, text, path)
     logger.warning(f"{path.suffix} cannot hold the spec of the model; it is written beside, to {beside}")
     with written_whole(path) as temporary:
         temporary.with_suffix(beside.suffix).write_bytes(text)
@@ -148,16 +155,32 @@ def _read_digest(path: Path) -> str | None:
     return match[1].decode() if match else None
 
 
-def _check_free(path: Path, text: bytes) -> None:
-    """Raise `OutputError` if a file is there that is not the same spec, of these or of older weights."""
-    if not path.exists():
+def _check_free(path: Path, text: bytes, weights: Path) -> None:
+    """Raise `OutputError` if a file is there that is not the same spec, of these weights or of older ``weights``."""
+    if not os.path.exists(path):  # noqa: PTH110 (takes names that are too long for a file)
         return
     try:
         found = path.read_bytes()
     except OSError:
         found = b""
-    if _read_digest(path) is None or found.split(b"\n", 1)[1] != text.split(b"\n", 1)[1]:
-        raise OutputError(
-            f"{path}: exists, and differs from the spec of the model; expected a free name, as the spec is written"
-            " there. Rename or delete it, or name another output."
-        )
+    digest = _read_digest(path)
+    if digest is None or found.split(b"\n", 1)[1] != text.split(b"\n", 1)[1]:
+        reason = "exists, and differs from the spec of the model"
+    elif found != text and (owner := _find_owner(path, digest, weights)) is not None:
+        reason = f"exists, and is the spec of {owner.name}, which has other weights"
+    else:
+        return
+    raise OutputError(
+        f"{path}: {reason}; expected a free name, as the spec is written there. Rename or delete it, or name another"
+        " output."
+    )
+
+
+def _find_owner(path: Path, digest: str, weights: Path) -> Path | None:
+    """Find the weights file beside a spec that the spec is of, other than ``weights``, which is to be replaced."""
+    for other in path.parent.iterdir():
+        if other.stem == path.stem and other.suffix.lower() in READERS and other.name != weights.name:
+            with suppress(CheckpointError):
+                if load_weights(other).digest() == digest:
+                    return other
+    return None

@@ -1,6 +1,6 @@
 """Recognises the checkpoint version of FastReID by its names, and converts it to current names and architecture.
 
-Differences of a backbone between versions are in its family's file.
+Differences of a backbone or a meta-architecture between versions are in its file.
 
 ========  =========================  ==================  =====================================  ====================
 version   dates                      batch norm neck     max pooling                            SE of depth 18, 34
@@ -23,12 +23,13 @@ import numpy as np
 
 from fastrt.arrays import Array
 from fastrt.errors import WeightsError
+from fastrt.models.meta_architectures.table import META_ARCHITECTURES
 from fastrt.models.spec import ModelSpec
 
 logger = logging.getLogger("fastrt")
 
 UNUSED = re.compile(
-    r"heads\.(weight|classifier\..+)|classifier\.(weight|bias)"  # the classifier, FastReID's or torchreid's
+    r"(heads|b\d{1,2}_head)\.(weight|classifier\..+)|classifier\.(weight|bias)"  # FastReID's or torchreid's classifier
     r"|.+\.num_batches_tracked|pixel_(mean|std)"  # training counters; values that the config has too
     r"|memory\..+|connectors_\d+\..+|margin\d+_\d+"  # MoCo's queue; overhaul distillation's adapters
 )
@@ -41,6 +42,7 @@ def is_unused(name: str) -> bool:
 
 def recognise_version(spec: ModelSpec, names: Mapping[str, Array]) -> str:
     """Return the checkpoint version ``A``, ``B`` or ``C``; ``?`` if neither names nor config show it."""
+    names = META_ARCHITECTURES[spec.meta_architecture].view(names)
     if any(name.startswith("heads.bnneck.") for name in names):
         return "A"  # a leftover of a renaming counts too: the weights were trained in that version
     if "heads.weight" in names:
@@ -58,12 +60,16 @@ def migrate(spec: ModelSpec, arrays: Mapping[str, Array]) -> tuple[ModelSpec, di
     Raises:
         WeightsError: an array that decides a setting has the wrong shape.
     """
-    head = _find_head(spec, arrays)
-    values = head | _find_pool(spec, arrays) | _find_pixels(spec, arrays)
-    values["backbone"], renamed = spec.backbone.migrate(arrays, recognise_version(spec, arrays))
-    if head.get("head") == "EmbeddingHead" and "heads.bnneck.weight" in arrays:
+    meta = META_ARCHITECTURES[spec.meta_architecture]
+    view = meta.view(arrays)
+    head = meta.find_head(arrays) or _find_head(spec, view)
+    values = head | _find_pool(spec, view) | _find_pixels(spec, arrays)
+    values["backbone"], renamed = meta.migrate(spec.backbone, arrays, recognise_version(spec, arrays))
+    if head.get("head") == "EmbeddingHead" and "heads.bnneck.weight" in view:
         logger.warning("the checkpoint is older than 2020-09-10: heads.bnneck is read as heads.bottleneck.0")
-        renamed = {name.replace("heads.bnneck.", "heads.bottleneck.0."): array for name, array in renamed.items()}
+        for name in meta.heads:
+            old, new = f"{name}.bnneck.", f"{name}.bottleneck.0."
+            renamed = {key.replace(old, new): array for key, array in renamed.items()}
     return spec.replace(**values), dict(renamed)
 
 

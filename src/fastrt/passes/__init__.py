@@ -9,9 +9,9 @@ from fastrt.ir.network import Network
 from fastrt.passes.branches import merge_branches
 from fastrt.passes.fold import fold_scales
 from fastrt.passes.half import compute_in_half, shrink_products
-from fastrt.passes.instance_norm import split_before_slices
 from fastrt.passes.non_local import join_single_channels
 from fastrt.passes.outside import normalize_embedding, take_bytes
+from fastrt.passes.slices import split_before_slices
 
 HALVES = {"fp16": "float16", "bf16": "bfloat16", "int8": "float16"}
 """The 16-bit dtype of each precision; for int8, the dtype of the tensors that are not int8."""
@@ -52,7 +52,7 @@ def prepare(
         network: the network from the topology.
         info: the engine's description.
         strongly_typed: write the precision into the network, as casts.
-        split: use one convolution for each half of an IBN-a.
+        split: use one convolution for each half of an IBN-a or of a split attention.
         quantized: converts the network to int8.
     """
     network = simplify(network)

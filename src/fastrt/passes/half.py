@@ -2,8 +2,13 @@
 
 Tensors marked ``exact`` stay in float32: GeM's powers, the means of non-local blocks and their products with them.
 Everything after the pooling also stays in float32: one vector per image costs nothing. All other tensors are half
-precision, SE included. Pixels are cast after their standardisation. Every runtime computes an instance norm's
-statistics in float32, for any input dtype. Convolutions with groups or dilation get no special treatment.
+precision, SE included. Pixels are cast after their standardisation. Convolutions with groups or dilation get no special
+treatment.
+
+Instance norms, layer norms and softmax read and return half precision, and get no casts. Every runtime computes their
+statistics, exponentials and sums in float32, for any input dtype. Casts around a softmax would also prevent the fusion
+of attention into one kernel. A transformer's class token is not a vector after the pooling, but a matrix of one token:
+its linear layers have as many weights as those of all tokens.
 """
 
 from __future__ import annotations
@@ -53,7 +58,7 @@ def list_float32(network: Network) -> set[str]:
     consumers = network.consumers()
     pooled: set[str] = set()
     for tensor in reversed(network.tensors):
-        is_vector = math.prod(tensor.shape) == max(tensor.shape)
+        is_vector = math.prod(tensor.shape) == tensor.shape[0]
         if is_vector and pooled.issuperset(other.name for other in consumers[tensor.name]):
             pooled.add(tensor.name)
     return wide | pixels | pooled

@@ -22,6 +22,7 @@ from fastrt.passes import simplify
 from fastrt.passes.quantize import list_inputs, list_sites
 from fastrt.quantization.histogram import Histogram
 from fastrt.quantization.methods import METHODS
+from fastrt.signatures import checked
 from fastrt.targets.engine_info import Resampler
 from fastrt.version import __version__
 
@@ -29,6 +30,7 @@ BATCH = 4
 """Images per batch, all tensors in memory: about 50 MB per image, for a ResNet-50 at 256x128."""
 
 
+@checked(CalibrationError, "network", "images", "resampler", "correct_bias", "advance")
 def calibrate(
     network: Network,
     images: Iterable[Image],
@@ -51,7 +53,7 @@ def calibrate(
         advance: called with the number of images done since the last call.
 
     Raises:
-        CalibrationError: no image, an unknown method, or non-finite values in the network.
+        CalibrationError: an argument of another type, no image, an unknown method, or non-finite values in the network.
         ImageError: an element is not an image.
     """
     if method not in METHODS:
@@ -60,7 +62,8 @@ def calibrate(
     statistics, count, digest = _Statistics(network), 0, hashlib.sha256()
     with scratch_folder() as folder, ThreadPoolExecutor() as workers:
         path = folder / "fp32.xml"
-        write_engine(network, path, EngineConfig(normalize=False, io="f32_nchw_rgb", resampler=resampler))
+        config = EngineConfig(normalize=False, io="f32_nchw_rgb", resampler=resampler, whole=True)
+        write_engine(network, path, config)
         runner = open_runner(path, intermediate=statistics.names)
         with Session(runner) as session:
             for batch in _batches(images):
@@ -91,21 +94,25 @@ def calibrate(
 
 
 class _Statistics:
-    """Histograms of tensors, and channel sums of the inputs of convolutions."""
+    """Histograms of tensors, and channel sums of the inputs of convolutions and linear layers."""
 
     def __init__(self, network: Network) -> None:
         simplified = simplify(network)
         self.histograms = {name: Histogram() for name in list_sites(simplified)}
-        self.sums = {name: np.zeros(simplified[name].shape[0]) for name in list_inputs(simplified)}
+        self.sums: dict[str, Array] = dict.fromkeys(list_inputs(simplified), np.zeros(()))
         self.names = list(dict.fromkeys([*self.histograms, *self.sums]))
 
     def add(self, name: str, values: Array) -> None:
-        """Add a tensor's values ``(n, C, H, W)``. Several threads may add different tensors."""
+        """Add the values of feature maps ``(n, C, H, W)`` or of tokens ``(n, T, C)``.
+
+        Several threads may add different tensors.
+        """
         _check_finite(name, values)
         if name in self.histograms:
             self.histograms[name].add(values)
         if name in self.sums:
-            self.sums[name] += values.mean((2, 3), dtype=np.float64).sum(0)
+            means = values.mean((2, 3) if values.ndim == 4 else 1, dtype=np.float64)
+            self.sums[name] = self.sums[name] + means.sum(0)
 
 
 def _check_finite(name: str, values: Array) -> None:

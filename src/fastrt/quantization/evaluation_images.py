@@ -11,6 +11,7 @@ from fastrt.arrays import Array, Image
 from fastrt.engine.calibration_table import CalibrationTable
 from fastrt.errors import CalibrationError
 from fastrt.images.find import find_images
+from fastrt.images.preprocess import check_image
 from fastrt.images.sample import draw_held_out, read_images
 
 logger = logging.getLogger("fastrt")
@@ -34,7 +35,7 @@ def choose_images(table: CalibrationTable, given: GivenImages | None) -> tuple[S
         ``(h, w, 3)`` uint8 BGR arrays, and their number and origin for the report.
 
     Raises:
-        CalibrationError: fewer images are ``given`` than `FEWEST`.
+        CalibrationError: fewer different images are ``given`` than `FEWEST`.
         ImageError: a path or a pattern without images.
     """
     if given is not None:
@@ -42,11 +43,19 @@ def choose_images(table: CalibrationTable, given: GivenImages | None) -> tuple[S
         arrays = [image for image in given if not isinstance(image, str | os.PathLike)]
         used = set(map(os.path.realpath, table.images))
         found = [path for path in (find_images(paths).images if paths else ()) if os.path.realpath(path) not in used]
+        for i, image in enumerate(arrays):
+            check_image(image, f"image {i}")
         images = [*arrays, *read_images(found)]
+        different = len({(image.shape, image.tobytes()) for image in images})
         if len(images) < FEWEST:
             raise CalibrationError(
                 f"images: {len(images)} that can be read and that calibration did not use; expected at least {FEWEST}."
                 " Give more."
+            )
+        if different < FEWEST:
+            raise CalibrationError(
+                f"images: {len(images)}, of which {different} differ; expected at least {FEWEST} different ones, as the"
+                " mean embedding is subtracted. Give others."
             )
         return images, f"{len(images)} {'given images' if arrays else 'images that calibration did not use'}"
     left_over = [Path(name) for name in table.held_out]

@@ -25,7 +25,7 @@ from fastrt.timing.interleaved import BATCHES, compare_speed
 
 TITLE = "# int8 compared with fp32"
 
-PURE = "int8, no convolution excluded"
+PURE = "int8, no layer excluded"
 
 COMPARED: tuple[Precision, ...] = ("fp32", "fp16")
 
@@ -53,8 +53,8 @@ class QuantizationReport(BaseModel):
         mean_similarity: mean of the same.
         nearest: fraction of images with the same nearest image.
         ranks: Kendall's tau of each image's order of neighbours.
-        kept: convolutions excluded from int8.
-        pure_similarity: least similarity with every convolution in int8, if some are excluded.
+        kept: layers excluded from int8.
+        pure_similarity: least similarity with every layer in int8, if some are excluded.
         saturated: fraction of each tensor's values that saturates, by name.
         engines: sizes and speeds.
     """
@@ -90,7 +90,7 @@ class QuantizationReport(BaseModel):
         ]
         if self.kept:
             lines.append(f"excluded from int8: {', '.join(self.kept)}")
-            lines.append(f"with no convolution excluded the least is {self.pure_similarity:.4f}")
+            lines.append(f"with no layer excluded the least is {self.pure_similarity:.4f}")
         return "\n".join(lines)
 
     def to_markdown(self) -> str:

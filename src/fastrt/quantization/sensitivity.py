@@ -1,6 +1,6 @@
 """Finds the smallest set of layers to exclude from int8 for a required similarity.
 
-Each convolution alone is quantized, and ranked by the loss of similarity. A bisection then finds how many of the worst
+Each layer alone is quantized, and ranked by the loss of similarity. A bisection then finds how many of the worst
 to exclude. The search runs on the CPU, with the quantization grids of the target.
 """
 
@@ -18,13 +18,13 @@ from fastrt.errors import CalibrationError
 from fastrt.files import scratch_folder
 from fastrt.ir.network import Network
 from fastrt.passes import prepare, simplify
-from fastrt.passes.quantize import list_convolutions
+from fastrt.passes.quantize import list_layers
 from fastrt.similarity import centred_cosines
 from fastrt.targets.base import BuildOptions
 from fastrt.targets.registry import find_target
 
 RANKED_ON = 8
-"""Number of images for the ranking of convolutions; the bisection uses all images."""
+"""Number of images for the ranking of layers; the bisection uses all images."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,10 @@ class Mix:
     """The result of a search.
 
     Attributes:
-        kept: convolutions excluded from int8, the worst first.
+        kept: layers excluded from int8, the worst first.
         similarity: least mean-centred cosine to fp32 over all images.
-        pure: the same with every convolution in int8.
-        losses: 1 minus the least cosine with one convolution alone in int8, by its name; empty if none is excluded.
+        pure: the same with every layer in int8.
+        losses: 1 minus the least cosine with one layer alone in int8, by its name; empty if none is excluded.
     """
 
     kept: tuple[str, ...]
@@ -64,27 +64,27 @@ def find_mix(
 
     Raises:
         CalibrationError: the table belongs to another network, there are too few images, or the bound is out of
-            reach even with all convolutions excluded.
+            reach even with all layers excluded.
     """
     table.check(network)
     if len(images) < 2:
         raise CalibrationError(f"images: {len(images)}; expected at least 2 to compare embeddings on. Give more.")
-    convolutions = list_convolutions(simplify(network))
+    layers = list_layers(simplify(network))
     with scratch_folder() as folder:
         trial = _Trial(network, table, target, images, folder / "trial.xml")
         pure = trial.measure(())
         if pure >= min_similarity:
             return Mix((), pure, pure, {})
         losses = {}
-        for i, name in enumerate(convolutions):
-            losses[name] = 1 - trial.measure([other for other in convolutions if other != name], RANKED_ON)
-            advance("ranking convolutions", i + 1, len(convolutions))
-        worst = sorted(convolutions, key=lambda name: -losses[name])
+        for i, name in enumerate(layers):
+            losses[name] = 1 - trial.measure([other for other in layers if other != name], RANKED_ON)
+            advance("ranking layers", i + 1, len(layers))
+        worst = sorted(layers, key=lambda name: -losses[name])
         fewest, most = 0, len(worst)
         found = {most: trial.measure(worst)}
         if found[most] < min_similarity:
             raise CalibrationError(
-                f"similarity: {found[most]:.5f} with every convolution excluded from int8; expected {min_similarity}."
+                f"similarity: {found[most]:.5f} with every layer excluded from int8; expected {min_similarity}."
                 " Require less."
             )
         while most - fewest > 1:
@@ -96,7 +96,7 @@ def find_mix(
 
 
 class _Trial:
-    """Measures networks with some convolutions in int8."""
+    """Measures networks with some layers in int8."""
 
     def __init__(
         self, network: Network, table: CalibrationTable, target: str, images: Sequence[Image] | Array, path: Path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,10 @@ Value = TypeVar("Value")
 
 Mode = Literal["latency", "throughput"]
 """The goal of an engine at load: lowest time per batch, or most images per second."""
+
+
+OUT_OF_MEMORY = re.compile(r"cannot allocate memory|bad.?alloc|failed to allocate|out of memory", re.IGNORECASE)
+"""Messages of runtimes without memory."""
 
 
 class Lowering(Generic[Value]):
@@ -139,8 +144,12 @@ class Runner(ABC):
     def run(self, batch: Array) -> Embeddings:
         """Compute the embeddings ``(n, D)`` float32 of a batch in the engine's input profile, ``n`` at least 1."""
 
-    def run_all(self, batches: Iterable[Array]) -> Iterator[Embeddings]:
-        """Yield the embeddings of each batch, in order."""
+    def run_all(self, batches: Iterable[Array], *, reused: bool = False) -> Iterator[Embeddings]:
+        """Yield the embeddings of each batch, in order.
+
+        With ``reused``, the memory of a batch may be overwritten as soon as the next is requested. Without, it stays
+        unchanged until the batch is done.
+        """
         return map(self.run, batches)
 
     def run_array(self, images: ReadyArray) -> Embeddings:
@@ -194,7 +203,7 @@ class Target(ABC):
         row: the target's properties that are known without its runtime.
         name, strongly_typed, batches, device: as in the row.
         suffix: the first of the row's suffixes.
-        whole_up_to: largest batch for which one convolution before an IBN-a is faster than one per half.
+        whole_up_to: largest batch for which one convolution before slices of its channels is faster than one per slice.
         placement: the Q/DQ pairs that the runtime requires.
         measures: whether the runtime auto-tunes kernels, so that two builds may differ.
         builds_elsewhere: whether a host that cannot run the engine can build it.
@@ -251,6 +260,22 @@ class Target(ABC):
     @abstractmethod
     def layers(self, path: Path) -> list[Layer]:
         """List the layers of an engine file, in order."""
+
+
+def cannot_read(path: Path, what: str, error: Exception, reason: str | None = None) -> EngineError:
+    """Make the error of an engine file that a runtime cannot read: for lack of memory, or because it is damaged.
+
+    Args:
+        path: the file.
+        what: the expected file: ``an ONNX engine``.
+        error: the runtime's error.
+        reason: the part of its message that states the reason; None for all of it.
+    """
+    reason = str(error) if reason is None else reason
+    if isinstance(error, MemoryError) or OUT_OF_MEMORY.search(reason):
+        reason = f" ({reason})" if reason else ""
+        return EngineError(f"{path}: out of memory{reason}; expected more free memory. Free memory.")
+    return EngineError(f"{path}: not {what}, or damaged ({reason}). Build it again.")
 
 
 def refuse_precision(target: Target, precision: str) -> None:

@@ -38,7 +38,7 @@ class EngineInfo(BaseModel):
         version_compatible: whether later versions of the runtime can load the engine.
         calibration: source of an int8 engine's ranges: ``entropy, 512 images``.
         calibration_hash: SHA-256 of these ranges.
-        kept: the convolutions excluded from int8 that int8 could compute.
+        kept: the layers excluded from int8 that int8 could compute.
         min_similarity: the required minimum of the mean-centred cosine similarity to fp32.
         spec: the model; see `ModelSpec`.
     """

@@ -12,6 +12,7 @@ from fastrt.ir.builder import Builder
 from fastrt.ir.network import Network, Tensor
 from fastrt.ir.parameters import Parameters
 from fastrt.models.layers import EPS
+from fastrt.models.meta_architectures.table import META_ARCHITECTURES
 from fastrt.models.reid import assemble
 from fastrt.models.spec import ModelSpec
 from fastrt.targets.reference import Reference
@@ -70,7 +71,10 @@ def draw_weights(spec: ModelSpec, seed: int = 0) -> dict[str, Array]:
         arrays[name] = array
         if name.endswith(".running_var"):
             arrays[name.replace("running_var", "num_batches_tracked")] = np.array(1, np.int64)
-    arrays["heads.weight"] = drawn.rng.normal(0, 0.01, (CLASSES, network.output.shape[0])).astype(np.float32)
+    heads = META_ARCHITECTURES[spec.meta_architecture].heads
+    for head in heads:
+        width = network.output.shape[0] // len(heads)
+        arrays[f"{head}.weight"] = drawn.rng.normal(0, 0.01, (CLASSES, width)).astype(np.float32)
     return arrays
 
 

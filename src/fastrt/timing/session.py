@@ -10,7 +10,9 @@ import numpy as np
 from fastrt.arrays import Array
 from fastrt.engine.numbers import check_count, check_seconds
 from fastrt.engine.session import Session
+from fastrt.errors import EngineError
 from fastrt.images.drawing import draw_person
+from fastrt.signatures import checked
 from fastrt.timing.clock import time_calls, warm_up
 
 LARGEST_BATCH = 4096
@@ -43,6 +45,7 @@ class Timing:
         )
 
 
+@checked(EngineError, "session")
 def benchmark(session: Session, batch: int = 1, *, seconds: float = 2.0) -> Timing:
     """Time consecutive calls of a session in this process.
 

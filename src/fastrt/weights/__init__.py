@@ -10,6 +10,7 @@ from typing import Any
 from fastrt.arrays import Array
 from fastrt.errors import CheckpointError, OutputError
 from fastrt.files import finish_interrupted
+from fastrt.signatures import checked
 from fastrt.weights.formats import OtherFile, find_format, find_other, find_text, read_head
 from fastrt.weights.pth import read_pth
 from fastrt.weights.pth_writer import write_pth
@@ -23,6 +24,7 @@ READERS = {**dict.fromkeys((".pth", ".pt", ".bin", ".tar"), ".pth"), ".wts": ".w
 """Suffixes of weights files, and the format of each."""
 
 
+@checked(CheckpointError)
 def load_weights(path: str | os.PathLike[str], key: str | None = None) -> Weights:
     """Read the arrays of a weights file, by name, in the file's order.
 

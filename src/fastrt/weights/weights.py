@@ -24,6 +24,9 @@ PREFIX = re.compile(r"((?:[^.]+\.)*?)(?:backbone|heads)\.")
 WRAPPERS = re.compile(r"(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
 """What torch.compile, FSDP and checkpointing put before the names of any part of a model."""
 
+SURROGATE = re.compile("[\ud800-\udfff]")
+"""Half of a UTF-16 pair, which no encoding of text can hold; names that are not UTF-8 are read as such."""
+
 DATA_PARALLEL = "module."
 """The prefix of torch's DataParallel."""
 
@@ -96,8 +99,8 @@ def check_arrays(weights: Mapping[str, Array]) -> None:
     if not isinstance(weights, Mapping):
         raise WeightsError(f"weights: a {type(weights).__name__}; expected arrays by name. Give a mapping.")
     for name, array in weights.items():
-        if not isinstance(name, str):
-            raise WeightsError(f"weights: the name {name!r} of an array; expected a string. Rename the array.")
+        if not isinstance(name, str) or SURROGATE.search(name):
+            raise WeightsError(f"weights: the name {name!r} of an array; expected a Unicode string. Rename the array.")
         found = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
         if not isinstance(array, np.ndarray) or (
             array.dtype.kind not in "biufc" and array.dtype not in TORCH_DTYPES.values()

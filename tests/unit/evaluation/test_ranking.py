@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from fastrt.arrays import Array
 from fastrt.errors import EvaluationError
 from fastrt.evaluation.distances import METRICS, Metric, distance_blocks
-from fastrt.evaluation.ranking import Ranking, rank
+from fastrt.evaluation.ranking import NEAREST, Ranking, rank
 
 FOLDER = Path(__file__).parents[2] / "golden" / "evaluation"
 WANTED = json.loads((FOLDER / "case.json").read_text())
@@ -44,11 +44,12 @@ def test_scores_equal_fastreids(metric: Metric) -> None:
 
 
 def _brute(distances: Array, pids: Array, gallery_pids: Array, camids: Array, gallery_camids: Array) -> Ranking | None:
-    curves, precisions, penalties = [], [], []
+    curves, precisions, penalties, nearest = [], [], [], []
     max_rank = min(50, distances.shape[1])
     for row, pid, camid in zip(distances, pids, camids, strict=True):
         order = np.argsort(row, kind="stable")
         order = order[~((gallery_pids[order] == pid) & (gallery_camids[order] == camid))]
+        nearest.append(np.pad(order[:NEAREST], (0, NEAREST - len(order[:NEAREST])), constant_values=-1))
         hits = gallery_pids[order] == pid
         if not hits.any():
             continue
@@ -59,7 +60,8 @@ def _brute(distances: Array, pids: Array, gallery_pids: Array, camids: Array, ga
     if not curves:
         return None
     cmc = np.mean(curves, 0)
-    return Ranking(cmc, float(np.mean(precisions)), float(np.mean(penalties)), np.array(precisions), len(curves))
+    scores = cmc, float(np.mean(precisions)), float(np.mean(penalties)), np.array(precisions)
+    return Ranking(*scores, len(curves), np.array(nearest))
 
 
 @given(
@@ -82,6 +84,7 @@ def test_ranking_equals_a_stable_sort_with_ties(seed: int, queries: int, gallery
     got = rank([(0, distances[:2]), (2, distances[2:])], who[0], who[1], cameras[0], cameras[1])
     assert np.allclose(got.cmc, want.cmc)
     assert np.allclose([got.mAP, got.mINP, got.valid], [want.mAP, want.mINP, want.valid])
+    np.testing.assert_array_equal(got.nearest, want.nearest)
 
 
 def test_arrays_of_other_lengths_are_an_error() -> None:

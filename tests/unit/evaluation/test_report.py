@@ -16,8 +16,9 @@ from conftest import Small
 from fastrt.datasets import DataSet
 from fastrt.datasets.synthetic import Synthetic, write_synthetic
 from fastrt.evaluation.evaluate import Scores
+from fastrt.evaluation.ranking import NEAREST
 from fastrt.evaluation.report import write_report
-from fastrt.evaluation.report.ranks import SHOWN, list_ranks
+from fastrt.evaluation.report.ranks import list_ranks
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
@@ -56,7 +57,7 @@ def test_rank_lists_are_ordered_by_distance_without_junk(evaluated: tuple[DataSe
         distances = 1 - scores.gallery @ scores.queries[i]
         order = [data_set.gallery[j] for j in np.argsort(distances, kind="stable")]
         query = data_set.query[i]
-        want = [p for p in order if not (p.pid == query.pid and p.camid == query.camid)][:SHOWN]
+        want = [p for p in order if not (p.pid == query.pid and p.camid == query.camid)][:NEAREST]
         assert list(ranked.found) == want
         assert ranked.right == tuple(p.pid == query.pid for p in want)
         assert ranked.similarities == pytest.approx([1 - distances[data_set.gallery.index(p)] for p in want], abs=1e-6)

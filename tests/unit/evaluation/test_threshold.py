@@ -20,7 +20,7 @@ def test_the_threshold_is_the_lowest_within_the_rate(seed: int, rate: float, ste
     assert taken == pytest.approx(threshold.false_matches)
     assert taken <= rate + 1e-9
     below = different[different < threshold.similarity]
-    assert (different >= below.max()).mean() > rate  # any lower threshold accepts too many
+    assert (different >= below.max() - 2e-6).mean() > rate  # any lower threshold accepts too many
     assert threshold.found == (same >= threshold.similarity).mean()
     assert threshold.interval[0] <= threshold.false_matches <= threshold.interval[1]
 

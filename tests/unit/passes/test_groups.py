@@ -14,13 +14,26 @@ import pytest
 import fastrt
 from fastrt.arrays import Array
 from fastrt.ir.network import INPUT, OUTPUT, Network, Tensor, make_tensor
-from fastrt.ir.ops import Add, Convolution, Input, Multiply, Operation, ReduceMean, Relu, Reshape, ScaleShift, Slice
+from fastrt.ir.ops import (
+    Add,
+    Convolution,
+    Input,
+    Multiply,
+    Operation,
+    QuantizeDequantize,
+    ReduceMean,
+    Relu,
+    Reshape,
+    ScaleShift,
+    Sigmoid,
+    Slice,
+)
 from fastrt.passes.fold import fold_scales
 from fastrt.passes.half import compute_in_half
-from fastrt.passes.instance_norm import split_before_slices
 from fastrt.passes.non_local import join_single_channels
 from fastrt.passes.outside import take_bytes
-from fastrt.passes.quantize import Placement, list_convolutions, list_sites, quantize, quantize_weights
+from fastrt.passes.quantize import LEVELS, Placement, list_layers, list_sites, quantize, quantize_weights
+from fastrt.passes.slices import list_parts, split_before_slices
 from fastrt.targets.reference import HalfSumsReference, Reference
 from fastrt.targets.reference.network_file import read_network, write_network
 
@@ -51,6 +64,7 @@ def _compute(network: Network, batch: Array = BATCH) -> Array:
 
 
 GROUPED = Convolution(_floats(8, 4, 3, 3), _floats(8), 1, 2, groups=4, dilation=2)
+GROUPED_MEAN = Convolution(_floats(8, 4, 1, 1), groups=4)
 DEPTHWISE = Convolution(_floats(16, 1, 3, 3), _floats(16), 1, 1, groups=16)
 
 
@@ -93,8 +107,51 @@ def test_scales_fold(operation: Convolution) -> None:
     np.testing.assert_allclose(_compute(folded), _compute(network), rtol=1e-5, atol=1e-5)
 
 
-def test_slices_do_not_split_groups() -> None:
-    network = _chain(GROUPED, Slice(0, 0, 3))
+@pytest.mark.parametrize(
+    "operations",
+    [
+        [Convolution(_floats(16, 16, 1, 1)), GROUPED, Slice(0, 0, 3)],  # the slice ends inside a group
+        [GROUPED, Relu(), Slice(0, 0, 2)],  # the slice would remain before the groups
+        [Convolution(_floats(16, 16, 1, 1)), ReduceMean(), GROUPED_MEAN, Slice(0, 0, 2)],
+    ],
+)
+def test_slices_that_would_remain_do_not_split_groups(operations: list[Operation]) -> None:
+    network = _chain(*operations)
+    assert str(split_before_slices(network)) == str(network)
+
+
+def _split_attention() -> Network:
+    """A convolution, and one of 4 groups after its Q/DQ pair, read in halves."""
+    tensors = [make_tensor(INPUT, Input((16, 9, 7)), [])]
+    pair = QuantizeDequantize(0.02, 0, "int8")
+    for operation in (Convolution(_floats(16, 16, 3, 3), _floats(16), 1, 1), Relu(), pair, GROUPED, Sigmoid()):
+        tensors.append(make_tensor(f"t{len(tensors)}", operation, tensors[-1:]))
+    u0, u1 = (make_tensor(f"u{i}", Slice(0, 4 * i, 4 * i + 4), tensors[-1:]) for i in (0, 1))
+    return _finish([*tensors, u0, u1, make_tensor("sum", Add(), [u0, u1])])
+
+
+def test_slices_of_whole_groups_split_the_convolutions_before() -> None:
+    network = _split_attention()
+    split = split_before_slices(network)
+    assert [(tensor.name, tensor.operation.kind, tensor.shape[0]) for tensor in split][1:6] == [
+        ("t1.part0", "convolution", 8),
+        ("t2.part0", "relu", 8),
+        ("t3.part0", "quantize_dequantize", 8),
+        ("t4.part0", "convolution", 4),
+        ("u0", "sigmoid", 4),
+    ]
+    assert split["t4.part1"].operation.attributes()["groups"] == 2
+    assert len(split) == 2 * 5 + 3
+    assert np.array_equal(_compute(split), _compute(network))
+    assert list_parts(network) == {
+        f"t{link}.part{part}" if link < 5 else f"u{part}": f"t{link}" for link in range(1, 6) for part in (0, 1)
+    }
+
+
+def test_a_map_that_others_read_is_not_split() -> None:
+    *tensors, total, _ = _split_attention().tensors
+    other = make_tensor("other", Relu(), [tensors[2]])
+    network = _finish([*tensors, total, other, make_tensor("mean", ReduceMean(), [other])])
     assert str(split_before_slices(network)) == str(network)
 
 
@@ -141,7 +198,7 @@ def test_the_input_stage_accepts_a_dilated_convolution() -> None:
 
 
 @pytest.mark.parametrize("operation", [GROUPED, DEPTHWISE])
-def test_means_and_sums_are_within_a_group(operation: Convolution) -> None:
+def test_means_are_within_a_group(operation: Convolution) -> None:
     """The convolution of a constant map has no mean error from weight rounding."""
     mean = RNG.normal(0, 1, 16)
     quantized = quantize_weights(operation, mean, 0.1, PAIRS)
@@ -151,11 +208,38 @@ def test_means_and_sums_are_within_a_group(operation: Convolution) -> None:
         for one in (quantized, operation)
     )
     np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
-    outputs, inputs = quantized.weight.shape[:2]
-    pixels = quantized.weight.astype(int).reshape(outputs, inputs, -1)
-    # A depthwise filter adds neighbours in its window.
-    sums = pixels[..., 1:] + pixels[..., :-1] if inputs == 1 else pixels[:, ::2] + pixels[:, 1::2]
-    assert np.abs(sums).max() * 255 < 2**15
+
+
+@pytest.mark.parametrize(("inputs", "groups"), [(4, 4), (2, 8), (3, 4), (1, 8), (1, 16)])
+def test_weights_whose_products_are_added_in_16_bits_are_limited(inputs: int, groups: int) -> None:
+    """Two weights of 1, at all distances in a filter; see the table of pairs in ADR 14."""
+    taps = inputs * 9
+    places = [(a, b) for a in range(taps) for b in range(a)]
+    places += [places[-1]] * (-len(places) % 16)  # 16 outputs
+    got = set()
+    for start in range(0, len(places), 16):
+        weight = np.zeros((16, taps), np.float32)
+        for row, pair in zip(weight, places[start : start + 16], strict=True):
+            row[list(pair)] = 1
+        operation = Convolution(weight.reshape(16, inputs, 3, 3), None, 1, 1, groups=groups)
+        largest = quantize_weights(operation, None, 0.1, PAIRS).weight.max((1, 2, 3))
+        got |= {pair for pair, value in zip(places[start : start + 16], largest, strict=True) if value < LEVELS}
+    assert got == _list_neighbours(np.arange(taps).reshape(inputs, 3, 3), depthwise=groups == 16)
+
+
+def _list_neighbours(filters: Array, *, depthwise: bool) -> set[tuple[int, int]]:
+    """List the numbers in ``filters`` ``(inputs, rows, columns)`` whose products are added, the larger one first."""
+    if depthwise:
+        return set()
+    if len(filters) % 2 == 0:
+        firsts, seconds = filters[::2], filters[1::2]
+    else:
+        by_rows, reversed_by_rows = filters.transpose(1, 2, 0), filters[::-1].transpose(1, 2, 0)
+        by_columns = filters.transpose(2, 1, 0)
+        orders = np.stack([by_rows.ravel(), (by_columns if len(filters) == 1 else reversed_by_rows).ravel()])
+        firsts, seconds = orders[:, :-1], orders[:, 1:]
+    pairs = np.stack([firsts.ravel(), seconds.ravel()], 1).tolist()
+    return {(max(pair), min(pair)) for pair in pairs}
 
 
 def test_a_network_with_groups_is_quantized() -> None:
@@ -203,7 +287,7 @@ def test_a_convolution_next_to_an_exact_tensor_is_not_quantized() -> None:
     for exact in (False, True):
         convolution = make_tensor("conv", GROUPED, [image])
         relu = make_tensor("relu", Relu(), [convolution], exact=exact)
-        assert list_convolutions(_finish([image, convolution, relu])) == ([] if exact else ["conv"])
+        assert list_layers(_finish([image, convolution, relu])) == ([] if exact else ["conv"])
 
 
 def test_products_of_groups_are_scaled_down_for_fp16() -> None:

@@ -12,8 +12,8 @@ from fastrt.ir.ops import Cast, Convolution, Input, Power, Relu, ScaleShift
 from fastrt.passes import prepare
 from fastrt.passes.fold import fold_scales
 from fastrt.passes.half import compute_in_half
-from fastrt.passes.instance_norm import split_before_slices
 from fastrt.passes.outside import normalize_embedding, take_bytes
+from fastrt.passes.slices import split_before_slices
 from fastrt.targets.engine_info import EngineInfo
 from fastrt.targets.reference import Reference
 from fastrt.targets.registry import find_target

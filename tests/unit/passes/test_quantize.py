@@ -17,8 +17,8 @@ from fastrt.passes.fold import fold_scales
 from fastrt.passes.half import compute_in_half
 from fastrt.passes.outside import take_bytes
 from fastrt.passes.quantize import (
-    list_convolutions,
     list_inputs,
+    list_layers,
     list_sites,
     place,
     quantize,
@@ -67,7 +67,7 @@ def test_all_convolutions_of_a_tensor_share_one_pair(target: str, network: Netwo
     quantized = quantize(network, _ranges(network), PLACEMENTS[target])
     pairs = [tensor for tensor in quantized if isinstance(tensor.operation, QuantizeDequantize)]
     assert len({tensor.inputs for tensor in pairs}) == len(pairs)
-    chosen = set(list_convolutions(network))
+    chosen = set(list_layers(network))
     for tensor in quantized:
         if tensor.name not in chosen:
             continue
@@ -79,7 +79,7 @@ def test_all_convolutions_of_a_tensor_share_one_pair(target: str, network: Netwo
 
 
 def test_all_convolutions_except_non_local_ones_are_quantized(network: Network) -> None:
-    chosen = list_convolutions(network)
+    chosen = list_layers(network)
     assert len(chosen) == 53
     others = {tensor.name for tensor in network if isinstance(tensor.operation, Convolution)} - set(chosen)
     assert others == {
@@ -94,7 +94,7 @@ def test_wide_non_local_blocks_and_heads_are_not_quantized() -> None:
     spec = fastrt.load_spec("sbs_R50", [*SIZE, "MODEL.BACKBONE.WITH_NL", True, "MODEL.HEADS.EMBEDDING_DIM", 256])
     arrays = make_shapes(spec)
     network = fold_scales(fastrt.build_network(spec, arrays))
-    assert not [name for name in list_convolutions(network) if "NL" in name or "heads" in name]
+    assert not [name for name in list_layers(network) if "NL" in name or "heads" in name]
 
 
 def test_non_local_blocks_of_many_inner_channels_are_not_quantized() -> None:
@@ -106,7 +106,7 @@ def test_non_local_blocks_of_many_inner_channels_are_not_quantized() -> None:
         elif name.split(".")[-2] in ("g", "theta", "phi"):
             arrays[name] = np.repeat(arrays[name], 16, 0)
     network = fold_scales(fastrt.build_network(spec, arrays))
-    chosen = list_convolutions(network)
+    chosen = list_layers(network)
     assert len(chosen) == 53
     assert not [name for name in chosen if "NL" in name]
     half = compute_in_half(network, "float16")
@@ -116,7 +116,7 @@ def test_non_local_blocks_of_many_inner_channels_are_not_quantized() -> None:
 
 def test_squeeze_and_excitation_is_not_quantized_but_its_block_is() -> None:
     network = _network("sbs_R50", "MODEL.BACKBONE.WITH_SE", True, "MODEL.BACKBONE.WITH_NL", False)
-    chosen = list_convolutions(network)
+    chosen = list_layers(network)
     assert len(chosen) == 53
     assert not [name for name in chosen if ".se." in name]
 

@@ -16,7 +16,7 @@ from fastrt.images.drawing import draw_person
 from fastrt.images.sample import ImageSample, draw_held_out, read_images
 from fastrt.ir.ops import Convolution
 from fastrt.passes.fold import fold_scales
-from fastrt.passes.quantize import list_convolutions, list_sites
+from fastrt.passes.quantize import list_layers, list_sites
 from fastrt.quantization.report import compare_int8
 from fastrt.quantization.sensitivity import find_mix
 from fastrt.targets.reference import trace_reference
@@ -211,7 +211,7 @@ def test_the_fewest_convolutions_are_excluded_that_reach_the_bound(
     bound = 1 - (1 - pure.similarity) / 3
     steps: list[tuple[str, int, int]] = []
     mix = find_mix(small.network, table, "openvino", bound, held_out, lambda *step: steps.append(step))
-    assert 0 < len(mix.kept) < len(list_convolutions(fold_scales(small.network)))
+    assert 0 < len(mix.kept) < len(list_layers(fold_scales(small.network)))
     assert mix.similarity >= bound > mix.pure == pure.similarity
     assert [mix.losses[name] for name in mix.kept] == sorted(mix.losses.values(), reverse=True)[: len(mix.kept)]
     assert steps
@@ -220,8 +220,8 @@ def test_the_fewest_convolutions_are_excluded_that_reach_the_bound(
     assert info.kept == mix.kept
     report = compare_int8(path, small.network, table, held_out, "drawn images")
     assert report.pure_similarity == pytest.approx(mix.pure, abs=1e-3)
-    assert [row.name for row in report.engines][-1] == "int8, no convolution excluded"
-    assert "with no convolution excluded the least is" in str(report)
+    assert [row.name for row in report.engines][-1] == "int8, no layer excluded"
+    assert "with no layer excluded the least is" in str(report)
     assert report.least_similarity == pytest.approx(mix.similarity, abs=1e-3)
     with pytest.raises(fastrt.CalibrationError, match="^images: 1; expected at least 2"):
         find_mix(small.network, table, "openvino", bound, held_out[:1])

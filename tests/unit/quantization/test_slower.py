@@ -11,7 +11,7 @@ import fastrt
 from fastrt.arrays import Array
 from fastrt.passes import prepare
 from fastrt.passes.fold import fold_scales
-from fastrt.passes.quantize import list_convolutions
+from fastrt.passes.quantize import list_layers
 from fastrt.quantization import layer_timing
 from fastrt.quantization.layer_timing import SpeedSelection, attribute, exclude_slower, find_slower, own_names
 from fastrt.targets.base import LayerTime
@@ -43,7 +43,7 @@ class Device:
     def time_layers(self, precision: str) -> dict[str, float]:
         """As TensorRT names them: a layer by all tensors that it makes."""
         times = {"{ForeignNode[images.float]}": 5.0}
-        for name in list_convolutions(fold_scales(self.network)):
+        for name in list_layers(fold_scales(self.network)):
             times[f"{name}.1 + {name} + {name}.relu" if precision == "int8" else f"{name} + {name}.relu"] = (
                 {"int8": 6.0, "fp16": 9.0}[precision] if name not in self.slow else 8.9
             )
@@ -90,7 +90,7 @@ def measure(plugged: list[Device], device: Device, kept: Sequence[str] = ()) -> 
 
 
 def test_slower_layers_are_excluded_if_the_engine_gets_faster(network: fastrt.Network, plugged: list[Device]) -> None:
-    one, two, *_ = list_convolutions(fold_scales(network))
+    one, two, *_ = list_layers(fold_scales(network))
     device = Device(network, [two], {layer_timing.HALF: 100, layer_timing.INT8: 110, layer_timing.MIXED: 120})
     selection = measure(plugged, device, [one])
     assert selection.slower == (two,)
@@ -101,17 +101,17 @@ def test_slower_layers_are_excluded_if_the_engine_gets_faster(network: fastrt.Ne
 
 
 def test_a_mix_that_is_no_faster_is_not_taken(network: fastrt.Network, plugged: list[Device]) -> None:
-    _, two, *_ = list_convolutions(fold_scales(network))
+    _, two, *_ = list_layers(fold_scales(network))
     device = Device(network, [two], {layer_timing.HALF: 100, layer_timing.INT8: 110, layer_timing.MIXED: 110})
     assert measure(plugged, device).kept == ()
 
 
 def test_all_layers_are_excluded_where_int8_gains_nothing(network: fastrt.Network, plugged: list[Device]) -> None:
-    names = list_convolutions(fold_scales(network))
+    names = list_layers(fold_scales(network))
     device = Device(network, names[:1], {layer_timing.HALF: 100, layer_timing.INT8: 90, layer_timing.MIXED: 95})
     selection = measure(plugged, device)
     assert selection.kept == tuple(names)
-    assert "fastest is fp16, so no convolution is in int8" in str(selection)
+    assert "fastest is fp16, so no layer is in int8" in str(selection)
 
 
 def test_nothing_more_is_built_if_none_is_slower(network: fastrt.Network, plugged: list[Device]) -> None:
@@ -126,7 +126,7 @@ def test_a_convolution_is_found_in_both_variants_of_an_ibn(network: fastrt.Netwo
     for split in (False, True):
         made = {tensor.name for tensor in prepare(network, INFO, split=split)}
         found = {names[name] for name in made if name in names}
-        assert found == set(list_convolutions(fold_scales(network)))
+        assert found == set(list_layers(fold_scales(network)))
     halves = attribute({"layer.IN": 3.0, "layer.BN + relu": 4.0}, {"layer.IN": "layer", "layer.BN": "layer"})
     assert halves == {"layer": 7.0}
 

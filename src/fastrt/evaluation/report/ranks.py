@@ -14,7 +14,6 @@ from fastrt.evaluation.distances import cosine_distances
 from fastrt.evaluation.evaluate import Scores
 from fastrt.images.preprocess import read_image
 
-SHOWN = 10
 HEIGHT, MOST_WIDTH = 128, 256
 """Size of a thumbnail in pixels. The aspect ratio is kept, unless it is extreme."""
 
@@ -39,17 +38,14 @@ class RankList:
 
 
 def list_ranks(data_set: DataSet, scores: Scores, queries: Sequence[int]) -> list[RankList]:
-    """Make the rank lists of queries, given by index, by cosine distance and without junk."""
+    """Make the rank lists of queries, given by index, in the order of the evaluation."""
     lists = []
     for i in queries:
         query = data_set.query[i]
-        distances = cosine_distances(scores.queries[i : i + 1], scores.gallery)[0]
-        images = ((j, data_set.gallery[j]) for j in np.argsort(distances, kind="stable").tolist())
-        kept = ((j, image) for j, image in images if (image.pid, image.camid) != (query.pid, query.camid))
-        near = [pair for pair, _ in zip(kept, range(SHOWN), strict=False)]
-        found = tuple(image for _, image in near)
+        near = scores.nearest[i][scores.nearest[i] >= 0]
+        found = tuple(data_set.gallery[j] for j in near)
         right = tuple(image.pid == query.pid for image in found)
-        similarities = tuple(1 - float(distances[j]) for j, _ in near)
+        similarities = tuple((1 - cosine_distances(scores.queries[i : i + 1], scores.gallery[near])[0]).tolist())
         lists.append(RankList(query, found, right, similarities, float(scores.average_precision[i])))
     return lists
 

@@ -80,6 +80,9 @@ class Backbone(BaseModel, ABC):
     RESAMPLER: ClassVar[Literal["pil-bicubic", "pil-bilinear"]] = "pil-bicubic"
     """The method that resizes images where the family is trained and evaluated."""
 
+    USUAL: ClassVar[Mapping[str, object]] = {}
+    """Fields of a spec and their values in FastReID's configs of the family, where they differ from the defaults."""
+
     name: str
     norm: Norm = "BN"
 

@@ -15,7 +15,7 @@ from pydantic import Field
 from fastrt.arrays import Array
 from fastrt.ir.builder import Builder
 from fastrt.ir.network import Tensor
-from fastrt.ir.ops import Add, AveragePool, Convolution, MaxPool, Multiply, ReduceMean, ScaleShift, Slice
+from fastrt.ir.ops import Add, AveragePool, Convolution, MaxPool, Multiply, ReduceMean, Slice
 from fastrt.models.activations import relu, sigmoid
 from fastrt.models.backbones.base import Backbone, count_blocks
 from fastrt.models.backbones.resnet_versions import choose_first_norm, find_dilation, warn_ignored
@@ -127,16 +127,18 @@ def _split_attention(b: Builder, x: Tensor, name: str, dilation: int) -> Tensor:
     """A convolution to two feature maps ``(C, h, w)``, and their sum weighted by a softmax over the two per channel."""
     c = x.shape[0]
     u = convolve(b, x, f"{name}.conv", 2 * c, 3, padding=dilation, groups=2, dilation=dilation)
-    u = relu(b, batch_norm(b, u, f"{name}.bn0"), f"{name}.relu")
-    u0, u1 = (b.add(f"{name}.u{i}", Slice(0, i * c, (i + 1) * c), u) for i in (0, 1))
-    hidden = max(c // 2, 32)
+    u0, u1 = _halve(b, relu(b, batch_norm(b, u, f"{name}.bn0"), f"{name}.relu"), f"{name}.u")
     mean = b.add(f"{name}.mean", ReduceMean(), b.add(f"{name}.sum", Add(), u0, u1))
+    hidden = max(c // 2, 32)
     y = relu(b, batch_norm(b, convolve(b, mean, f"{name}.fc1", hidden, 1, bias=True), f"{name}.bn1"), f"{name}.relu1")
-    # The softmax of two numbers is the sigmoid of their difference, which a convolution by the difference computes.
-    weight, bias = (
-        b.take(f"{name}.fc2.{leaf}", shape) for leaf, shape in (("weight", (2 * c, hidden, 1, 1)), ("bias", (2 * c,)))
-    )
-    difference = b.add(f"{name}.fc2", Convolution(weight[:c] - weight[c:], bias[:c] - bias[c:]), y)
-    w0 = sigmoid(b, difference, f"{name}.w0")
-    w1 = b.add(f"{name}.w1", ScaleShift(np.full(c, -1.0), np.ones(c)), w0)
+    # A softmax of two numbers is the sigmoid of their difference, which a convolution by the difference computes.
+    weight = b.take(f"{name}.fc2.weight", (2 * c, hidden, 1, 1))
+    bias = b.take(f"{name}.fc2.bias", (2 * c,))
+    a = b.add(f"{name}.fc2", Convolution(weight - np.roll(weight, c, 0), bias - np.roll(bias, c)), y)
+    w0, w1 = _halve(b, sigmoid(b, a, f"{name}.rsoftmax"), f"{name}.w")
     return b.add(name, Add(), b.add(f"{name}.y0", Multiply(), u0, w0), b.add(f"{name}.y1", Multiply(), u1, w1))
+
+
+def _halve(b: Builder, x: Tensor, name: str) -> list[Tensor]:
+    half = x.shape[0] // 2
+    return [b.add(f"{name}{i}", Slice(0, i * half, (i + 1) * half), x) for i in (0, 1)]

@@ -96,14 +96,14 @@ def find_dilation(backbone: ResNeSt, arrays: Mapping[str, Array], version: str) 
 
 
 def warn_ignored(backbone: ResNeSt, settled: ResNeSt) -> None:
-    """Log the settings of a ResNeSt that FastReID ignores since 2020-12-07, in one warning."""
-    changed = [
-        field for field in ("with_ibn", "with_nl", "last_stride") if getattr(backbone, field) != getattr(settled, field)
-    ]
-    if changed:
-        found = ", ".join(f"{field.upper()} is {getattr(backbone, field)}" for field in changed)
-        taken = ", ".join(f"{getattr(settled, field)}" for field in changed)
-        logger.warning(f"{found}; FastReID's ResNeSt since 2020-12-07 takes {taken}, and so does fastrt")
+    """Log the settings of a ResNeSt that FastReID ignores since 2020-12-07."""
+    for field in ("with_ibn", "with_nl", "last_stride"):
+        given, taken = getattr(backbone, field), getattr(settled, field)
+        if given != taken:
+            logger.warning(
+                f"{field.upper()} is {given}; FastReID's ResNeSt since 2020-12-07 takes it as {taken}, and so does"
+                " fastrt"
+            )
 
 
 def _find_non_local(backbone: ResNet, arrays: Mapping[str, Array]) -> bool:

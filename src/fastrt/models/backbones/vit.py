@@ -58,6 +58,7 @@ class ViT(Backbone):
     FAMILY: ClassVar[str] = "ViT"
     KEYS: ClassVar[Mapping[str, str]] = {"DEPTH": "depth", "STRIDE_SIZE": "stride_size"}
     INFERRED: ClassVar[tuple[str, ...]] = ("DEPTH",)
+    USUAL: ClassVar[Mapping[str, object]] = {"pixel_mean": (127.5, 127.5, 127.5), "pixel_std": (127.5, 127.5, 127.5)}
 
     name: Literal["build_vit_backbone"] = "build_vit_backbone"
     depth: Literal["base", "small"] = "base"
@@ -114,15 +115,15 @@ def _take_positions(b: Builder, grid: tuple[int, ...]) -> Array:
     stored = b.parameters.arrays.get(name)
     wanted = math.prod(grid)
     count = wanted if stored is None or stored.size % WIDTH else stored.size // WIDTH - 1
-    table = b.take(name, (1, 1 + count, WIDTH))[0]
+    table: Array = b.take(name, (1, 1 + count, WIDTH))[0]
     if count == wanted:
         return table
     side = math.isqrt(max(count, 0))
     if not side or side**2 != count:
         b.parameters.refuse(
             name,
-            f"is of {count} patches, expected {wanted}, {grid[0]} rows by {grid[1]} columns, or a square grid to resize;"
-            " do INPUT.SIZE_TEST and MODEL.BACKBONE.STRIDE_SIZE belong to it?",
+            f"is of {count} patches, expected {wanted}, {grid[0]} rows by {grid[1]} columns, or a square grid to"
+            " resize; do INPUT.SIZE_TEST and MODEL.BACKBONE.STRIDE_SIZE belong to it?",
         )
         return np.zeros((1 + wanted, WIDTH), np.float32)
     logger.warning(
@@ -137,10 +138,11 @@ def _take_positions(b: Builder, grid: tuple[int, ...]) -> Array:
     resized = table[1:].reshape(side, side, WIDTH).astype(np.float64)
     for axis, length in enumerate(grid):
         resized = np.moveaxis(np.tensordot(_interpolate(side, length), resized, (1, axis)), 0, axis)
-    return np.concatenate([table[:1], resized.reshape(wanted, WIDTH)])
+    return np.concatenate([np.asarray(table[:1], np.float64), resized.reshape(wanted, WIDTH)])
 
 
 def _interpolate(size: int, length: int) -> Array:
     """Weights ``(length, size)`` of bilinear interpolation along one axis, as PyTorch with ``align_corners`` False."""
     centres = np.clip((np.arange(length) + 0.5) * size / length - 0.5, 0, size - 1)
-    return np.maximum(0, 1 - np.abs(centres[:, None] - np.arange(size)))
+    weights: Array = np.maximum(0, 1 - np.abs(centres[:, None] - np.arange(size)))
+    return weights

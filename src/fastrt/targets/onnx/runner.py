@@ -11,7 +11,7 @@ from typing import Any
 from fastrt.arrays import Array, Embeddings
 from fastrt.errors import EngineError, TargetError
 from fastrt.files import scratch_folder
-from fastrt.targets.base import LayerTime, Runner
+from fastrt.targets.base import LayerTime, Runner, cannot_read
 from fastrt.targets.engine_info import EngineInfo
 
 KERNEL = "_kernel_time"
@@ -76,5 +76,4 @@ def open_session(model: str | bytes, path: Path, profile: str | None = None) -> 
     try:
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exceptions share no other base class
-        reason = str(error).splitlines()[0]
-        raise EngineError(f"{path}: not an ONNX engine, or damaged ({reason}). Build it again.") from None
+        raise cannot_read(path, "an ONNX engine", error, next(iter(str(error).splitlines()), "")) from None

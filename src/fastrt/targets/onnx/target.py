@@ -12,7 +12,8 @@ import numpy as np
 from fastrt.errors import EngineError, TargetError
 from fastrt.ir.network import Network, Tensor
 from fastrt.passes.quantize import Placement
-from fastrt.targets.base import BuildOptions, Layer, Mode, Runner, Target
+from fastrt.targets import checksum
+from fastrt.targets.base import BuildOptions, Layer, Mode, Runner, Target, cannot_read
 from fastrt.targets.engine_info import KEY, EngineInfo, read_info
 from fastrt.targets.onnx.lowering import OnnxLowering
 from fastrt.targets.onnx.runner import OnnxRunner, open_session
@@ -23,6 +24,8 @@ IR_VERSION = 9
 """ONNX opset and IR version with the widest runtime support: onnxruntime since 1.16, TensorRT since 8.6."""
 
 BATCH = "batch"
+CHECKSUM_KEY = "fastrt_sha256"
+"""Name of the metadata entry with the checksum of the file."""
 
 
 class OnnxTarget(Target, row=ROWS["onnx"]):
@@ -50,13 +53,14 @@ class OnnxTarget(Target, row=ROWS["onnx"]):
         model = onnx.helper.make_model(
             graph, producer_name="fastrt", ir_version=IR_VERSION, opset_imports=[onnx.helper.make_opsetid("", OPSET)]
         )
-        onnx.helper.set_model_props(model, {KEY: info.to_text()})
+        onnx.helper.set_model_props(model, {KEY: info.to_text(), CHECKSUM_KEY: checksum.BLANK})
         onnx.checker.check_model(model)
-        path.write_bytes(model.SerializeToString())
+        path.write_bytes(checksum.state(model.SerializeToString(), CHECKSUM_KEY))
 
     def load(self, path: Path, device: str, intermediate: Collection[str] = (), mode: Mode = "latency") -> Runner:
         if device != "cpu":
             raise TargetError(f"onnx: device {device}; expected cpu. Build an engine of another target for it.")
+        checksum.check(path, CHECKSUM_KEY)
         open_profiled = partial(open_session, str(path), path)
         if not intermediate:
             session = open_session(str(path), path)
@@ -71,10 +75,12 @@ class OnnxTarget(Target, row=ROWS["onnx"]):
         return OnnxRunner(open_session(model.SerializeToString(), path), info, [output, *names], open_profiled)
 
     def describe(self, path: Path) -> EngineInfo:
+        checksum.check(path, CHECKSUM_KEY)
         return _describe(open_session(str(path), path), path)
 
     def layers(self, path: Path) -> list[Layer]:
         onnx = _import_onnx()
+        checksum.check(path, CHECKSUM_KEY)
         model = onnx.shape_inference.infer_shapes(_load_proto(onnx, path))
         shapes = {
             value.name: tuple(axis.dim_value or -1 for axis in value.type.tensor_type.shape.dim)[1:]
@@ -104,7 +110,7 @@ def _load_proto(onnx: Any, path: Path) -> Any:
     try:
         return onnx.load(path)
     except Exception as error:  # protobuf's errors share no other base class
-        raise EngineError(f"{path}: not an ONNX engine, or damaged ({error}). Build it again.") from None
+        raise cannot_read(path, "an ONNX engine", error) from None
 
 
 def _describe(session: Any, path: Path) -> EngineInfo:

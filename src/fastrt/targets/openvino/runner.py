@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -16,6 +17,9 @@ from fastrt.arrays import Array, Embeddings
 from fastrt.errors import EngineError
 from fastrt.targets.base import LayerTime, Runner
 from fastrt.targets.engine_info import EngineInfo
+
+MAX_ISA = "ONEDNN_MAX_CPU_ISA"
+"""The environment variable that limits the CPU's instructions."""
 
 
 class OpenVinoRunner(Runner):
@@ -36,16 +40,16 @@ class OpenVinoRunner(Runner):
     def run_intermediate(self, batch: Array) -> Mapping[str, Array]:
         return dict(zip(self._names, self._infer(batch), strict=True))
 
-    def run_all(self, batches: Iterable[Array]) -> Iterator[Embeddings]:
+    def run_all(self, batches: Iterable[Array], *, reused: bool = False) -> Iterator[Embeddings]:
         """Yield the embeddings of each batch in order; the mode determines how many batches run in parallel."""
         flying: deque[tuple[Any, Array]] = deque()
         try:
             for batch in batches:
                 if len(flying) == self._at_once:
                     yield self._collect(flying)
-                request = self._take()
-                flying.append((request, batch))  # the batch must outlive the request
-                request.start_async([batch], share_inputs=True)
+                request, kept = self._take(), batch.copy() if reused else batch
+                flying.append((request, kept))  # the batch must outlive the request
+                request.start_async([kept], share_inputs=True)
             while flying:
                 yield self._collect(flying)
         finally:
@@ -106,7 +110,17 @@ class OpenVinoRunner(Runner):
 
 
 def _failed(batch: Array, error: Exception) -> EngineError:
-    return EngineError(f"openvino: it failed on a batch of shape {batch.shape} ({find_reason(error)})")
+    reason = find_reason(error)
+    return EngineError(f"openvino: it failed on a batch of shape {batch.shape} ({reason}){_advise(reason)}")
+
+
+def _advise(reason: str) -> str:
+    """Say what OpenVINO lacks for the instance norms of IBN on a CPU without AVX2."""
+    if "MVN" not in reason:
+        return ""
+    limit = os.environ.get(MAX_ISA)
+    advice = f"Unset {MAX_ISA}, which is {limit}" if limit else "Build for another target, such as onnx"
+    return f"; expected AVX2, which instance norms (IBN) need. {advice}."
 
 
 def find_reason(error: Exception) -> str:

@@ -17,16 +17,17 @@ from fastrt.files import hash_file
 from fastrt.ir.network import Network
 from fastrt.passes.half import list_float32
 from fastrt.passes.quantize import Placement
-from fastrt.targets.base import BuildOptions, Layer, Mode, Runner, Target, refuse_precision
+from fastrt.targets import checksum
+from fastrt.targets.base import BuildOptions, Layer, Mode, Runner, Target, cannot_read, refuse_precision
 from fastrt.targets.engine_info import KEY, EngineInfo, read_info
 from fastrt.targets.openvino.ir_check import check_ir
 from fastrt.targets.openvino.lowering import OpenVinoLowering
-from fastrt.targets.openvino.runner import OpenVinoRunner, find_reason
+from fastrt.targets.openvino.runner import MAX_ISA, OpenVinoRunner, find_reason
 from fastrt.targets.table import ROWS
 
 HINTS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16", "int8": "f32"}
 WEIGHTS_KEY = "fastrt_weights"
-"""Name of the entry of the ``.xml`` with the SHA-256 of the ``.bin``."""
+"""Name of the entry of the ``.xml`` with the SHA-256 of the ``.bin``, and of itself."""
 
 CAPABILITIES = {"fp32": "FP32", "bf16": "BF16", "fp16": "FP16"}
 BF16_INSTRUCTIONS = ("DEFAULT", "ALL", "BF16", "FP16", "AMX", "AVX10", "VNNI_2")
@@ -43,7 +44,7 @@ class OpenVinoTarget(Target, row=ROWS["openvino"]):
 
     def precisions(self) -> tuple[str, ...]:
         capabilities = ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        narrowed = os.environ.get("ONEDNN_MAX_CPU_ISA", "DEFAULT").upper()
+        narrowed = os.environ.get(MAX_ISA, "DEFAULT").upper()
         if not any(word in narrowed for word in BF16_INSTRUCTIONS):
             # OpenVINO still lists BF16, but then finds no kernel.
             capabilities = [capability for capability in capabilities if capability != "BF16"]
@@ -57,8 +58,10 @@ class OpenVinoTarget(Target, row=ROWS["openvino"]):
         nodes = [node for _, node in OpenVinoLowering().lower(network)]
         model = ov.Model([nodes[-1]], [nodes[0]], "fastrt")
         model.set_rt_info(info.to_text(), [KEY])
+        written = path.with_suffix(".xml")  # OpenVINO writes no .XML
         try:
-            ov.save_model(model, path, compress_to_fp16=False)
+            ov.save_model(model, written, compress_to_fp16=False)
+            written.rename(path)
             _complete(path, list_float32(network) if info.precision == "fp16" else ())
         except (RuntimeError, ET.ParseError) as error:
             _write_zeros(path, sum(array.nbytes for tensor in network for array in tensor.operation.arrays().values()))
@@ -102,13 +105,12 @@ def _read(path: Path) -> Any:
     with path.open("rb") as file:
         if b"<net" not in file.read(1024):  # else OpenVINO tries all its other formats and prints messages
             raise EngineError(f"{path}: not an OpenVINO engine, or damaged. Build it again.")
+    checksum.check(path, WEIGHTS_KEY)
     check_ir(path)
     try:
         model = ov.Core().read_model(path)
-    except (RuntimeError, UnicodeDecodeError) as error:
-        raise EngineError(
-            f"{path}: not an OpenVINO engine, or damaged ({find_reason(error)}). Build it again."
-        ) from None
+    except (RuntimeError, UnicodeDecodeError, MemoryError) as error:
+        raise cannot_read(path, "an OpenVINO engine", error, find_reason(error)) from None
     _check_weights(model, path)
     return model
 
@@ -134,7 +136,7 @@ def _check_weights(model: Any, path: Path) -> None:
     """
     stated = _read_entry(model, WEIGHTS_KEY, path)
     if stated is not None:
-        found = hash_file(path.with_suffix(".bin"))
+        stated, found = stated[:64], hash_file(path.with_suffix(".bin"))
         if stated != found:
             raise EngineError(
                 f"{path.with_suffix('.bin')}: SHA-256 {found[:8]}...; expected {stated[:8]}..., as in {path.name}."
@@ -152,8 +154,9 @@ def _write_zeros(path: Path, size: int) -> None:
 def _complete(path: Path, float32: Collection[str]) -> None:
     """Add to an IR what OpenVINO cannot write from Python.
 
-    These are the checksum of the weights; and, for FP16, marks of the layers that OpenVINO must compute in float32,
-    because GeM's powers overflow. The mark is ``ov::DisableFP16Compression``, which OpenVINO publishes only for C++.
+    These are the checksums of the weights and of the file; and, for FP16, marks of the layers that OpenVINO must
+    compute in float32, because GeM's powers overflow. The mark is ``ov::DisableFP16Compression``, which OpenVINO
+    publishes only for C++.
 
     Raises:
         RuntimeError: the ``.bin`` was cut short, because the disk is full.
@@ -167,7 +170,7 @@ def _complete(path: Path, float32: Collection[str]) -> None:
     info = tree.find("rt_info")
     if info is None:
         raise RuntimeError("the description is missing")
-    ET.SubElement(info, WEIGHTS_KEY, value=hash_file(weights))
+    ET.SubElement(info, WEIGHTS_KEY, value=f"{hash_file(weights)} {checksum.BLANK}")
     for layer in tree.iter("layer"):
         if layer.get("name") in float32:
             info = layer.find("rt_info")
@@ -175,7 +178,7 @@ def _complete(path: Path, float32: Collection[str]) -> None:
                 info = ET.Element("rt_info")
                 layer.insert(0, info)
             ET.SubElement(info, "attribute", name="precise", version="0")
-    tree.write(path)
+    path.write_bytes(checksum.state(ET.tostring(tree.getroot()), WEIGHTS_KEY))
 
 
 def _name(port: Any) -> str:

@@ -14,6 +14,7 @@ from fastrt.arrays import Array
 from fastrt.errors import EngineError, FastrtError
 from fastrt.ir.network import Network, Tensor, make_tensor
 from fastrt.ir.ops import OPERATIONS
+from fastrt.targets.base import cannot_read
 
 OPERATIONS_ENTRY = "network"
 INFO_ENTRY = "info"
@@ -111,7 +112,7 @@ def _read_array(content: bytes) -> Array:
 
 
 def _damaged(path: Path, error: Exception) -> EngineError:
-    return EngineError(f"{path}: not a reference engine, or damaged ({error}). Build it again.")
+    return cannot_read(path, "a reference engine", error)
 
 
 def _tuples(value: object) -> object:

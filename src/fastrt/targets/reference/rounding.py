@@ -11,12 +11,12 @@ import numpy as np
 
 from fastrt.arrays import Array
 from fastrt.ir.network import Network, Tensor
-from fastrt.ir.ops import Convolution
+from fastrt.ir.ops import WEIGHTED, Convolution, Linear
 from fastrt.targets.reference.lowering import Reference, cut_windows
 
 
 class RoundingReference(Reference):
-    """Computes in float32 and rounds the network's FP16 or BF16 feature maps and convolution weights.
+    """Computes in float32 and rounds the network's FP16 or BF16 tensors, and the weights of layers.
 
     It shows the effect of half precision alone, independent of the runtime.
     """
@@ -55,9 +55,10 @@ SUMMED = 16
 
 
 class HalfSumsReference(RoundingReference):
-    """Also rounds a convolution's sum to FP16 after every `SUMMED` products, like kernels with FP16 accumulation.
+    """Also rounds a layer's sum to FP16 after every `SUMMED` products, like kernels with FP16 accumulation.
 
-    Such a kernel sums the channels of one filter position after the other, separately for each group.
+    Such a kernel sums the channels of one filter position after the other, separately for each group. Layers are
+    convolutions and linear layers.
     """
 
     def convolution(self, op: Convolution, x: Array) -> Array:
@@ -68,10 +69,12 @@ class HalfSumsReference(RoundingReference):
         for image, rows in zip(windows, y.reshape(len(x), *weight.shape[:2], -1), strict=True):
             for group, (filters, channels) in enumerate(zip(weight, np.split(image, op.groups), strict=True)):
                 columns = channels.transpose(3, 4, 0, 1, 2).reshape(filters.shape[1], -1)
-                for start in range(0, len(columns), SUMMED):
-                    part = slice(start, start + SUMMED)
-                    rows[group] = _round(rows[group] + filters[:, part] @ columns[part], "float16")
+                rows[group] = _multiply(filters, columns)
         return y if op.bias is None else y + self._per_channel(op.bias, y)
+
+    def linear(self, op: Linear, x: Array) -> Array:
+        y = _multiply(x.reshape(-1, x.shape[-1]), op.weight.T.astype(np.float32)).reshape(*x.shape[:-1], -1)
+        return y if op.bias is None else y + op.bias
 
 
 HALVES: dict[str, Any] = {"float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
@@ -82,13 +85,22 @@ def _round(array: Array, dtype: str) -> Array:
         return array.astype(HALVES[dtype]).astype(np.float32)
 
 
+def _multiply(a: Array, b: Array) -> Array:
+    """Multiply two float32 matrices, and round the sums to FP16 after every `SUMMED` products."""
+    y = np.zeros((len(a), b.shape[1]), np.float32)
+    for start in range(0, len(b), SUMMED):
+        part = slice(start, start + SUMMED)
+        y = _round(y + a[:, part] @ b[part], "float16")
+    return y
+
+
 def round_weights(network: Network) -> Network:
-    """Round the weights of each convolution to the dtype of its output."""
+    """Round the weights of each convolution and linear layer to the dtype of its output."""
     return replace(network, tensors=tuple(map(_round_weights, network)))
 
 
 def _round_weights(tensor: Tensor) -> Tensor:
     operation = tensor.operation
-    if not isinstance(operation, Convolution) or operation.scale is not None or tensor.dtype not in HALVES:
+    if not isinstance(operation, WEIGHTED) or operation.scale is not None or tensor.dtype not in HALVES:
         return tensor
     return replace(tensor, operation=replace(operation, weight=_round(operation.weight, tensor.dtype)))

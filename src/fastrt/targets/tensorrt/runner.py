@@ -63,11 +63,11 @@ class TensorRtRunner(Runner):
             self._submit(batch, slot)
             return slot.collect(len(batch))
 
-    def run_all(self, batches: Iterable[Array]) -> Iterator[Embeddings]:
+    def run_all(self, batches: Iterable[Array], *, reused: bool = False) -> Iterator[Embeddings]:
         """Yield the embeddings of each batch in order; the next batch is prepared and copied during computation."""
 
         def flight(batch: Array) -> Flight[Embeddings]:
-            return Flight(lambda slot: self._submit(batch, slot), lambda slot: slot.collect(len(batch)))
+            return Flight(lambda slot: self._submit(batch, slot, reused=reused), lambda slot: slot.collect(len(batch)))
 
         return self._fly(map(flight, batches))
 
@@ -215,9 +215,9 @@ class TensorRtRunner(Runner):
         self._idle.put(slot)
         return result
 
-    def _submit(self, batch: Array, slot: ExecutionSlot) -> None:
-        """Submit a batch: from its own memory if page-locked, otherwise from a copy in the slot."""
-        source = batch.ctypes.data if cuda.is_pinned(batch) else slot.stage(batch)
+    def _submit(self, batch: Array, slot: ExecutionSlot, *, reused: bool = False) -> None:
+        """Submit a batch: from its own memory if page-locked and not ``reused``, otherwise from a copy in the slot."""
+        source = slot.stage(batch) if reused or not cuda.is_pinned(batch) else batch.ctypes.data
         slot.submit(source, len(batch), self._padded(len(batch)), pinned=True)
 
     def _padded(self, count: int) -> int:

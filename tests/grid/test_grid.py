@@ -1,0 +1,74 @@
+"""Every cell of README's table of models and targets: the engine is built, and computes the model's embeddings."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pytest
+
+import fastrt
+from fastrt.passes import HALVES, simplify
+from fastrt.passes.half import compute_in_half
+from fastrt.similarity import centred_cosines
+from fastrt.targets.base import BuildOptions
+from fastrt.targets.engine_info import Precision
+from fastrt.targets.reference import RoundingReference, run_reference
+from fastrt.targets.registry import find_target
+from grid.cells import IMAGES, format_table, list_cells, make_network, make_table, to_planes
+
+README = Path(__file__).parents[2] / "README.md"
+BEGIN, END = "<!-- table: models -->\n", "\n<!-- end -->"
+
+
+def check_cell(family: str, target: str, precision: str, folder: Path) -> None:
+    """Build an engine and compare it with the float64 reference, by the measure of its precision.
+
+    Building int8 itself refuses an engine that differs from the int8 reference.
+    """
+    assert precision in get_args(Precision)
+    network = make_network(family)
+    chosen = find_target(target)
+    path = folder / f"engine{chosen.suffix}"
+    options = BuildOptions(batches=(len(IMAGES),) if chosen.batches else ())
+    table = make_table(family) if precision == "int8" else None
+    fastrt.build(network, path, precision=precision, table=table, normalize=False, options=options)  # type: ignore[arg-type]
+    if target == "tensorrt-rtx":
+        return  # its plans do not run on this host
+    with fastrt.load(path) as session:
+        got = session(IMAGES)
+    assert got.shape == (len(IMAGES), network.output.shape[0])
+    want = run_reference(network, to_planes(IMAGES))
+    if precision == "fp32":
+        np.testing.assert_allclose(got, want, rtol=0, atol=1e-4 * np.abs(want).max())
+    elif precision != "int8":
+        half = compute_in_half(simplify(network), HALVES[precision])
+        *_, (_, rounded) = RoundingReference(to_planes(IMAGES)).lower(half)
+        got_loss, rounding_loss = (1 - float(centred_cosines(rows, want).min()) for rows in (got, rounded))
+        assert got_loss <= max(0.0005, 3 * rounding_loss)
+
+
+@pytest.mark.parametrize(("family", "target", "precision"), list_cells("openvino", "onnx", "reference"))
+def test_a_cell_holds(family: str, target: str, precision: str, tmp_path: Path) -> None:
+    if precision not in find_target(target).precisions():
+        pytest.skip(f"{target} cannot compute in {precision} on this CPU")
+    check_cell(family, target, precision, tmp_path)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("tensorrt_rtx_bindings") is None, reason="TensorRT-RTX is not installed")
+@pytest.mark.parametrize(("family", "target", "precision"), list_cells("tensorrt-rtx"))
+def test_a_cell_is_built(family: str, target: str, precision: str, tmp_path: Path) -> None:
+    check_cell(family, target, precision, tmp_path)
+
+
+def test_readme_has_this_table() -> None:
+    text = README.read_text("utf-8")
+    before, _, rest = text.partition(BEGIN)
+    table, _, after = rest.partition(END)
+    if os.environ.get("FASTRT_WRITE_GRID"):
+        README.write_text(f"{before}{BEGIN}{format_table()}{END}{after}", "utf-8")
+        return
+    assert table == format_table()
