@@ -139,8 +139,7 @@ def _refuse_foreign(path: Path, target: str, with_report: bool) -> list[Path]:
     finish_interrupted(path)
     with writing(path):
         companions = [file for file in map(path.with_suffix, ROWS[target].companions) if file.is_file()]
-        rebuilt = path.is_file() and b"<net" in read_head(path)
-        foreign = [file for file in companions if not rebuilt or is_recognised(read_head(file))]
+        foreign = [file for file in companions if is_recognised(read_head(file))]
     reports = list(filter(os.path.isfile, report_paths(path)))  # os.path takes names that are too long for a file
     if with_report:
         with writing(report_paths(path)[0]):

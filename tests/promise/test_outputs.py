@@ -191,6 +191,9 @@ def test_an_engine_is_rebuilt_in_its_place(small: Small, tmp_path: Path) -> None
         weights.write_bytes(found)
         fastrt.build(small.network, engine)
         assert weights.read_bytes() == before
+    engine.unlink()  # and where only the weights are left of it
+    fastrt.build(small.network, engine)
+    assert weights.read_bytes() == before
 
 
 @pytest.mark.parametrize("name", ["m.report.json", "m.report.md"])

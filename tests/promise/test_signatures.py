@@ -32,7 +32,7 @@ ODD: dict[str, tuple[Callable[[Small, Any], object], list[Any], str]] = {
     ),
     "resampler": (
         lambda s, v: fastrt.build(s.network, "e.npz", resampler=v),
-        ["x", None],
+        ["x", 1],
         "resampler: .*'pil-bicubic",
     ),
     "options": (lambda s, v: fastrt.build(s.network, "e.npz", options=v), [{}, 8], "options: .*a BuildOptions or None"),

@@ -15,7 +15,7 @@ import fastrt
 ROOT = Path(fastrt.__file__).parent
 FLOORS = [
     {"errors", "arrays", "version"},
-    {"files", "similarity", "signatures"},
+    {"files", "paths", "similarity", "signatures"},
     {"ir"},
     {"weights", "passes", "images"},
     {"models", "targets"},

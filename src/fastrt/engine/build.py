@@ -15,8 +15,8 @@ from fastrt.engine.finite import check_embeddings, embed_drawn, embed_in_float32
 from fastrt.engine.load import open_runner
 from fastrt.engine.session import Session
 from fastrt.engine.verify import verify
-from fastrt.errors import CalibrationError, EngineError, TargetError
-from fastrt.files import written_whole
+from fastrt.errors import CalibrationError, EngineError, OutputError, TargetError
+from fastrt.files import hash_file, written_whole
 from fastrt.ir.network import Network
 from fastrt.models.spec import ModelSpec
 from fastrt.passes import prepare
@@ -24,6 +24,7 @@ from fastrt.targets.base import BuildOptions, Target
 from fastrt.targets.engine_info import EngineInfo, Io, Precision, Resampler
 from fastrt.targets.registry import choose_target
 from fastrt.version import __version__
+from fastrt.weights.formats import read_head
 
 logger = logging.getLogger("fastrt")
 
@@ -84,9 +85,27 @@ def build(
     target = choose_target(path, None, config.precision)
     with written_whole(path) as temporary:
         info = write_engine(network, temporary, config)
+        _refuse_foreign(path, temporary, target)
         checks = _check(temporary, target, network, info, config)
         finish(temporary)
     return info, checks
+
+
+def _refuse_foreign(path: Path, written: Path, target: Target) -> None:
+    """Refuse to replace companions without their engine, unless they are the same as the new ones.
+
+    Raises:
+        OutputError: there is such a file; it may be a user's own.
+    """
+    if path.is_file() and b"<net" in read_head(path):
+        return
+    for suffix in target.row.companions:
+        file = path.with_suffix(suffix)
+        if file.is_file() and hash_file(file) != hash_file(written.with_suffix(suffix)):
+            raise OutputError(
+                f"{file}: exists, and is not of an engine {path.name}; expected a free name, as the build writes it"
+                " too. Rename or delete it, or name another output."
+            )
 
 
 def write_engine(network: Network, path: Path, config: EngineConfig) -> EngineInfo:
