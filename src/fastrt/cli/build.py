@@ -24,6 +24,7 @@ from fastrt.engine.build import default_timing_cache
 from fastrt.engine.calibration_table import read_table
 from fastrt.files import refuse_inputs
 from fastrt.models.load import load_model
+from fastrt.models.spec import ModelSpec
 from fastrt.quantization.report import report_paths
 from fastrt.targets.base import BuildOptions
 from fastrt.targets.engine_info import Io, Precision
@@ -120,7 +121,7 @@ def run(
     chosen = choose_target(output, target, precision)
     companions = map(output.with_suffix, ROWS[chosen.name].companions)
     refuse_inputs([output, *companions], [checkpoint, config, calibration, *(images or ())])
-    model = load_model(checkpoint, config, split_pairs(overrides), guess=guess, key=key)
+    network = load_model(checkpoint, config, split_pairs(overrides), guess=guess, key=key).network()
     with progress_of_phases() as advance:
         advance("building", 0, 0)
         options = BuildOptions(
@@ -132,7 +133,7 @@ def run(
             progress=advance,
         )
         report = build(
-            model.network(),
+            network,
             output,
             target,
             precision,
@@ -147,13 +148,14 @@ def run(
             compare=precision == "int8",
         )
     reports = () if report.quantization is None else report_paths(output)
+    title = ModelSpec(**network.spec).title  # of what was built, where a checkpoint and its config differ
     if as_json:
-        say_json(_to_json(output, model.spec.title, report, reports))
+        say_json(_to_json(output, title, report, reports))
     else:
         *lines, summary = str(report).splitlines()
         if reports:
             lines.append(f"written to {' and '.join(map(str, reports))}")
-        say("\n".join([*lines, f"{output}: {model.spec.title}, {summary}"]))
+        say("\n".join([*lines, f"{output}: {title}, {summary}"]))
 
 
 def _to_json(output: Path, title: str, report: BuildReport, reports: Sequence[Path]) -> dict[str, object]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fastrt.errors import SpecError
 from fastrt.ir.builder import Builder
 from fastrt.ir.network import Tensor
 from fastrt.ir.ops import Add, Clamp, Convolution, Power, ReduceMax, ReduceMean, Reshape, Slice
@@ -151,7 +152,12 @@ def build_torchreid_head(b: Builder, x: Tensor, name: str, head: Head) -> Tensor
 
     Source: torchreid/models/osnet.py, OSNet.forward.
     """
-    x = POOLS[head.pool_layer](b, x, f"{name}.pool_layer")
+    if head.with_bnneck or POOLS[head.pool_layer] is not average_pool:
+        raise SpecError(
+            f"TorchreidHead: pool_layer {head.pool_layer}, with_bnneck {head.with_bnneck}; expected GlobalAvgPool and"
+            " False, as torchreid's head has no others. Leave the keys out."
+        )
+    x = average_pool(b, x, f"{name}.pool_layer")
     weight = b.take("fc.0.weight", (head.embedding_dim, x.shape[0]))[:, :, None, None]
     x = b.add("fc.0", Convolution(weight, b.take("fc.0.bias", weight.shape[:1])), x)
     return relu(b, batch_norm(b, x, "fc.1"), "fc.2")

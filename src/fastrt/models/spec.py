@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, ValidationError
 from pydantic_core import PydanticCustomError
@@ -13,7 +13,7 @@ from fastrt.models.backbones.base import Backbone
 from fastrt.models.backbones.table import BACKBONES, DEFAULT, find_family, list_families
 from fastrt.models.heads import HEADS, POOLS
 from fastrt.models.meta_architectures.table import META_ARCHITECTURES
-from fastrt.models.named import name_in
+from fastrt.models.named import list_names, name_in
 
 Head = Annotated[str, name_in(HEADS)]
 Pool = Annotated[str, name_in(POOLS)]
@@ -139,7 +139,12 @@ def _describe(error: ValidationError | SpecError) -> str:
             known = [*ModelSpec.model_fields, *(key for key in family.model_fields if key != "name")]
             found.append(f"{where} is an unknown key, expected {', '.join(known)}")
         elif detail["type"] == "missing":
-            found.append(f"{where} is missing")
+            rows = [row for row in list_families() if row.__name__ == error.title and where in row.model_fields]
+            values = [get_args(row.model_fields[where].annotation) for row in rows]
+            found.append(f"{where} is missing{f', expected {list_names(values[0])}' if values else ''}")
         else:
-            found.append(f"{where} is {detail['input']!r}, {detail['msg'].replace('Input should be', 'expected')}")
+            expected = (
+                detail["msg"].replace("Input should be", "expected").replace("a valid tuple", "a list of numbers")
+            )
+            found.append(f"{where} is {detail['input']!r}, {expected}")
     return "; ".join(found)

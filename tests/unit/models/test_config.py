@@ -194,3 +194,10 @@ def test_a_missing_config_is_refused(tmp_path: Path) -> None:
         fastrt.load_spec(tmp_path)
     with pytest.raises(fastrt.SpecError, match="overrides: 1 words; expected pairs"):
         fastrt.load_spec(None, ["KEY"])
+
+
+@pytest.mark.parametrize("keys", [["MODEL.HEADS.POOL_LAYER", "GlobalMaxPool"], ["MODEL.HEADS.WITH_BNNECK", True]])
+def test_torchreids_head_has_no_other_pooling_or_neck(keys: list[object]) -> None:
+    spec = fastrt.load_spec({"torchreid.model": "osnet_x0_25"}, [*keys, "INPUT.SIZE_TEST", [64, 32]])
+    with pytest.raises(fastrt.SpecError, match="TorchreidHead: pool_layer .*; expected GlobalAvgPool and False"):
+        fastrt.build_network(spec, {})
