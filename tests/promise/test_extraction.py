@@ -119,6 +119,23 @@ def test_a_file_of_someone_else_is_never_replaced(name: str, words: tuple[str, .
                 fastrt.extraction.save_embeddings(embedded, "e.npy", INFO)
 
 
+@pytest.mark.parametrize("name", ["e.json", "e.csv"])
+def test_a_file_that_appears_during_a_job_is_not_replaced(name: str, place: Path) -> None:
+    images = sorted(Path("crops").iterdir())
+    with open_session() as session, Store("e.npy", INFO, images, engine="a.npz") as store:
+        for piece in stream_embeddings(session, images):
+            store.append(piece)
+        (place / name).write_text("my labels")
+        with pytest.raises(fastrt.OutputError, match=f"{name}: exists, and was not written by fastrt embed"):
+            store.finish()
+    assert (place / name).read_text() == "my labels"
+    (place / name).unlink()
+    with Store("e.npy", INFO, images, engine="a.npz") as store:
+        assert store.files == len(images)
+        store.finish()
+    assert len(np.load("e.npy")) == len(images)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="files are locked differently there")
 def test_two_processes_do_not_write_one_output(place: Path) -> None:
     images = sorted(Path("crops").iterdir())

@@ -115,7 +115,8 @@ class Store:
 
         Raises:
             ImageError: none of the files could be read.
-            OutputError: a file cannot be written. The job can be resumed.
+            OutputError: a file cannot be written, or a ``.json`` or ``.csv`` that this class did not write appeared
+                beside the output. The job can be resumed.
         """
         with writing(self.path):
             try:
@@ -125,6 +126,7 @@ class Store:
                 self._rows_path.unlink()
                 self._journal.remove()
                 raise
+            check_outputs(self.path)  # files that appeared meanwhile
             self._write_header()
             os.fsync(self._rows_file.fileno())
             self._rows_file.close()
