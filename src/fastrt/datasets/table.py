@@ -43,10 +43,10 @@ def read_data_set(path: Root) -> DataSet:
     """Read a data set from a ``.csv`` with the columns path, identity, camera and role.
 
     Args:
-        path: the file. Its paths are relative to its folder, identities and cameras are any text or whole numbers,
-            and a role is ``query`` or ``gallery``. Spaces around cells and empty lines are ignored, and so are other columns. Images
-            of identity -1 are junk and are left out, as in Market-1501, with a warning. So are lines that repeat a file
-            in its role; a query may also stand in the gallery.
+        path: the file. Its paths are relative to its folder, identities and cameras are names or whole numbers, and a
+            role is ``query`` or ``gallery``. Spaces around cells and empty lines are ignored, and so are other columns.
+            Images of identity -1 are junk and are left out, as in Market-1501, with a warning. So are lines that repeat
+            a file in its role; a query may also stand in the gallery.
 
     Raises:
         EvaluationError: the file cannot be read, lacks a column or has it twice, or a cell is missing, has several

@@ -12,11 +12,13 @@ from pathlib import Path
 import numpy as np
 import PIL.ExifTags
 import PIL.Image
+import PIL.ImageFile
 
 from fastrt.arrays import Image
 from fastrt.errors import FastrtError, ImageError, TargetError
 from fastrt.images.jpeg import is_cut
 from fastrt.images.modes import to_rgb
+from fastrt.images.png import is_damaged
 from fastrt.paths import as_path
 
 PIL_FILTERS = {"pil-bicubic": PIL.Image.Resampling.BICUBIC, "pil-bilinear": PIL.Image.Resampling.BILINEAR}
@@ -80,8 +82,8 @@ def read_image(path: str | os.PathLike[str]) -> Image:
 
     Raises:
         ImageError: the file does not exist, is not an image, has pixels without a known range, or is damaged so that it
-            cannot be decoded. Only PNG has checksums: a file of another format whose bytes changed, without any
-            missing, may be decoded to other pixels.
+            cannot be decoded; or Pillow is set to read cut images. Only PNG has checksums: a file of another format
+            whose bytes changed, or lack in its middle, may be decoded to other pixels.
 
     Source: fastreid/data/data_utils.py, read_image.
     """
@@ -101,6 +103,11 @@ def read_resized(path: str | os.PathLike[str], size: tuple[int, int], resampler:
 
 def _decode(path: Path) -> PIL.Image.Image:
     """Decode an image file: upright, RGB."""
+    if PIL.ImageFile.LOAD_TRUNCATED_IMAGES:
+        raise ImageError(
+            f"{path}: PIL.ImageFile.LOAD_TRUNCATED_IMAGES is set; expected False, as Pillow makes up pixels of cut"
+            " images with it. Set it to False."
+        )
     try:
         with _File(path) as content, PIL.Image.open(content) as file:
             _check(file, path)
@@ -153,6 +160,8 @@ def _check(file: PIL.Image.Image, path: Path) -> None:
 def _check_whole(file: PIL.Image.Image, content: _File, path: Path) -> None:
     if is_cut(file, content):
         raise _undecodable(path, "its pixels end too early")
+    if is_damaged(file, content):
+        raise _undecodable(path, "its checksums differ, or its end is missing")
 
 
 def _too_many_pixels(path: Path) -> ImageError:
