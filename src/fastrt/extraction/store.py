@@ -18,12 +18,13 @@ from pathlib import Path
 import numpy as np
 
 from fastrt.engine.stream import Embedded, check_any, was_read
-from fastrt.errors import ImageError
+from fastrt.errors import ImageError, OutputError
 from fastrt.extraction.job import describe_job
 from fastrt.extraction.journal import Batch, Journal
 from fastrt.extraction.outputs import check_outputs, describe_rows, write_outputs
 from fastrt.files import refuse_inputs, writing
 from fastrt.images.preprocess import read_image
+from fastrt.signatures import checked
 from fastrt.targets.engine_info import EngineInfo
 
 logger = logging.getLogger("fastrt")
@@ -42,6 +43,7 @@ class Store:
         unreadable: files without an embedding, each with the reason.
     """
 
+    @checked(OutputError, "path", "restart")
     def __init__(
         self,
         path: str | os.PathLike[str],

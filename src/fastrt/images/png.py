@@ -15,7 +15,7 @@ def is_damaged(file: PIL.Image.Image, content: io.BufferedIOBase) -> bool:
     if file.format != "PNG":
         return False
     content.seek(0)
-    data = memoryview(content.read())
+    data = content.read()
     place = SIGNATURE_BYTES
     while place < len(data):
         end = place + 8 + int.from_bytes(data[place : place + 4], "big")

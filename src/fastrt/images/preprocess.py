@@ -14,7 +14,7 @@ import PIL.ExifTags
 import PIL.Image
 import PIL.ImageFile
 
-from fastrt.arrays import Image
+from fastrt.arrays import Image, is_plain_array
 from fastrt.errors import FastrtError, ImageError, TargetError
 from fastrt.images.jpeg import is_cut
 from fastrt.images.modes import to_rgb
@@ -33,7 +33,7 @@ Resample = Callable[[Image, tuple[int, int]], Image]
 
 def check_image(image: object, name: str) -> None:
     """Raise `ImageError` unless ``image`` is a non-empty ``(h, w, 3)`` uint8 array; ``name`` is used in the message."""
-    if not isinstance(image, np.ndarray):
+    if not is_plain_array(image):
         raise ImageError(f"{name}: {type(image).__name__}; expected an (h, w, 3) uint8 BGR array. {type_hint(image)}")
     if image.ndim != 3 or image.shape[2] != 3:
         raise ImageError(f"{name}: shape {image.shape}; expected (h, w, 3) BGR. {_shape_hint(image.shape)}")
@@ -53,6 +53,8 @@ def type_hint(value: object) -> str:
         return 'Convert it: np.asarray(image.convert("RGB"))[..., ::-1].'
     if value is None:
         return "cv2.imread returns None for a file that it cannot read: check the path."
+    if isinstance(value, np.ma.MaskedArray):
+        return "Fill what is masked: array.filled(0)."
     if hasattr(value, "__dlpack__"):
         return "Convert a tensor: tensor.cpu().numpy()."
     if isinstance(value, Mapping):
