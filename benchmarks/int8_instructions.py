@@ -1,6 +1,6 @@
 """int8 on CPUs with and without VNNI: ``python -m benchmarks.int8_instructions``.
 
-OpenVINO engines of the demonstration's network and of two random ones run on this host's CPU, with all instructions and
+OpenVINO engines of a trained network and of two random ones run on this host's CPU, with all instructions and
 with those that ``ONEDNN_MAX_CPU_ISA`` allows. Three methods choose the weights. Cosines are least mean-centred cosines.
 """
 
@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 
 import fastrt
+from benchmarks.models import TRAINED, describe
 from benchmarks.results import Row, run_command, write_result
-from fastrt.demo.demonstrate import load_demo_model
 from fastrt.images.drawing import draw_person
 from fastrt.passes import prepare, simplify
 from fastrt.passes.quantize import Placement, list_layers
@@ -36,7 +36,7 @@ PLAIN = Placement(unsigned=True, signed="int8", both_sides=False, pairs_in_int16
 
 
 def list_networks() -> Iterator[tuple[str, fastrt.Network]]:
-    yield "demo", load_demo_model().network()
+    yield TRAINED, describe(TRAINED)
     for preset in ("kd-r18-r101_ibn", "sbs_r34_distill"):
         spec = fastrt.load_spec(preset, ["INPUT.SIZE_TEST", [256, 128]])
         yield preset, fastrt.build_network(spec, draw_weights(spec))

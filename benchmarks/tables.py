@@ -18,6 +18,9 @@ from benchmarks.results import RESULTS, Row, read_ratio, read_result
 ROOT = Path(__file__).parent.parent
 IMAGES = ROOT / "docs" / "images"
 VERSIONS = ("openvino", "onnxruntime", "torch", "numpy", "python")
+UNDERSCORE = re.compile(r"(?<!\d)_|_(?!\d)")
+"""Underscores that stand for a space; those between digits do not, as in ``x0_25``."""
+
 PLACE = re.compile(r"<!-- table: ([\w/-]+) -->\n.*?<!-- end -->", re.DOTALL)
 
 
@@ -26,7 +29,7 @@ def draw_table(result: Row) -> str:
     rows = result["rows"]
     columns = list(dict.fromkeys(key for row in rows for key in row if not isinstance(row[key], list)))
     lines = [columns, *([row.get(column, "") for column in columns] for row in rows)]
-    head, *body = (f"| {' | '.join(str(cell).replace('_', ' ') for cell in line)} |" for line in lines)
+    head, *body = (f"| {' | '.join(UNDERSCORE.sub(' ', str(cell)) for cell in line)} |" for line in lines)
     table = "\n".join([head, f"|{'---|' * len(columns)}", *body])
     if "source" in result:  # published by others
         return f"{table}\n\nSource: {result['source']}."

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -62,6 +64,16 @@ def test_no_package_is_required_that_overwrites_another_of_the_same_module() -> 
     assert base
     assert "numpy" in base[1]
     assert not re.search(r"opencv|onnxruntime|tensorrt|torch", base[1])
+
+
+def test_the_package_with_the_demo_is_small() -> None:
+    """A wheel is a zip archive of this folder, and a few kilobytes of metadata."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as wheel:
+        for path in (ROOT / "src" / "fastrt").rglob("*"):
+            if path.is_file() and path.suffix != ".pyc":
+                wheel.write(path)
+    assert len(archive.getvalue()) < 1_400_000
 
 
 def test_the_steps_of_the_demo_need_no_extra(small: Small, tmp_path: Path) -> None:

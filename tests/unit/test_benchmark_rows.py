@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmarks import results
+from benchmarks import demo_scores, results
 from benchmarks.results import SAME_GPU, Row, read_result, update_result
 
 H200: Row = {"gpu": "NVIDIA H200", "cores": 64}
@@ -43,3 +44,28 @@ def test_steps_of_a_comparison_share_rows(save: Callable[..., Row]) -> None:
     assert "cores" not in save({**SMALLER, "tensorrt": "8"}, 1, ours=1.1)["host"]
     result = save({**SMALLER, "tensorrt": "9"}, 1, ours=1.2)
     assert result["rows"] == [{"model": "R34", "batch": 1, "ours": 1.2}]
+
+
+def test_scores_of_a_model_replace_its_older_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    host = {"processor": "A"}
+    for module in (results, demo_scores):
+        monkeypatch.setattr(module, "RESULTS", tmp_path)
+    monkeypatch.setattr(demo_scores, "describe_host", lambda: host)
+
+    def write(model: str, score: int) -> Row:
+        checkpoint = tmp_path / model
+        checkpoint.write_text(str(score))
+        rows = [{"model": model, "precision": precision, "mAP": score} for precision in ("fp32", "int8")]
+        demo_scores.write_rows("scores", "CHECKPOINT ...", "reference", checkpoint, rows, None)
+        return read_result("scores")
+
+    write("osnet", 1)
+    write("vit", 2)
+    result = write("osnet", 3)
+    assert [(row["model"], row["mAP"]) for row in result["rows"]] == [("vit", 2)] * 2 + [("osnet", 3)] * 2
+    digests = {name: hashlib.sha256(text).hexdigest() for name, text in (("osnet", b"3"), ("vit", b"2"))}
+    assert result["checkpoints"] == digests
+    host["processor"] = "B"
+    result = write("vit", 4)
+    assert [row["mAP"] for row in result["rows"]] == [4, 4]
+    assert list(result["checkpoints"]) == ["vit"]

@@ -54,7 +54,7 @@ def _print(made: Demonstration) -> None:
     for row in made.rows:
         scores = (f"{100 * value:.2f}" for value in (row.scores.mAP, row.scores.rank1))
         rates = [f"{rate:.0f}" for rate in row.images_s.values()]
-        table.add_row(row.precision, *scores, f"{row.similarity:.4f}", *rates, f"{row.bytes / 1e6:.1f}")
+        table.add_row(row.precision, *scores, f"{row.similarity:.4f}", *rates, f"{row.bytes / 1e6:.2f}")
     result_console().print(table)
     for row in made.rows:
         say(f"engine  {row.engine}")

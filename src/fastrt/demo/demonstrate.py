@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.resources import as_file, files
 from pathlib import Path
 
@@ -61,7 +61,7 @@ class Row:
         bytes: size of all files of the engine.
         scores: result of its evaluation.
         similarity: lowest mean-centred cosine to the fp32 embedding of a gallery image.
-        images_s: images per second by batch size, without decoding and resizing.
+        images_s: images per second by batch size, without decoding and resizing; empty if they were not measured.
     """
 
     precision: Precision
@@ -69,7 +69,7 @@ class Row:
     bytes: int
     scores: Scores
     similarity: float
-    images_s: dict[int, float]
+    images_s: Mapping[int, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +109,7 @@ def demonstrate(folder: Path, target: str = "openvino", advance: Advance = lambd
         table.save(new_folder / "calibration.json")
         data_set = Synthetic(images)
         rows = compare(network, table, data_set, new_folder, target, advance=advance)
+        rows = add_speeds(rows, data_set, advance)
         with load(rows[0].engine) as session:
             report = verify(session, network)
         if has_reports:
@@ -172,26 +173,38 @@ def compare(
     options: BuildOptions | None = None,
     advance: Advance = lambda *_: None,
 ) -> tuple[Row, ...]:
-    """Build an engine in each precision of the target, fp32 first, and evaluate and time them.
+    """Build an engine in each precision of the target, fp32 first, and evaluate it.
 
     Raises as `fastrt.build` and `fastrt.evaluate` do.
     """
     have, suffix = find_target(target).precisions(), find_target(target).suffix
     paths = {precision: folder / f"demo-{precision}{suffix}" for precision in PRECISIONS if precision in have}
-    scores: dict[Precision, Scores] = {}
     count = _count(advance, "building and evaluating engines", len(paths))
     count(0)
+    rows: list[Row] = []
     for precision, path in paths.items():
         build(network, path, precision=precision, options=options, table=table if precision == "int8" else None)
-        with load(path) as session:
-            scores[precision] = evaluate(session, data_set)
+        rows.append(score(precision, path, data_set, rows[0].scores if rows else None))
         count(1)
+    return tuple(rows)
+
+
+def score(precision: Precision, engine: Path, data_set: DataSet, exact: Scores | None = None) -> Row:
+    """Evaluate an engine, and compare its embeddings of the gallery with ``exact``, the fp32 engine's.
+
+    Raises as `fastrt.evaluate` does.
+    """
+    with load(engine) as session:
+        scores = evaluate(session, data_set)
+    wanted = (exact or scores).gallery
+    similarity = float(centred_cosines(scores.gallery, wanted).min())
+    return Row(precision, engine, engine_size(engine), scores, similarity)
+
+
+def add_speeds(rows: Sequence[Row], data_set: DataSet, advance: Advance = lambda *_: None) -> tuple[Row, ...]:
+    """Time the engines in alternating rounds, on images of the data set."""
     with ExitStack() as stack:
-        sessions = {precision: stack.enter_context(load(path)) for precision, path in paths.items()}
+        sessions = {row.precision: stack.enter_context(load(row.engine)) for row in rows}
         images = read_images([query.path for query in data_set.query[:8]])
         speeds = compare_speed(sessions, sessions["fp32"].resize(images), advance)
-    wanted = scores["fp32"].gallery
-    return tuple(
-        Row(p, path, engine_size(path), scores[p], float(centred_cosines(scores[p].gallery, wanted).min()), speeds[p])
-        for p, path in paths.items()
-    )
+    return tuple(replace(row, images_s=speeds[row.precision]) for row in rows)
