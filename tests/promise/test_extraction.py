@@ -13,6 +13,7 @@ import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -134,6 +135,20 @@ def test_a_file_that_appears_during_a_job_is_not_replaced(name: str, place: Path
         assert store.files == len(images)
         store.finish()
     assert len(np.load("e.npy")) == len(images)
+
+
+def test_an_output_that_nobody_named_is_not_replaced_if_it_appears_during_the_job(
+    run: Run, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(*words: Any) -> Any:
+        (place / "embeddings.npy").write_text("mine")
+        return stream_embeddings(*words)
+
+    monkeypatch.setattr("fastrt.cli.embed.stream_embeddings", write)
+    done = run("embed", "a.npz", "crops")
+    assert done.code == 2
+    assert "embeddings.npy: exists, and was not written by fastrt embed" in done.err
+    assert (place / "embeddings.npy").read_text() == "mine"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="files are locked differently there")

@@ -85,7 +85,7 @@ def read_image(path: str | os.PathLike[str]) -> Image:
     Raises:
         ImageError: the file does not exist, is not an image, has pixels without a known range, or is damaged so that it
             cannot be decoded; or Pillow is set to read cut images. Only PNG has checksums: a file of another format
-            whose bytes changed, or lack in its middle, may be decoded to other pixels.
+            whose bytes changed, or that lacks bytes in its middle, may be decoded to other pixels.
 
     Source: fastreid/data/data_utils.py, read_image.
     """
