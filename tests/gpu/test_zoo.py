@@ -14,12 +14,19 @@ from fastrt.similarity import centred_cosines
 from fastrt.targets.base import BuildOptions
 from fastrt.targets.reference import RoundingReference
 from golden.cases import ZOO, distance, load_zoo
+from grid.cells import list_cells
+from grid.test_grid import check_cell
 
 pytestmark = pytest.mark.gpu
 
 Record = Callable[[str, object], None]
 SMALL = 0.0005
 """Largest loss of cosine that is allowed to every network, as in the other golden cases."""
+
+
+@pytest.mark.parametrize(("family", "target", "precision"), list_cells("tensorrt"))
+def test_a_cell_holds(family: str, target: str, precision: str, tmp_path: Path) -> None:
+    check_cell(family, target, precision, tmp_path)
 
 
 @pytest.mark.parametrize("name", ZOO)

@@ -11,44 +11,65 @@ import numpy as np
 import pytest
 
 import fastrt
-from fastrt.passes import HALVES, simplify
-from fastrt.passes.half import compute_in_half
+from fastrt.engine.int8_checks import DRAWS, INT8_ROUNDING
+from fastrt.passes import HALVES
 from fastrt.similarity import centred_cosines
 from fastrt.targets.base import BuildOptions
 from fastrt.targets.engine_info import Precision
-from fastrt.targets.reference import RoundingReference, run_reference
 from fastrt.targets.registry import find_target
-from grid.cells import IMAGES, format_table, list_cells, make_network, make_table, to_planes
+from grid.cells import (
+    IMAGES,
+    compute_exact,
+    compute_in_int8,
+    format_table,
+    list_cells,
+    make_network,
+    make_table,
+    round_to_half,
+)
 
 README = Path(__file__).parents[2] / "README.md"
+INT8_COSINE = 0.95
+"""Least cosine to the int8 reference, unless random rounding alone moves that further: drawn weights amplify it."""
+
 BEGIN, END = "<!-- table: models -->\n", "\n<!-- end -->"
 
 
 def check_cell(family: str, target: str, precision: str, folder: Path) -> None:
-    """Build an engine and compare it with the float64 reference, by the measure of its precision.
-
-    Building int8 itself refuses an engine that differs from the int8 reference.
-    """
+    """Build an engine and compare it with the float64 reference, by the measure of its precision."""
     assert precision in get_args(Precision)
     network = make_network(family)
     chosen = find_target(target)
     path = folder / f"engine{chosen.suffix}"
     options = BuildOptions(batches=(len(IMAGES),) if chosen.batches else ())
     table = make_table(family) if precision == "int8" else None
-    fastrt.build(network, path, precision=precision, table=table, normalize=False, options=options)  # type: ignore[arg-type]
+    fastrt.build(
+        network,
+        path,
+        precision=precision,  # type: ignore[arg-type]
+        table=table,
+        normalize=False,
+        options=options,
+        check=False,
+    )
     if target == "tensorrt-rtx":
         return  # its plans do not run on this host
     with fastrt.load(path) as session:
         got = session(IMAGES)
     assert got.shape == (len(IMAGES), network.output.shape[0])
-    want = run_reference(network, to_planes(IMAGES))
+    want = compute_exact(family)
     if precision == "fp32":
         np.testing.assert_allclose(got, want, rtol=0, atol=1e-4 * np.abs(want).max())
-    elif precision != "int8":
-        half = compute_in_half(simplify(network), HALVES[precision])
-        *_, (_, rounded) = RoundingReference(to_planes(IMAGES)).lower(half)
-        got_loss, rounding_loss = (1 - float(centred_cosines(rows, want).min()) for rows in (got, rounded))
-        assert got_loss <= max(0.0005, 3 * rounding_loss)
+    elif precision == "int8":
+        want = compute_in_int8(family, target)
+        loss = 1 - float(centred_cosines(got, want).min())
+        if loss > 1 - INT8_COSINE:
+            drawn = (compute_in_int8(family, target, seed) for seed in range(DRAWS))
+            assert loss <= INT8_ROUNDING * max(1 - float(centred_cosines(rows, want).min()) for rows in drawn)
+    else:
+        rounded = round_to_half(family, HALVES[precision])
+        loss, by_rounding = (1 - float(centred_cosines(rows, want).min()) for rows in (got, rounded))
+        assert loss <= max(0.0005, 3 * by_rounding)
 
 
 @pytest.mark.parametrize(("family", "target", "precision"), list_cells("openvino", "onnx", "reference"))
