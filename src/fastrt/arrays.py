@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array: TypeAlias = NDArray[Any]
 """Any array: weights, feature maps."""
+
+
+def is_plain_array(value: object) -> TypeGuard[Array]:
+    """Return True for a NumPy array without a mask: NumPy's functions drop a mask and go on with the values behind."""
+    return isinstance(value, np.ndarray) and not isinstance(value, np.ma.MaskedArray)
+
 
 Image: TypeAlias = np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]
 """One image of any size: ``(height, width, 3)`` uint8, BGR as OpenCV reads it. Strided views are allowed."""

@@ -15,17 +15,17 @@ from fastrt.engine.checks import Report
 from fastrt.engine.int8_checks import warn_of_similarity
 from fastrt.engine.verify import draw_checked
 from fastrt.errors import CalibrationError, OutputError, TargetError
-from fastrt.files import finish_interrupted, writing
+from fastrt.files import finish_interrupted, hash_file, writing
 from fastrt.images.preprocess import find_resampler
 from fastrt.ir.network import Network
 from fastrt.quantization.evaluation_images import GivenImages, choose_images
 from fastrt.quantization.layer_timing import exclude_slower
-from fastrt.quantization.report import QuantizationReport, compare_int8, is_report, report_paths
+from fastrt.quantization.report import QuantizationReport, compare_int8, engine_of_report, is_report, report_paths
 from fastrt.quantization.sensitivity import find_mix
 from fastrt.signatures import checked
 from fastrt.targets.base import BuildOptions, Target
 from fastrt.targets.engine_info import EngineInfo, Io, Precision, Resampler
-from fastrt.targets.registry import choose_target
+from fastrt.targets.registry import choose_target, find_sibling
 from fastrt.targets.table import ROWS
 from fastrt.weights.formats import is_recognised, read_head
 
@@ -122,16 +122,18 @@ def build(
         precision, normalize, io, resampler, options, check, checker, table, tuple(kept), min_similarity
     )
     compared = compare or min_similarity is not None or images is not None
-    foreign = _refuse_foreign(path, chosen.name, compared)
+    replaced = _refuse_foreign(path, chosen.name, compared)
     if compared:
-        return _build_and_compare(network, path, chosen, config, images)
-    info, checks = build_engine(network, path, config)
-    _remove_reports(path, foreign)
-    return BuildReport(info, checks)
+        report = _build_and_compare(network, path, chosen, config, images)
+    else:
+        report = BuildReport(*build_engine(network, path, config))
+    if report.quantization is None:
+        _remove_reports(replaced)
+    return report
 
 
 def _refuse_foreign(path: Path, target: str, with_report: bool) -> list[Path]:
-    """Refuse to overwrite files that are not of an engine at ``path``; return those in the report's place.
+    """Refuse to overwrite files that are not of an engine at ``path``; return the report of the engine that is there.
 
     Raises:
         OutputError: such a file is in the place of a companion, or of the report that the build writes.
@@ -144,13 +146,16 @@ def _refuse_foreign(path: Path, target: str, with_report: bool) -> list[Path]:
     if with_report:
         with writing(report_paths(path)[0]):
             report_paths(path)[0].exists()  # raises for such a name
-    others = [file for file in reports if not is_report(file)]
+    reported = engine_of_report(path)
+    sibling = find_sibling(path, reported)
+    others = [file for file in reports if sibling or not is_report(file)]
     if refused := [*foreign, *(others if with_report else ())]:
         raise OutputError(
             f"{refused[0]}: exists, and is not of an engine {path.name}; expected a free name, as the build writes it"
             " too. Rename or delete it, or name another output."
         )
-    return others
+    is_replaced = os.path.isfile(path) and hash_file(path) == reported  # noqa: PTH113
+    return [file for file in reports if is_replaced and file not in others]
 
 
 def _build_and_compare(
@@ -184,22 +189,19 @@ def _build_and_compare(
         except TargetError as error:
             logger.warning("int8 is not compared with fp32, because the engine cannot run on this host: %s", error)
         else:
+            _refuse_foreign(path, target.name, with_report=True)  # files that appeared meanwhile
             comparison[0].save(engine)
             if config.min_similarity is None:
                 warn_of_similarity(comparison[0].least_similarity, description)
 
     info, checks = build_engine(network, path, config, compare)
-    if not comparison:
-        _remove_reports(path)
     return BuildReport(info, checks, *comparison)
 
 
-def _remove_reports(path: Path, foreign: Collection[Path] = ()) -> None:
-    """Delete the report of an earlier int8 engine of this name; ``foreign`` files stay."""
-    for report in filter(os.path.isfile, report_paths(path)):
-        if report not in foreign:
-            report.unlink()
-            logger.warning("%s: deleted, because it was of the engine that stood here before", report)
+def _remove_reports(reports: Collection[Path]) -> None:
+    for report in reports:
+        report.unlink(missing_ok=True)
+        logger.warning("%s: deleted, because it was of the engine that stood here before", report)
 
 
 def _exclude_slower(

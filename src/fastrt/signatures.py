@@ -32,20 +32,30 @@ def checked(error: type[FastrtError], *names: str) -> Callable[[Callable[P, T]],
 
         @functools.cache
         def hints() -> dict[str, Any]:  # at the first call, when all modules are imported
-            found = typing.get_type_hints(function)
-            return {name: found[name] for name in signature.parameters if name in (names or found)}
+            bare = inspect.unwrap(function)
+            texts = {name: bare.__annotations__[name] for name in names or signature.parameters if name != "self"}
+            return typing.get_type_hints(types.SimpleNamespace(__annotations__=texts), bare.__globals__)
 
         @functools.wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> T:
-            given = signature.bind(*args, **kwargs).arguments
-            for name, hint in hints().items():
-                if name in given and not _fits(given[name], hint):
-                    raise error(f"{name}: {_quote(given[name])}; expected {_describe(hint)}. Correct the argument.")
+            _check(signature.bind(*args, **kwargs).arguments, hints(), error)
             return function(*args, **kwargs)
 
         return call
 
     return decorate
+
+
+def check_fields(instance: object, error: type[FastrtError], *names: str) -> None:
+    """Raise ``error`` for an attribute of a dataclass that does not fit its annotation; ``names`` as in `checked`."""
+    hints = typing.get_type_hints(type(instance))
+    _check(vars(instance), {name: hints[name] for name in names or hints}, error)
+
+
+def _check(given: Mapping[str, object], hints: Mapping[str, Any], error: type[FastrtError]) -> None:
+    for name, hint in hints.items():
+        if name in given and not _fits(given[name], hint):
+            raise error(f"{name}: {_quote(given[name])}; expected {_describe(hint)}. Correct the argument.")
 
 
 def _fits(value: object, hint: Any) -> bool:

@@ -66,9 +66,11 @@ def _similarities(rows: Array) -> Array:
 
 
 def normalize_rows(rows: Array) -> Array:
-    """Scale rows to unit length.
+    """Scale rows to unit length, also if their squares are too small for the dtype; rows of zeros stay.
 
-    >>> normalize_rows(np.array([[3.0, 4.0]])).tolist()
-    [[0.6, 0.8]]
+    >>> normalize_rows(np.array([[3.0, 4.0], [3e-200, 4e-200], [0.0, 0.0]])).round(9).tolist()
+    [[0.6, 0.8], [0.6, 0.8], [0.0, 0.0]]
     """
+    _, exponents = np.frexp(np.abs(rows).max(axis=1, keepdims=True, initial=0))
+    rows = np.ldexp(rows, -exponents)  # exact, as it multiplies by powers of two
     return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12))

@@ -44,6 +44,18 @@ MISSING = [
     "?",
     "-",
     "Unknown",
+    "\\N",
+    "1.#QNAN",
+    "-1.#IND",
+    "#DIV/0!",
+    "#NAME?",
+    "[null]",
+    "(missing)",
+    "???",
+    "unk",
+    "...",
+    "\u200b",
+    "\u2212",
 ]
 
 
@@ -91,6 +103,19 @@ def test_a_quote_never_hides_the_lines_after_it(note: str, later: str, reason: s
 def test_a_number_below_zero_is_no_person_and_no_camera(cells: str, tmp_path: Path) -> None:
     with pytest.raises(EvaluationError, match="line 4: (identity|camera) is '.*'; expected a"):
         _read(tmp_path, f"{HEADER}{GOOD}c.jpg,{cells},gallery\n")
+
+
+@pytest.mark.parametrize("cells", ["7.0,1", "7.,1", "+7,1", "\uff17,1", "7,1.0", "7,01", "07,1"])
+def test_a_number_is_written_in_one_way(cells: str, tmp_path: Path) -> None:
+    with pytest.raises(EvaluationError, match="line 4: (identity|camera) is '.*'; expected .*[wW]rite"):
+        _read(tmp_path, f"{HEADER}a.jpg,7,1,query\nb.jpg,7,2,gallery\nc.jpg,{cells},gallery\n")
+
+
+def test_labels_that_look_the_same_are_the_same(tmp_path: Path) -> None:
+    labels = ["Zo\u00e9", "Zoe\u0301", "Zo\u200b\u00e9", "\ufeffZo\u00e9\u00a0"]
+    rows = "".join(f"{i}.jpg,{label},{i},gallery\n" for i, label in enumerate(labels))
+    found = _read(tmp_path, f"{HEADER}q.jpg,Zo\u00e9,9,query\n{rows}j.jpg,\u22121,1,gallery\n")
+    assert [image.pid for image in found.gallery] == [0] * len(labels)  # j.jpg is junk
 
 
 def test_a_table_of_junk_names_the_table(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Run
+import fastrt
+from conftest import Run, Small
 from fastrt.doctor import diagnosis
 from fastrt.doctor.diagnosis import list_features
 from fastrt.doctor.probe import RUNTIMES
@@ -100,3 +101,17 @@ def test_it_says_where_int8_is_fast(
         monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", isa)
     features = {feature: feature in has for feature in diagnosis.FEATURES}
     assert diagnosis._rate_int8(name, features)[0] is is_fast
+
+
+@pytest.mark.parametrize("name", ["ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE"])
+def test_settings_that_compute_with_fewer_bits_than_the_precision_are_refused(
+    name: str, small: Small, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for mode in ("STRICT", ""):
+        monkeypatch.setenv(name, mode)
+        fastrt.load(small.engine).close()
+    for mode in ("BF16", "any", "tf32"):
+        monkeypatch.setenv(name, mode)
+        with pytest.raises(fastrt.TargetError, match=f"{name} is {mode}; expected STRICT"):
+            fastrt.load(small.engine)
+    assert f"{name} is tf32" in run("doctor").out

@@ -13,6 +13,7 @@ import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -117,6 +118,37 @@ def test_a_file_of_someone_else_is_never_replaced(name: str, words: tuple[str, .
         if name in ("e.json", "e.csv"):
             with pytest.raises(fastrt.OutputError, match="was not written by fastrt embed"):
                 fastrt.extraction.save_embeddings(embedded, "e.npy", INFO)
+
+
+@pytest.mark.parametrize("name", ["e.json", "e.csv"])
+def test_a_file_that_appears_during_a_job_is_not_replaced(name: str, place: Path) -> None:
+    images = sorted(Path("crops").iterdir())
+    with open_session() as session, Store("e.npy", INFO, images, engine="a.npz") as store:
+        for piece in stream_embeddings(session, images):
+            store.append(piece)
+        (place / name).write_text("my labels")
+        with pytest.raises(fastrt.OutputError, match=f"{name}: exists, and was not written by fastrt embed"):
+            store.finish()
+    assert (place / name).read_text() == "my labels"
+    (place / name).unlink()
+    with Store("e.npy", INFO, images, engine="a.npz") as store:
+        assert store.files == len(images)
+        store.finish()
+    assert len(np.load("e.npy")) == len(images)
+
+
+def test_an_output_that_nobody_named_is_not_replaced_if_it_appears_during_the_job(
+    run: Run, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(*words: Any) -> Any:
+        (place / "embeddings.npy").write_text("mine")
+        return stream_embeddings(*words)
+
+    monkeypatch.setattr("fastrt.cli.embed.stream_embeddings", write)
+    done = run("embed", "a.npz", "crops")
+    assert done.code == 2
+    assert "embeddings.npy: exists, and was not written by fastrt embed" in done.err
+    assert (place / "embeddings.npy").read_text() == "mine"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="files are locked differently there")

@@ -11,12 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import PIL.Image
+import PIL.ImageFile
 import PIL.ImageOps
 import pytest
 
 import fastrt
 from fastrt.arrays import Array
 from fastrt.images.drawing import draw_person
+from fastrt.images.preprocess import read_resized
 
 PERSON = draw_person(3, 0, 60, 30)
 THERMAL = np.array([[0, 300, 32896], [60000, 65279, 65535]], np.uint16)
@@ -207,6 +209,33 @@ def test_a_jpeg_that_was_cut_and_closed_is_refused(mode: str, progressive: bool,
             fastrt.ImageError, match=r"cannot be decoded \(its pixels end too early\); expected a complete"
         ):
             fastrt.read_image(path)
+
+
+def test_a_png_with_a_damaged_or_missing_part_is_refused(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (64, 32, 3), np.uint8)
+    path = tmp_path / "p.png"
+    PIL.Image.fromarray(noise).save(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole + b"more bytes")
+    np.testing.assert_array_equal(fastrt.read_image(path), noise[..., ::-1])
+    for place in range(40, len(whole) - 1, 97):
+        for content in (whole[:place] + bytes(len(whole) - place), whole[:place]):
+            path.write_bytes(content)
+            with pytest.raises(fastrt.ImageError, match=r"p\.png: (cannot be decoded|unknown content)"):
+                fastrt.read_image(path)
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "bmp"])
+def test_cut_images_are_refused_also_if_pillow_is_set_to_read_them(
+    suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / f"p.{suffix}"
+    PIL.Image.fromarray(PERSON[..., ::-1]).save(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    monkeypatch.setattr(PIL.ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    for read in (fastrt.read_image, lambda path: read_resized(path, (64, 32), "pil-bicubic")):
+        with pytest.raises(fastrt.ImageError, match="LOAD_TRUNCATED_IMAGES is set; expected False"):
+            read(path)
 
 
 @pytest.mark.parametrize("value", range(1, 10))

@@ -20,8 +20,9 @@ import fastrt
 from conftest import Small
 from fastrt.evaluation.threshold import Threshold
 from fastrt.extraction import Embedded, save_embeddings
-from fastrt.files import scratch_folder, written_whole
+from fastrt.files import hash_file, scratch_folder, written_whole
 from fastrt.images.drawing import draw_person
+from fastrt.quantization.report import EngineRow
 from fastrt.targets.tensorrt import plan
 
 CROPS = [draw_person(i // 2, i % 2, 64, 32) for i in range(8)]
@@ -164,8 +165,6 @@ def test_a_companion_that_is_a_folder_is_refused_before_anything_is_moved(small:
 def test_a_file_in_the_place_of_the_weights_is_not_overwritten(
     content: str, beside: bool, small: Small, tmp_path: Path
 ) -> None:
-    if content == "numbers" and beside:
-        return  # the weights of the engine
     fastrt.save_weights(small.arrays, tmp_path / "m.safetensors")
     data = {
         "checkpoint": small.checkpoint.read_bytes(),
@@ -187,10 +186,10 @@ def test_an_engine_is_rebuilt_in_its_place(small: Small, tmp_path: Path) -> None
     fastrt.build(small.network, engine)
     weights = engine.with_suffix(".bin")
     before = weights.read_bytes()
-    for found in (before, bytes(4096), b""):  # damaged, or of another tool
-        weights.write_bytes(found)
-        fastrt.build(small.network, engine)
-        assert weights.read_bytes() == before
+    fastrt.build(small.network, engine, normalize=False)
+    assert weights.read_bytes() != before
+    fastrt.build(small.network, engine)
+    assert weights.read_bytes() == before
     engine.unlink()  # and where only the weights are left of it
     fastrt.build(small.network, engine)
     assert weights.read_bytes() == before
@@ -206,6 +205,44 @@ def test_a_file_in_the_place_of_a_report_is_not_overwritten(name: str, small: Sm
         fastrt.build(small.network, engine, precision="int8", table=table, images=CROPS)
     assert (tmp_path / name).read_text() == "{}"
     assert fastrt.describe(engine).precision == "fp32"
+
+
+def test_the_report_of_another_engine_that_stands_there_is_not_touched(small: Small, tmp_path: Path) -> None:
+    table = fastrt.calibrate(small.network, CROPS)
+    first, second = tmp_path / "m.npz", tmp_path / "m.onnx"
+    fastrt.build(small.network, first)
+    report = fastrt.QuantizationReport(
+        engine=hash_file(first),
+        target="x",
+        machine="x",
+        calibration="x",
+        images="x",
+        least_similarity=1,
+        mean_similarity=1,
+        nearest=1,
+        ranks=1,
+        saturated={},
+        engines=(EngineRow(name="int8", bytes=1, images_s={1: 1}), EngineRow(name="fp32", bytes=1, images_s={1: 1})),
+    )
+    report.save(first)
+    reports = {file: file.read_bytes() for file in tmp_path.glob("m.report.*")}
+    assert len(reports) == 2
+    fastrt.build(small.network, second)
+    with pytest.raises(fastrt.OutputError, match=r"report\.json: exists, and is not of an engine m\.onnx"):
+        fastrt.build(small.network, second, precision="int8", table=table, images=CROPS)
+    assert {file: file.read_bytes() for file in tmp_path.glob("m.report.*")} == reports
+    fastrt.build(small.network, first)  # the engine of the report is replaced
+    assert not list(tmp_path.glob("m.report.*"))
+
+
+def test_files_that_appear_during_a_build_are_not_overwritten(small: Small, tmp_path: Path) -> None:
+    def write(session: fastrt.Session) -> fastrt.Report:
+        (tmp_path / "m.bin").write_text("my notes")
+        return fastrt.verify(session, small.network)
+
+    with pytest.raises(fastrt.OutputError, match=r"m\.bin: exists, and is not of an engine m\.xml"):
+        fastrt.build(small.network, tmp_path / "m.xml", checker=write)
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("m.bin", "my notes")]
 
 
 def test_an_output_has_the_permissions_of_a_new_file(tmp_path: Path) -> None:

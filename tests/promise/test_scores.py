@@ -91,6 +91,15 @@ def test_half_precision_embeddings_do_not_overflow() -> None:
     np.testing.assert_allclose(euclidean_distances(queries, gallery), want, rtol=1e-4, atol=0.1)
 
 
+@pytest.mark.parametrize(("scale", "dtype"), [(1e-30, "f4"), (1e-45, "f4"), (1e-200, "f8"), (1e17, "f4"), (1, "f8")])
+def test_a_cosine_does_not_depend_on_the_lengths_of_rows(scale: float, dtype: str) -> None:
+    rows = np.array([[1, 0, 0], [0, 1, 0], [-1, 0, 0]]) * np.array(scale, dtype)
+    want = [[0, 1, 2], [1, 0, 1], [2, 1, 0]]
+    np.testing.assert_allclose(cosine_distances(rows.astype(dtype), np.sign(rows)), want, atol=1e-6)
+    for _, block in distance_blocks(rows.astype(dtype), rows.astype(dtype)):
+        np.testing.assert_allclose(block, want, atol=1e-6)
+
+
 def test_rows_of_two_engines_are_refused() -> None:
     with pytest.raises(EvaluationError, match=r"queries \(6, 8\), gallery \(30, 7\); expected"):
         cosine_distances(QUERIES, GALLERY[:, :7])

@@ -11,7 +11,10 @@ import pytest
 
 import fastrt
 from conftest import Small
+from fastrt.datasets.base import LabelledImage
+from fastrt.extraction import Store
 from fastrt.images.drawing import draw_person
+from fastrt.targets.base import BuildOptions
 
 CROPS = [draw_person(i // 2, i % 2, 64, 32) for i in range(8)]
 
@@ -66,6 +69,42 @@ ODD: dict[str, tuple[Callable[[Small, Any], object], list[Any], str]] = {
     "read_table": (lambda _, v: fastrt.read_table(v), PATHS, "path: .*; expected a string without NUL or a path"),
     "guess_spec": (lambda _, v: fastrt.guess_spec(v), [None, "m.pth"], "arrays: .*; expected a mapping"),
     "save_weights": (lambda s, v: fastrt.save_weights(s.arrays, v), PATHS, "path: .*; expected a string without NUL"),
+    "mirrored": (
+        lambda s, v: fastrt.load(s.engine).embed_files([s.engine], mirrored=v),
+        FLAGS,
+        "mirrored: .*; expected True or False",
+    ),
+    "advance": (
+        lambda s, v: fastrt.load(s.engine).embed_files([s.engine], v),
+        [None, 3],
+        "advance: .*; expected a function",
+    ),
+    "own_files": (
+        lambda s, v: fastrt.match(fastrt.load(s.engine), [], [], own_files=v),
+        FLAGS,
+        "own_files: .*; expected True or False",
+    ),
+    "matched session": (lambda _, v: fastrt.match(v, [], []), [None, "e.xml"], "session: .*; expected a Session"),
+    "restart": (lambda s, v: Store("e.npy", fastrt.describe(s.engine), [], restart=v), FLAGS, "restart: .*True or"),
+    "distractors": (lambda _, v: fastrt.datasets.Market1501(".", distractors=v), FLAGS, "distractors: .*True or False"),
+    "labeled": (lambda _, v: fastrt.datasets.CUHK03NP(".", labeled=v), FLAGS, "labeled: .*; expected True or False"),
+    "version_compatible": (lambda _, v: BuildOptions(version_compatible=v), FLAGS, "version_compatible: .*True or"),
+    "device": (lambda s, v: fastrt.load(s.engine, v), ["", 3, b"cpu"], "device: .*; expected a name such as cpu"),
+    "images of a data set": (
+        lambda s, v: fastrt.evaluate(fastrt.load(s.engine), fastrt.datasets.DataSet("x", v, v)),
+        [None, (None,), (LabelledImage(None, 1, 0),), (LabelledImage("\0", 1, 0),)],  # type: ignore[arg-type]
+        "data set: .*; expected",
+    ),
+    "masked image": (
+        lambda s, v: fastrt.load(s.engine)(v),
+        [[np.ma.masked_array(CROPS[0], mask=True)], np.ma.masked_array(np.stack(CROPS))],
+        "MaskedArray; expected .*Fill what is masked",
+    ),
+    "masked weights": (
+        lambda s, v: fastrt.build_network(fastrt.load_spec(s.config), {**s.arrays, **v}),
+        [{"backbone.conv1.weight": np.ma.masked_array(np.ones(3))}],
+        "is MaskedArray; expected an array of numbers, without a mask",
+    ),
     "saved spec": (
         lambda s, v: fastrt.save_weights(s.arrays, "x.safetensors", spec=v),
         [{"bad": 1}, "x", 3, {}, {"depth": "18y"}],

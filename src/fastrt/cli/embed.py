@@ -39,8 +39,9 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Embed images: writes a .npy of embeddings, and their names as .json and .csv."""
-    if output is None:
-        output = Path(DEFAULT)
+    is_default = output is None
+    output = output or Path(DEFAULT)
+    if is_default:
         check_default(output)
     images = find_images(paths).images
     with (
@@ -59,6 +60,8 @@ def run(
             progress_console().print(f"{store.files} of {len(images)} images are done; run the same command to resume")
             raise
         say_unreadable(store.unreadable, len(images))
+        if is_default:
+            check_default(output)  # a file that appeared meanwhile
         names, table = store.finish()
     dim = session.info.embedding_dim
     result = {

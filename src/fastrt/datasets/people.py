@@ -19,8 +19,10 @@ from fastrt.datasets.base import (
 )
 from fastrt.errors import EvaluationError
 from fastrt.paths import as_path
+from fastrt.signatures import checked
 
 
+@checked(EvaluationError, "distractors")
 def Market1501(root: Root, *, distractors: bool = False) -> DataSet:  # noqa: N802  # the common name
     """Market-1501: 3,368 queries, 15,913 gallery images without junk, with distractors.
 
@@ -59,6 +61,7 @@ def MSMT17(root: Root) -> DataSet:  # noqa: N802
     return make_data_set("MSMT17", query, gallery, (11659, 82161))
 
 
+@checked(EvaluationError, "labeled")
 def CUHK03NP(root: Root, *, labeled: bool = True) -> DataSet:  # noqa: N802
     """CUHK03, new protocol: 1,400 queries; 5,328 gallery images ``labeled``, or 5,332 detected.
 

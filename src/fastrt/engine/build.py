@@ -24,7 +24,6 @@ from fastrt.targets.base import BuildOptions, Target
 from fastrt.targets.engine_info import EngineInfo, Io, Precision, Resampler
 from fastrt.targets.registry import choose_target
 from fastrt.version import __version__
-from fastrt.weights.formats import read_head
 
 logger = logging.getLogger("fastrt")
 
@@ -88,20 +87,21 @@ def build(
         _refuse_foreign(path, temporary, target)
         checks = _check(temporary, target, network, info, config)
         finish(temporary)
+        _refuse_foreign(path, temporary, target)  # files that appeared meanwhile
     return info, checks
 
 
 def _refuse_foreign(path: Path, written: Path, target: Target) -> None:
-    """Refuse to replace companions without their engine, unless they are the same as the new ones.
+    """Refuse to replace companions whose SHA-256 the engine beside them does not state, unless they equal the new ones.
 
     Raises:
         OutputError: there is such a file; it may be a user's own.
     """
-    if path.is_file() and b"<net" in read_head(path):
-        return
+    stated = path.read_bytes() if target.row.companions and path.is_file() else b""
     for suffix in target.row.companions:
         file = path.with_suffix(suffix)
-        if file.is_file() and hash_file(file) != hash_file(written.with_suffix(suffix)):
+        found = hash_file(file) if file.is_file() else ""
+        if found.encode() not in stated and found != hash_file(written.with_suffix(suffix)):
             raise OutputError(
                 f"{file}: exists, and is not of an engine {path.name}; expected a free name, as the build writes it"
                 " too. Rename or delete it, or name another output."

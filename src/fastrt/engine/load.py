@@ -77,7 +77,7 @@ def open_runner(
     target, path = _find_engine(path)
     if mode not in get_args(Mode):
         raise EngineError(f"mode: {mode!r}; expected {' or '.join(get_args(Mode))}. Give one of them.")
-    if not isinstance(device, str | None):
+    if not isinstance(device, str | None) or device == "":
         raise EngineError(f"device: {device!r}; expected a name such as cpu or cuda:0. Leave it out for the default.")
     return target.load(path, device or target.device, intermediate, mode)
 

@@ -7,7 +7,7 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
-from fastrt.arrays import Array, DeviceEmbeddings, Embeddings, Image, Images, ReadyArray
+from fastrt.arrays import Array, DeviceEmbeddings, Embeddings, Image, Images, ReadyArray, is_plain_array
 from fastrt.engine.numbers import check_count
 from fastrt.engine.stream import Embedded, Paths, embed_files
 from fastrt.errors import EngineError, ImageError
@@ -96,6 +96,7 @@ class Session:
 
         return self._runner.run_all(ready(), reused=True)
 
+    @checked(ImageError, "advance", "mirrored")
     def embed_files(
         self, paths: Paths, advance: Callable[[int], None] = lambda _: None, *, mirrored: bool = False
     ) -> Embedded:
@@ -215,7 +216,7 @@ class Session:
 
     def _check_batch(self, images: Images) -> None:
         height, width = self.info.image_size
-        if not isinstance(images, np.ndarray):
+        if not is_plain_array(images):
             raise ImageError(
                 f"images: {type(images).__name__}; expected an array (n, {height}, {width}, 3) uint8 BGR."
                 f" {type_hint(images)}"

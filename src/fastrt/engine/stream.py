@@ -16,6 +16,7 @@ import numpy as np
 from fastrt.arrays import Embeddings, Image, Images
 from fastrt.errors import ImageError
 from fastrt.images.preprocess import read_resized
+from fastrt.signatures import checked
 
 if TYPE_CHECKING:
     from fastrt.engine.session import Session
@@ -50,6 +51,7 @@ class Embedded:
         return len(self.paths) + len(self.unreadable)
 
 
+@checked(ImageError, "advance", "mirrored")
 def embed_files(
     session: Session,
     paths: Paths,
@@ -108,6 +110,7 @@ def was_read(reason: str) -> bool:
     return reason.endswith(NOT_FINITE)
 
 
+@checked(ImageError, "mirrored")
 def stream_embeddings(session: Session, paths: Sequence[Path], *, mirrored: bool = False) -> Iterator[Embedded]:
     """Embed image files a batch at a time, in order, with memory independent of their number.
 

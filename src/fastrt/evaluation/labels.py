@@ -13,7 +13,7 @@ from fastrt.datasets.base import LabelledImage
 from fastrt.errors import EvaluationError
 from fastrt.evaluation.arguments import check_numbers
 from fastrt.evaluation.finite import check_some
-from fastrt.paths import identify
+from fastrt.paths import as_path, identify
 
 
 class Labels(NamedTuple):
@@ -33,7 +33,11 @@ def number_labels(query: Sequence[LabelledImage], gallery: Sequence[LabelledImag
             would be its own true match.
     """
     files: dict[Hashable, LabelledImage] = {}
+    for name, part in (("query", query), ("gallery", gallery)):
+        if not (isinstance(part, Sequence) and all(isinstance(image, LabelledImage) for image in part)):
+            raise EvaluationError(f"data set: {name} is no list of LabelledImage; expected one. Correct the data set.")
     for image in (*query, *gallery):
+        as_path(image.path, "data set", EvaluationError)
         labels_of_image: tuple[object, ...] = (image.pid, image.camid)
         if not all(isinstance(label, Integral) for label in labels_of_image):
             raise EvaluationError(

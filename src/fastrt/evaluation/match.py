@@ -12,8 +12,10 @@ import numpy as np
 from fastrt.arrays import Array
 from fastrt.engine.session import Session
 from fastrt.engine.stream import check_any, list_paths, stream_embeddings
+from fastrt.errors import EvaluationError
 from fastrt.evaluation.arguments import check_real, check_whole
 from fastrt.paths import identify
+from fastrt.signatures import checked
 from fastrt.similarity import DECIMALS, normalize_rows
 
 
@@ -58,6 +60,7 @@ class Matches:
     unreadable: tuple[tuple[Path, str], ...]
 
 
+@checked(EvaluationError, "session", "own_files", "advance")
 def match(
     session: Session,
     query: Sequence[str | os.PathLike[str]],
@@ -84,7 +87,8 @@ def match(
 
     Raises:
         ImageError: no query, or no gallery image, could be read.
-        EvaluationError: ``top`` is no whole number of at least 1, or ``threshold`` no finite number.
+        EvaluationError: an argument has another type, ``top`` is no whole number of at least 1, or ``threshold`` no
+            finite number.
         EngineError: the session is closed, or the runtime failed.
     """
     top = check_whole("match: top", top, 1)

@@ -15,6 +15,7 @@ from fastrt.errors import EvaluationError
 from fastrt.evaluation.arguments import as_float, check_numbers, check_whole
 from fastrt.evaluation.finite import Blocks, check_distances
 from fastrt.evaluation.labels import Labels, read_labels
+from fastrt.signatures import checked
 
 
 class Pairs:
@@ -34,6 +35,7 @@ class Pairs:
     ([0, 1], [0, 1])
     """
 
+    @checked(EvaluationError, "flip")
     def __init__(
         self,
         blocks: Callable[[], Blocks],

@@ -18,7 +18,7 @@ from fastrt.evaluation.arguments import check_real, check_whole
 from fastrt.evaluation.pairs import Pairs
 from fastrt.files import check_place, hash_file, written_whole
 from fastrt.similarity import DECIMALS
-from fastrt.targets.registry import SUFFIXES
+from fastrt.targets.registry import find_sibling
 
 logger = logging.getLogger("fastrt")
 
@@ -92,10 +92,8 @@ def check_stored(engine: str | os.PathLike[str]) -> Path:
         raise OutputError(
             f"{path}: is not a threshold of fastrt evaluate; expected no other file of that name. Move it."
         ) from None
-    others = (path.with_suffix("").with_suffix(suffix) for suffix in SUFFIXES)
-    for other in others:
-        if other != Path(engine) and other.is_file() and hash_file(other) == owner:
-            raise OutputError(f"{path}: is the threshold of {other}; expected that of {engine}. Rename one engine.")
+    if other := find_sibling(Path(engine), owner):
+        raise OutputError(f"{path}: is the threshold of {other}; expected that of {engine}. Rename one engine.")
     return path
 
 

@@ -18,12 +18,13 @@ from pathlib import Path
 import numpy as np
 
 from fastrt.engine.stream import Embedded, check_any, was_read
-from fastrt.errors import ImageError
+from fastrt.errors import ImageError, OutputError
 from fastrt.extraction.job import describe_job
 from fastrt.extraction.journal import Batch, Journal
 from fastrt.extraction.outputs import check_outputs, describe_rows, write_outputs
 from fastrt.files import refuse_inputs, writing
 from fastrt.images.preprocess import read_image
+from fastrt.signatures import checked
 from fastrt.targets.engine_info import EngineInfo
 
 logger = logging.getLogger("fastrt")
@@ -42,6 +43,7 @@ class Store:
         unreadable: files without an embedding, each with the reason.
     """
 
+    @checked(OutputError, "path", "restart")
     def __init__(
         self,
         path: str | os.PathLike[str],
@@ -115,7 +117,8 @@ class Store:
 
         Raises:
             ImageError: none of the files could be read.
-            OutputError: a file cannot be written. The job can be resumed.
+            OutputError: a file cannot be written, or a ``.json`` or ``.csv`` that this class did not write appeared
+                beside the output. The job can be resumed.
         """
         with writing(self.path):
             try:
@@ -125,6 +128,7 @@ class Store:
                 self._rows_path.unlink()
                 self._journal.remove()
                 raise
+            check_outputs(self.path)  # files that appeared meanwhile
             self._write_header()
             os.fsync(self._rows_file.fileno())
             self._rows_file.close()

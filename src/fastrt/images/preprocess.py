@@ -12,11 +12,13 @@ from pathlib import Path
 import numpy as np
 import PIL.ExifTags
 import PIL.Image
+import PIL.ImageFile
 
-from fastrt.arrays import Image
+from fastrt.arrays import Image, is_plain_array
 from fastrt.errors import FastrtError, ImageError, TargetError
 from fastrt.images.jpeg import is_cut
 from fastrt.images.modes import to_rgb
+from fastrt.images.png import is_damaged
 from fastrt.paths import as_path
 
 PIL_FILTERS = {"pil-bicubic": PIL.Image.Resampling.BICUBIC, "pil-bilinear": PIL.Image.Resampling.BILINEAR}
@@ -31,7 +33,7 @@ Resample = Callable[[Image, tuple[int, int]], Image]
 
 def check_image(image: object, name: str) -> None:
     """Raise `ImageError` unless ``image`` is a non-empty ``(h, w, 3)`` uint8 array; ``name`` is used in the message."""
-    if not isinstance(image, np.ndarray):
+    if not is_plain_array(image):
         raise ImageError(f"{name}: {type(image).__name__}; expected an (h, w, 3) uint8 BGR array. {type_hint(image)}")
     if image.ndim != 3 or image.shape[2] != 3:
         raise ImageError(f"{name}: shape {image.shape}; expected (h, w, 3) BGR. {_shape_hint(image.shape)}")
@@ -51,6 +53,8 @@ def type_hint(value: object) -> str:
         return 'Convert it: np.asarray(image.convert("RGB"))[..., ::-1].'
     if value is None:
         return "cv2.imread returns None for a file that it cannot read: check the path."
+    if isinstance(value, np.ma.MaskedArray):
+        return "Fill what is masked: array.filled(0)."
     if hasattr(value, "__dlpack__"):
         return "Convert a tensor: tensor.cpu().numpy()."
     if isinstance(value, Mapping):
@@ -80,8 +84,8 @@ def read_image(path: str | os.PathLike[str]) -> Image:
 
     Raises:
         ImageError: the file does not exist, is not an image, has pixels without a known range, or is damaged so that it
-            cannot be decoded. Only PNG has checksums: a file of another format whose bytes changed, without any
-            missing, may be decoded to other pixels.
+            cannot be decoded; or Pillow is set to read cut images. Only PNG has checksums: a file of another format
+            whose bytes changed, or that lacks bytes in its middle, may be decoded to other pixels.
 
     Source: fastreid/data/data_utils.py, read_image.
     """
@@ -101,6 +105,11 @@ def read_resized(path: str | os.PathLike[str], size: tuple[int, int], resampler:
 
 def _decode(path: Path) -> PIL.Image.Image:
     """Decode an image file: upright, RGB."""
+    if PIL.ImageFile.LOAD_TRUNCATED_IMAGES:
+        raise ImageError(
+            f"{path}: PIL.ImageFile.LOAD_TRUNCATED_IMAGES is set; expected False, as Pillow makes up pixels of cut"
+            " images with it. Set it to False."
+        )
     try:
         with _File(path) as content, PIL.Image.open(content) as file:
             _check(file, path)
@@ -153,6 +162,8 @@ def _check(file: PIL.Image.Image, path: Path) -> None:
 def _check_whole(file: PIL.Image.Image, content: _File, path: Path) -> None:
     if is_cut(file, content):
         raise _undecodable(path, "its pixels end too early")
+    if is_damaged(file, content):
+        raise _undecodable(path, "its checksums differ, or its end is missing")
 
 
 def _too_many_pixels(path: Path) -> ImageError:

@@ -146,6 +146,14 @@ def report_paths(engine: str | os.PathLike[str]) -> tuple[Path, Path]:
     return path.with_suffix(".report.json"), path.with_suffix(".report.md")
 
 
+def engine_of_report(engine: str | os.PathLike[str]) -> str | None:
+    """Return the SHA-256 of the engine that the report beside ``engine`` is of; None if no report states it."""
+    try:
+        return QuantizationReport.model_validate_json(report_paths(engine)[0].read_bytes()).engine
+    except (OSError, ValueError):
+        return None
+
+
 def is_report(path: Path) -> bool:
     """True if a file of `report_paths` is a report by fastrt."""
     try:

@@ -16,6 +16,7 @@ from fastrt.arrays import Array, DeviceEmbeddings, Embeddings, ReadyArray, Shape
 from fastrt.errors import EngineError, ImageError, TargetError
 from fastrt.ir.network import Network, Tensor
 from fastrt.passes.quantize import Placement
+from fastrt.signatures import check_fields
 from fastrt.targets.engine_info import EngineInfo
 from fastrt.targets.table import Row
 
@@ -85,6 +86,9 @@ class BuildOptions:
         compute_capabilities: the compute capabilities to build for, such as ``sm89``, if not the host's GPU.
         timing_cache: file of kernel timings from earlier builds, read and written; None: no cache.
         progress: called with a phase's name, steps done and total steps.
+
+    Raises:
+        TargetError: an attribute that is True or False has another type.
     """
 
     batches: tuple[int, ...] = ()
@@ -93,6 +97,9 @@ class BuildOptions:
     compute_capabilities: tuple[str, ...] = ()
     timing_cache: Path | None = None
     progress: Callable[[str, int, int], None] | None = None
+
+    def __post_init__(self) -> None:
+        check_fields(self, TargetError, "version_compatible", "hardware_compatible")
 
 
 @dataclass(frozen=True)

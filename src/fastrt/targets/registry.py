@@ -7,6 +7,7 @@ import pkgutil
 from pathlib import Path
 
 from fastrt.errors import TargetError
+from fastrt.files import hash_file
 from fastrt.targets.base import Target, refuse_precision
 from fastrt.targets.engine_info import Precision
 from fastrt.targets.table import ROWS
@@ -54,3 +55,11 @@ def choose_target(path: Path, target: str | None, precision: Precision) -> Targe
 def is_engine(path: str | os.PathLike[str]) -> bool:
     """Return True if a file has the suffix of an engine."""
     return Path(path).suffix.lower() in SUFFIXES
+
+
+def find_sibling(engine: Path, sha256: object) -> Path | None:
+    """Find the engine of another suffix beside ``engine`` with this SHA-256: files such as a report may be of it."""
+    for other in map(engine.with_suffix, SUFFIXES):
+        if other != engine and os.path.isfile(other) and hash_file(other) == sha256:  # noqa: PTH113 (takes long names)
+            return other
+    return None

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fastrt.arrays import Array
+from fastrt.arrays import Array, is_plain_array
 from fastrt.errors import WeightsError
 from fastrt.weights.dtypes import TORCH_DTYPES
 
@@ -101,11 +101,9 @@ def check_arrays(weights: Mapping[str, Array]) -> None:
     for name, array in weights.items():
         if not isinstance(name, str) or SURROGATE.search(name):
             raise WeightsError(f"weights: the name {name!r} of an array; expected a Unicode string. Rename the array.")
-        found = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
-        if not isinstance(array, np.ndarray) or (
-            array.dtype.kind not in "biufc" and array.dtype not in TORCH_DTYPES.values()
-        ):
-            raise WeightsError(f"weights: {name} is {found}; expected a NumPy array of numbers. Convert it.")
+        found = array.dtype if is_plain_array(array) else type(array).__name__
+        if not is_plain_array(array) or (array.dtype.kind not in "biufc" and array.dtype not in TORCH_DTYPES.values()):
+            raise WeightsError(f"weights: {name} is {found}; expected an array of numbers, without a mask. Convert it.")
 
 
 def find_prefix(names: Iterable[str]) -> str:

@@ -33,6 +33,9 @@ CAPABILITIES = {"fp32": "FP32", "bf16": "BF16", "fp16": "FP16"}
 BF16_INSTRUCTIONS = ("DEFAULT", "ALL", "BF16", "FP16", "AMX", "AVX10", "VNNI_2")
 """Substrings of ``ONEDNN_MAX_CPU_ISA`` values that permit bfloat16 instructions."""
 
+FLOAT_MODES = ("ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE")
+"""Environment variables that let oneDNN compute float32 with fewer bits, against OpenVINO's hints."""
+
 
 class OpenVinoTarget(Target, row=ROWS["openvino"]):
     """OpenVINO on the CPU, or on any device that it finds."""
@@ -75,6 +78,7 @@ class OpenVinoTarget(Target, row=ROWS["openvino"]):
         if name.split(":")[0].split(".")[0] not in {*(found.split(".")[0] for found in core.available_devices), "AUTO"}:
             known = ", ".join(found.lower() for found in core.available_devices)
             raise TargetError(f"openvino: no device {device} on this host; expected one of {known}")
+        _refuse_float_modes()
         if name == "CPU" and info.precision is not None:
             refuse_precision(self, info.precision)
         names = _add_outputs(model, intermediate)
@@ -96,6 +100,16 @@ class OpenVinoTarget(Target, row=ROWS["openvino"]):
             for op in _read(path).get_ordered_ops()
             if op.get_type_name() not in ("Constant", "Result")
         ]
+
+
+def _refuse_float_modes() -> None:
+    for name in FLOAT_MODES:
+        mode = os.environ.get(name, "")
+        if mode.upper() not in ("", "STRICT"):
+            raise TargetError(
+                f"openvino: {name} is {mode}; expected STRICT, as float32 would be computed with fewer bits. Unset it,"
+                " and choose a precision when you build."
+            )
 
 
 def _read(path: Path) -> Any:
