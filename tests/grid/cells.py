@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import numpy as np
+import pytest
 
 import fastrt
 from fastrt.arrays import Array
@@ -49,11 +51,14 @@ FAMILIES: dict[str, list[object]] = {
 PRECISIONS = {
     "openvino": ("fp32", "fp16", "bf16", "int8"),
     "tensorrt": ("fp32", "fp16", "int8"),
-    "tensorrt-rtx": ("fp32", "fp16", "bf16", "int8"),
+    "tensorrt-rtx": ("fp32", "fp16", "int8"),
     "onnx": ("fp32", "int8"),
     "reference": ("fp32", "int8"),
 }
-"""Precisions of each target that the tests of the table prove."""
+"""Precisions of each target that the tests of the table prove.
+
+The golden cases hold the reference to upstream; all others are compared with it.
+"""
 
 ON_A_GPU = {
     "ResNet 18 to 152": ("fp32", "fp16", "int8"),
@@ -67,7 +72,7 @@ ON_A_GPU = {
 SHARE = np.float32(0.2)
 """Factor of what a block adds to its input."""
 
-IMAGES = [draw_person(i, i % 2, *SIZE) for i in range(4)]
+IMAGES = [draw_person(i, i % 2, *SIZE) for i in range(3)]
 
 PLANES = np.stack(IMAGES)[..., ::-1].transpose(0, 3, 1, 2).astype(np.float32)
 """The images as networks take them."""
