@@ -78,10 +78,13 @@ PLANES = np.stack(IMAGES)[..., ::-1].transpose(0, 3, 1, 2).astype(np.float32)
 """The images as networks take them."""
 
 
-def list_cells(*targets: str) -> list[tuple[str, str, str]]:
-    """List the cells of the targets by family, target and precision."""
+def list_cells(*targets: str) -> list[Any]:
+    """List the cells of the targets by family, target and precision; one process tests all cells of a family."""
     return [
-        (family, target, precision) for family in FAMILIES for target in targets for precision in PRECISIONS[target]
+        pytest.param(family, target, precision, marks=pytest.mark.xdist_group(family))
+        for family in FAMILIES
+        for target in targets
+        for precision in PRECISIONS[target]
     ]
 
 
