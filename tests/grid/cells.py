@@ -33,7 +33,7 @@ FAMILIES: dict[str, list[object]] = {
         *("MODEL.BACKBONE.WITH_SE", True, "MODEL.HEADS.POOL_LAYER", "GeneralizedMeanPoolingP"),
     ),
     "the same of FastDistill": _of("resnet", "34x", "MODEL.BACKBONE.NAME", "build_resnet_backbone_distill"),
-    "ResNeXt 50, 101": _of("resnext", "50x", "MODEL.BACKBONE.WITH_IBN", True),
+    "ResNeXt 50, 101": _of("resnext", "50x"),
     "ResNeSt 50 to 269": _of("resnest", "50x"),
     "OSNet x0_25 to x1_0, IBN": _of("osnet", "x0_5", "MODEL.BACKBONE.WITH_IBN", True),
     "OSNet of torchreid, IBN, AIN": ["torchreid.model", "osnet_ain_x0_5"],

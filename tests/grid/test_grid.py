@@ -32,7 +32,10 @@ README = Path(__file__).parents[2] / "README.md"
 INT8_COSINE = 0.95
 """Least cosine to the int8 reference, unless random rounding alone moves that further: drawn weights amplify it."""
 
-BEGIN, END = "<!-- table: models -->\n", "\n<!-- end -->"
+SMALL = {"fp16": 0.0005, "bf16": 0.01}
+"""Loss of cosine that is allowed to every network; more, if rounding alone loses a third of that."""
+
+BEGIN, END = "<!-- grid -->\n", "\n<!-- grid end -->"
 
 
 def check_cell(family: str, target: str, precision: str, folder: Path) -> None:
@@ -69,7 +72,7 @@ def check_cell(family: str, target: str, precision: str, folder: Path) -> None:
     else:
         rounded = round_to_half(family, HALVES[precision])
         loss, by_rounding = (1 - float(centred_cosines(rows, want).min()) for rows in (got, rounded))
-        assert loss <= max(0.0005, 3 * by_rounding)
+        assert loss <= max(SMALL[precision], 3 * by_rounding)
 
 
 @pytest.mark.parametrize(("family", "target", "precision"), list_cells("openvino", "onnx"))
@@ -87,8 +90,8 @@ def test_a_cell_is_built(family: str, target: str, precision: str, tmp_path: Pat
 
 def test_readme_has_this_table() -> None:
     text = README.read_text("utf-8")
-    before, _, rest = text.partition(BEGIN)
-    table, _, after = rest.partition(END)
+    before, rest = text.split(BEGIN)
+    table, after = rest.split(END)
     if os.environ.get("FASTRT_WRITE_GRID"):
         README.write_text(f"{before}{BEGIN}{format_table()}{END}{after}", "utf-8")
         return

@@ -120,7 +120,7 @@ def test_a_changed_bit_anywhere_is_refused(suffix: str, small: Small, tmp_path: 
     fastrt.build(small.network, path)
     content = path.read_bytes()
     rng = np.random.default_rng(0)
-    for at in (*rng.integers(0, len(content), 20), *rng.integers(len(content) - 2000, len(content), 10)):
+    for at in (*rng.integers(0, len(content), 8), *rng.integers(len(content) - 2000, len(content), 6)):
         changed = bytearray(content)
         changed[at] ^= 1 << int(rng.integers(8))
         path.write_bytes(changed)

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from fastrt.arrays import Array
+from fastrt.targets.reference.lowering import erf
 
-_UNARY = {"SQRT": np.sqrt}
+_UNARY: dict[str, Callable[[Array], Array]] = {"SQRT": np.sqrt, "ERF": lambda x: np.asarray(erf(x), np.float64)}
 _BINARY: dict[str, Callable[[Array, Array], Array]] = {
     "SUM": np.add,
     "SUB": np.subtract,
@@ -180,6 +181,13 @@ class Definition:
 
         return self._add("ACTIVATION", compute, x)
 
+    def add_softmax(self, x: Tensor) -> Layer:
+        def compute(layer: Layer) -> Array:
+            powers = np.exp(x.value)
+            return np.asarray(powers / powers.sum(_axes(layer.axes), keepdims=True))  # type: ignore[attr-defined]
+
+        return self._add("SOFTMAX", compute, x)
+
     def add_reduce(self, x: Tensor, operation: str, axes: int, keep_dims: bool) -> Layer:
         return self._add("REDUCE", lambda _: _REDUCE[operation](x.value, axis=_axes(axes), keepdims=keep_dims), x)
 
@@ -205,7 +213,13 @@ class Definition:
             value = np.pad(x.value, layer.padding(), constant_values=-np.inf if kind == "MAX" else 0)
             step = layer.stride_nd or (1, 1)
             windows = np.lib.stride_tricks.sliding_window_view(value, window, (2, 3))[:, :, :: step[0], :: step[1]]
-            return np.asarray(windows.max((4, 5)) if kind == "MAX" else windows.mean((4, 5)))
+            if kind == "MAX":
+                return np.asarray(windows.max((4, 5)))
+            if not getattr(layer, "average_count_excludes_padding", True):
+                return np.asarray(windows.mean((4, 5)))
+            counted = np.pad(np.ones_like(x.value), layer.padding())
+            counts = np.lib.stride_tricks.sliding_window_view(counted, window, (2, 3))[:, :, :: step[0], :: step[1]]
+            return np.asarray(windows.sum((4, 5)) / counts.sum((4, 5)))
 
         return self._add("POOLING", compute, x)
 

@@ -63,12 +63,14 @@ class Reference(Lowering[Array]):
         windows = cut_windows(op, x)
         height, width = windows.shape[2:4]
         outputs = len(op.weight)
+        if op.groups == outputs == x.shape[1]:
+            y = _convolve_channels(windows, op.dequantized().astype(self.dtype))
+            return y if op.bias is None else y + self._per_channel(op.bias, y)
         weight = op.dequantized().reshape(op.groups, outputs // op.groups, -1).astype(self.dtype)
         y = np.empty((len(x), *weight.shape[:2], height * width), self.dtype)
         for image, rows in zip(windows, y, strict=True):  # one image at a time bounds the memory
             columns = image.transpose(0, 3, 4, 1, 2).reshape(op.groups, weight.shape[2], -1)
-            for group, row in enumerate(rows):
-                np.matmul(weight[group], columns[group], out=row)
+            np.matmul(weight, columns, out=rows)
         y = y.reshape(len(x), outputs, height, width)
         return y if op.bias is None else y + self._per_channel(op.bias, y)
 
@@ -142,6 +144,14 @@ class Reference(Lowering[Array]):
 
     def _per_channel(self, array: Array, x: Array) -> Array:
         return array.astype(self.dtype).reshape(1, *array.shape, *(1,) * (x.ndim - 1 - array.ndim))
+
+
+def _convolve_channels(windows: Array, weight: Array) -> Array:
+    """Convolve each channel with its own filter: one product and sum for each element of the kernel."""
+    y = np.zeros(windows.shape[:4], weight.dtype)
+    for row, column in np.ndindex(*weight.shape[2:]):
+        y += windows[..., row, column] * weight[:, 0, row, column, None, None]
+    return y
 
 
 erf = np.frompyfunc(math.erf, 1, 1)
