@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-gpu test-haswell fuzz lint format tables clean
+.PHONY: demo test test-models test-gpu test-haswell fuzz lint format tables clean
 
 demo: .venv/base  ## the main job, on this machine
 	rm -rf demo
@@ -14,7 +14,11 @@ test: .venv/dev lint  ## lint, types, tests
 	# int8 on OpenVINO once more as on a CPU without VNNI, whose 16-bit sums saturate
 	ONEDNN_MAX_CPU_ISA=AVX512_CORE $(BIN)/pytest --numprocesses auto --quiet tests/targets/test_int8.py \
 		-k "not onnx and not tensorrt and not table"
-	$(BIN)/pytest --numprocesses auto --dist loadgroup --quiet -m "not gpu"
+	$(BIN)/pytest --numprocesses auto --quiet -m "not gpu and not grid"
+
+test-models: export OPENBLAS_NUM_THREADS = 1
+test-models: .venv/dev  ## every cell of README's table of models, but those of tensorrt
+	$(BIN)/pytest --numprocesses auto --dist loadgroup --quiet -m grid
 
 test-haswell: .venv/dev  ## int8 sums and operations of all runtimes on an emulated CPU with AVX2 alone; needs qemu-user
 	qemu-x86_64 -cpu Haswell $(BIN)/python -m pytest --quiet tests/targets/test_parity.py tests/targets/test_int8.py \

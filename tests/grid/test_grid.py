@@ -75,6 +75,7 @@ def check_cell(family: str, target: str, precision: str, folder: Path) -> None:
         assert loss <= max(SMALL[precision], 3 * by_rounding)
 
 
+@pytest.mark.grid
 @pytest.mark.parametrize(("family", "target", "precision"), list_cells("openvino", "onnx"))
 def test_a_cell_holds(family: str, target: str, precision: str, tmp_path: Path) -> None:
     if precision not in find_target(target).precisions():
@@ -82,6 +83,7 @@ def test_a_cell_holds(family: str, target: str, precision: str, tmp_path: Path) 
     check_cell(family, target, precision, tmp_path)
 
 
+@pytest.mark.grid
 @pytest.mark.skipif(importlib.util.find_spec("tensorrt_rtx_bindings") is None, reason="TensorRT-RTX is not installed")
 @pytest.mark.parametrize(("family", "target", "precision"), list_cells("tensorrt-rtx"))
 def test_a_cell_is_built(family: str, target: str, precision: str, tmp_path: Path) -> None:
