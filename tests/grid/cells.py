@@ -23,7 +23,8 @@ SIZE = [96, 32]
 
 
 def _of(builder: str, depth: str, *keys: object) -> list[object]:
-    return ["MODEL.BACKBONE.NAME", f"build_{builder}_backbone", "MODEL.BACKBONE.DEPTH", depth, *keys]
+    name = ("MODEL.BACKBONE.NAME", f"build_{builder}_backbone", "MODEL.BACKBONE.DEPTH", depth)
+    return [*name, "MODEL.HEADS.WITH_BNNECK", True, *keys]
 
 
 FAMILIES: dict[str, list[object]] = {
@@ -94,7 +95,7 @@ def make_network(family: str) -> fastrt.Network:
 
     Otherwise the blocks amplify the rounding of int8 and of halves, and an engine could not be told from a wrong one.
     """
-    spec = fastrt.load_spec(None, ["INPUT.SIZE_TEST", SIZE, "MODEL.HEADS.WITH_BNNECK", True, *FAMILIES[family]])
+    spec = fastrt.load_spec(None, ["INPUT.SIZE_TEST", SIZE, *FAMILIES[family]])
     arrays = draw_weights(spec)
     network = fastrt.build_network(spec, arrays)
     for tensor in network:
