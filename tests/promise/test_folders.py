@@ -56,8 +56,8 @@ def test_files_that_are_left_out_are_counted(tmp_path: Path, caplog: pytest.LogC
         assert str(caught.value).startswith(f"no images in {place} (2 other files); expected files named .")
 
 
-def test_a_folder_that_cannot_be_searched_is_not_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _market(tmp_path)
+def _refuse_to_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the folder ``query`` unreadable, also for a user who may read everything."""
     scan = os.scandir
 
     def refuse(path: str) -> object:
@@ -66,6 +66,11 @@ def test_a_folder_that_cannot_be_searched_is_not_skipped(tmp_path: Path, monkeyp
         return scan(path)
 
     monkeypatch.setattr(os, "scandir", refuse)
+
+
+def test_a_folder_that_cannot_be_searched_is_not_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _market(tmp_path)
+    _refuse_to_search(monkeypatch)
     with pytest.raises(fastrt.ImageError, match=r"query: cannot be searched \(Permission denied\)"):
         find_images([tmp_path])
 
@@ -106,14 +111,7 @@ def test_a_link_to_a_folder_is_followed_once(tmp_path: Path) -> None:
 
 def test_a_pattern_that_meets_an_unreadable_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _market(tmp_path)
-    scan = os.scandir
-
-    def refuse(path: str) -> object:
-        if str(path).endswith("query"):
-            raise PermissionError(13, "Permission denied", str(path))
-        return scan(path)
-
-    monkeypatch.setattr(os, "scandir", refuse)
+    _refuse_to_search(monkeypatch)
     for pattern in ("*", "*/*.png", "**/*.png", "**", "q*/0*"):
         with pytest.raises(fastrt.ImageError, match=r"query: cannot be searched \(Permission denied\)"):
             find_images([tmp_path / pattern])
