@@ -181,7 +181,7 @@ def thresholds() -> list[bytes]:
 
 
 def _store_job(folder: Path, *, finished: bool) -> Path:
-    """Embed `FILES` but the last, two of which have no embedding; all of them for a finished job."""
+    """Embed `FILES` but the last, with two that have no embedding; all of them for a finished job."""
     path = folder / "rows.npy"
     with Store(path, INFO, FILES) as store:
         store.append(Embedded(np.ones((2, 4), np.float32), FILES[:2], ()))

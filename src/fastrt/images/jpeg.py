@@ -14,7 +14,7 @@ MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
 END = b"\xff\xd9"
 FORMATS = ("JPEG", "MPO")
 GREY = {127, 128}
-"""What libjpeg fills missing pixels with, in all channels; 127 in inverted CMYK."""
+"""Values of the pixels that libjpeg puts in place of missing ones, in all channels; 127 in inverted CMYK."""
 
 PADDING = bytes(range(255))
 """No marker, and many codes."""

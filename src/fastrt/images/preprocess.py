@@ -136,7 +136,7 @@ def _decode(path: Path) -> PIL.Image.Image:
 
 
 class _File(io.BufferedReader):
-    """A file of which no more is read than there is.
+    """A file that is not read beyond its end.
 
     A damaged image may ask for any number of bytes, and Python would allocate them first.
     """
